@@ -1,0 +1,370 @@
+"""The settings of a sweep: dnnbench.toml, environment and options as frozen, closed structs.
+
+Later beats earlier: built-in default < dnnbench.toml < environment < option. A profile stands for
+the keys it sets at the place where it is given, so ``--profile paper`` beats ``repeats`` in the
+file, and ``--repeats 5`` beats the profile.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, get_args, get_origin
+
+import msgspec
+from msgspec import Meta
+
+from dnnbench.errors import ConfigError
+from dnnbench.tomlfile import TomlFile, read_toml
+from dnnbench.trial import PROTOCOLS, Compensation, EpochDefinition, Optimizer, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+DEFAULT_PATH: Final = Path("dnnbench.toml")
+PREFIX: Final = "DNNBENCH_"
+PROFILES: Final[dict[str, dict[str, int]]] = {
+    "quick": {"sweep.repeats": 3, "train.epochs": 2},
+    "paper": {"sweep.repeats": 20, "train.epochs": 20},
+}
+LAMBDA0: Final[dict[Compensation, float]] = {"adaptive": 2.0, "constant": 0.04}
+"""The DC-ASGD paper's own choices for CIFAR-10; 0.04 is also MXNet's default."""
+
+Name = Annotated[str, Meta(min_length=1)]
+Count = Annotated[int, Meta(ge=1)]
+Positive = Annotated[float, Meta(gt=0)]
+NotNegative = Annotated[float, Meta(ge=0)]
+Fraction = Annotated[float, Meta(ge=0, lt=1)]
+Port = Annotated[int, Meta(ge=1, le=65535)]
+
+
+class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How one trial trains. The reason for each default stands in the template."""
+
+    model: Name = "mnist-dnn"
+    dataset: Name = "mnist"
+    data_dir: Name | None = None
+    batch_size: Count = 100
+    learning_rate: Positive = 0.1
+    optimizer: Optimizer = "sgd"
+    l2: NotNegative = 1e-4
+    dropout: Fraction = 0.1
+    epoch: EpochDefinition = "replicated"
+    epochs: Count = 2
+    warmup_steps: Annotated[int, Meta(ge=0)] = 50
+    steps_per_run: Count = 10
+
+
+class SweepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which trials there are."""
+
+    nodes: Annotated[tuple[Annotated[int, Meta(ge=2)], ...], Meta(min_length=1)] = (4, 8, 12)
+    parameter_servers: Count = 1
+    protocols: Annotated[tuple[Protocol, ...], Meta(min_length=1)] = PROTOCOLS
+    repeats: Count = 3
+    seed: Annotated[int, Meta(ge=0)] = 2017
+    results_dir: Name = "results"
+    profile: Literal["quick", "paper"] = "quick"
+
+
+class ProtocolConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Delay compensation."""
+
+    compensation: Compensation = "adaptive"
+    lambda0: NotNegative | None = None
+    mean_square_decay: Fraction = 0.95
+    epsilon: Positive = 1e-7
+
+    @property
+    def chosen_lambda0(self) -> float:
+        """Lambda as given, else the one that goes with the kind of compensation."""
+        return LAMBDA0[self.compensation] if self.lambda0 is None else self.lambda0
+
+
+class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When a trial has failed.
+
+    Attributes:
+        ready_timeout_s: from the order until every task is ready.
+        stall_timeout_s: without any event of progress.
+        trial_timeout_s: for the whole trial.
+    """
+
+    ready_timeout_s: Positive = 120.0
+    stall_timeout_s: Positive = 60.0
+    trial_timeout_s: Positive = 3600.0
+
+
+class CostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the sweep's time is priced at; ``usd_per_hour`` takes the place of the book's price."""
+
+    price_book: Name = "gcp-2017-08"
+    machine: Name = "n1-standard-4"
+    usd_per_hour: Positive | None = None
+    target_accuracy: Annotated[float, Meta(gt=0, le=1)] | None = None
+
+
+class HostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A host as the file names it.
+
+    Attributes:
+        address: for SSH; None where the name is the address.
+        key: path of the private key.
+        data_address: for TensorFlow's traffic where that is another network than SSH's.
+        slots: tasks it takes at once.
+    """
+
+    name: Name
+    address: Name | None = None
+    port: Port = 22
+    user: Name | None = None
+    key: Name | None = None
+    data_address: Name | None = None
+    slots: Count = 1
+    usd_per_hour: Positive | None = None
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All settings, checked."""
+
+    train: TrainConfig = TrainConfig()
+    sweep: SweepConfig = SweepConfig()
+    protocol: ProtocolConfig = ProtocolConfig()
+    run: RunConfig = RunConfig()
+    cost: CostConfig = CostConfig()
+    hosts: tuple[HostConfig, ...] = ()
+
+
+class Resolved(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All settings, and where each came from.
+
+    Attributes:
+        origins: ``train.batch_size`` -> ``default``, ``dnnbench.toml:12``,
+            ``DNNBENCH_TRAIN_BATCH_SIZE`` or ``--batch-size``. Hosts share one entry, ``hosts``.
+    """
+
+    config: Config
+    origins: dict[str, str]
+
+
+class _Given(NamedTuple):
+    value: Any
+    origin: str
+
+
+_Layer = dict[str, _Given]
+
+_TABLES: Final[dict[str, type[msgspec.Struct]]] = {
+    "train": TrainConfig,
+    "sweep": SweepConfig,
+    "protocol": ProtocolConfig,
+    "run": RunConfig,
+    "cost": CostConfig,
+}
+_TYPES: Final[dict[str, Any]] = {
+    f"{table}.{field.name}": field.type
+    for table, struct in _TABLES.items()
+    for field in msgspec.structs.fields(struct)
+}
+_HOST_TYPES: Final[dict[str, Any]] = {
+    field.name: field.type for field in msgspec.structs.fields(HostConfig)
+}
+_VARIABLES: Final = {PREFIX + key.replace(".", "_").upper(): key for key in _TYPES}
+_OPTIONS: Final = {"sweep.parameter_servers": "--ps"}
+"""Options that are not spelled as their key."""
+
+
+def load(path: Path | None, environ: Mapping[str, str], options: Mapping[str, object]) -> Resolved:
+    """Put together the settings.
+
+    Args:
+        path: of the file, which then must exist; None for ``./dnnbench.toml`` if there is one.
+        environ: ``DNNBENCH_<TABLE>_<KEY>``, lists with commas; an empty value is not given.
+        options: ``train.batch_size`` and so on; None is not given.
+
+    Raises:
+        ConfigError: an unknown table or key, a wrong type or range, values that exclude each other.
+    """
+    file = None
+    if path is not None or DEFAULT_PATH.exists():
+        file = read_toml(path or DEFAULT_PATH)
+    given: _Layer = {}
+    for layer in (_file_layer(file), _environment_layer(environ), _option_layer(options)):
+        given.update(_expand_profile(layer))
+    tables = {
+        table: {
+            key.partition(".")[2]: entry.value
+            for key, entry in given.items()
+            if key.startswith(f"{table}.")
+        }
+        for table in _TABLES
+    }
+    config = msgspec.convert(tables | {"hosts": _hosts(file)}, Config)
+    origins = {key: given[key].origin if key in given else "default" for key in _TYPES}
+    origins["hosts"] = file.where("hosts") if file and config.hosts else "default"
+    _check_sweep(config.sweep, origins)
+    return Resolved(config, origins)
+
+
+def template() -> str:
+    """Return the commented file that ``dnnbench init`` writes."""
+    return resources.files("dnnbench").joinpath("template.toml").read_text(encoding="utf-8")
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Ask whether the closest of the known names was meant; None where none is close."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {close[0]}?" if close else None
+
+
+def option_name(key: str) -> str:
+    """Spell a key as its option: ``train.batch_size`` is ``--batch-size``."""
+    return _OPTIONS.get(key) or "--" + key.partition(".")[2].replace("_", "-")
+
+
+def _file_layer(file: TomlFile | None) -> _Layer:
+    layer: _Layer = {}
+    for table, content in (file.data if file else {}).items():
+        assert file is not None
+        if table == "hosts":
+            continue
+        where = file.where(table)
+        if table not in _TABLES:
+            owner = _owner(table)
+            remedy = f"it belongs in [{owner}]" if owner else nearest(table, [*_TABLES, "hosts"])
+            raise ConfigError(f"[{table}] is not a known table", where=where, remedy=remedy)
+        if not isinstance(content, dict):
+            raise ConfigError(f"[{table}] must be a table of keys", where=where)
+        for name, value in content.items():
+            key = f"{table}.{name}"
+            where = file.where(key)
+            if key not in _TYPES:
+                raise _unknown_key(table, name, where)
+            checked = _checked(_TYPES[key], value, where, subject=f"[{table}] {name}")
+            layer[key] = _Given(checked, where)
+    return layer
+
+
+def _environment_layer(environ: Mapping[str, str]) -> _Layer:
+    layer: _Layer = {}
+    for name in sorted(environ):
+        if not name.startswith(PREFIX) or not environ[name].strip():
+            continue
+        if name not in _VARIABLES:
+            remedy = nearest(name, _VARIABLES)
+            raise ConfigError(f"{name} is not known", where="environment", remedy=remedy)
+        key = _VARIABLES[name]
+        layer[key] = _Given(_checked_text(_TYPES[key], environ[name], name), name)
+    return layer
+
+
+def _option_layer(options: Mapping[str, object]) -> _Layer:
+    return {
+        key: _Given(_checked_text(_TYPES[key], value, option_name(key)), option_name(key))
+        for key, value in options.items()
+        if value is not None
+    }
+
+
+def _expand_profile(layer: _Layer) -> _Layer:
+    if "sweep.profile" not in layer:
+        return layer
+    profile = layer["sweep.profile"]
+    implied = {key: _Given(n, profile.origin) for key, n in PROFILES[profile.value].items()}
+    return implied | layer
+
+
+def _hosts(file: TomlFile | None) -> tuple[HostConfig, ...]:
+    entries = file.data.get("hosts", []) if file else []
+    if not file or not entries:
+        return ()
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ConfigError("hosts are written as [[hosts]] tables", where=file.where("hosts"))
+    hosts: dict[str, HostConfig] = {}
+    for index, entry in enumerate(entries):
+        for name, value in entry.items():
+            where = file.where(f"hosts.{index}.{name}")
+            if name not in _HOST_TYPES:
+                raise ConfigError(
+                    f"[[hosts]] {name} is not known",
+                    where=where,
+                    remedy=nearest(name, _HOST_TYPES),
+                )
+            _checked(_HOST_TYPES[name], value, where, subject=f"[[hosts]] {name}")
+        where = file.where(f"hosts.{index}")
+        if "name" not in entry:
+            raise ConfigError("[[hosts]] has no name", where=where)
+        if entry["name"] in hosts:
+            raise ConfigError(f"[[hosts]] {entry['name']} is there twice", where=where)
+        hosts[entry["name"]] = msgspec.convert(entry, HostConfig)
+    return tuple(hosts.values())
+
+
+def _check_sweep(sweep: SweepConfig, origins: Mapping[str, str]) -> None:
+    for key, values in (("nodes", sweep.nodes), ("protocols", sweep.protocols)):
+        if len(set(values)) < len(values):
+            where = origins[f"sweep.{key}"]
+            raise ConfigError(f"[sweep] {key} names a value twice, got {list(values)}", where=where)
+    if min(sweep.nodes) <= sweep.parameter_servers:
+        nodes, servers = origins["sweep.nodes"], origins["sweep.parameter_servers"]
+        raise ConfigError(
+            f"[sweep] {min(sweep.nodes)} nodes leave no worker beside "
+            f"parameter_servers = {sweep.parameter_servers}",
+            where=servers if nodes == "default" else nodes,
+            remedy="a trial needs at least parameter_servers + 1 nodes",
+        )
+
+
+def _checked_text(kind: Any, value: object, where: str) -> Any:
+    """Check a value that may be text, as the environment and the command line give it."""
+    is_list = get_origin(_bare(kind)) is tuple
+    parts = [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+    return _checked(kind, parts if is_list else value, where, strict=False)
+
+
+def _checked(kind: Any, value: Any, where: str, *, subject: str = "", strict: bool = True) -> Any:
+    """Convert to ``kind``; `ConfigError` says what was expected and what was found."""
+    try:
+        checked = msgspec.convert(value, kind, strict=strict)
+        if not isinstance(checked, float) or math.isfinite(checked):
+            return checked
+        expected = "a finite number"
+    except msgspec.ValidationError as error:
+        expected = _expectation(kind, str(error))
+    problem = f"expected {expected}, got {value!r}"
+    choices = _choices(kind)
+    remedy = nearest(value, choices) if isinstance(value, str) else None
+    raise ConfigError(f"{subject}: {problem}" if subject else problem, where=where, remedy=remedy)
+
+
+def _expectation(kind: Any, message: str) -> str:
+    if choices := _choices(kind):
+        return "one of " + ", ".join(choices)
+    message = message.partition(" - at ")[0].partition(", got ")[0]
+    for word, plain in (("Expected ", ""), ("`", ""), (" | null", ""), ("array", "list")):
+        message = message.replace(word, plain)
+    return message
+
+
+def _choices(kind: Any) -> list[str]:
+    if get_origin(kind) is Literal:
+        return list(get_args(kind))
+    return [choice for part in get_args(kind) for choice in _choices(part)]
+
+
+def _bare(kind: Any) -> Any:
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
+
+
+def _unknown_key(table: str, name: str, where: str) -> ConfigError:
+    own = nearest(name, [key.partition(".")[2] for key in _TYPES if key.startswith(f"{table}.")])
+    owner = _owner(name)
+    remedy = f"it belongs in [{owner}]" if owner else own
+    return ConfigError(f"[{table}] {name} is not known", where=where, remedy=remedy)
+
+
+def _owner(name: str) -> str | None:
+    """Name the table that has a key of this name."""
+    return next((key.partition(".")[0] for key in _TYPES if key.endswith(f".{name}")), None)
