@@ -1,0 +1,1 @@
+"""Data sets: ``locate`` finds one (control side), ``dataset`` loads it (host side)."""
