@@ -1,0 +1,32 @@
+"""Price books (data), Table 1 recomputed, and what a sweep costs.
+
+Rendering is in :mod:`dnnbench.cost.render`, imported only where something is shown.
+"""
+
+from dnnbench.cost.basis import (
+    DEFAULT_DISK_GB,
+    DEFAULT_MACHINE,
+    Basis,
+    basis_of_book,
+    basis_of_own_hardware,
+)
+from dnnbench.cost.book import PriceBook
+from dnnbench.cost.library import TABLE_1_BOOK, list_books, load_book
+from dnnbench.cost.sweep import SweepCost, cost_of_sweep
+from dnnbench.cost.table1 import Table1, table_1
+
+__all__ = [
+    "DEFAULT_DISK_GB",
+    "DEFAULT_MACHINE",
+    "TABLE_1_BOOK",
+    "Basis",
+    "PriceBook",
+    "SweepCost",
+    "Table1",
+    "basis_of_book",
+    "basis_of_own_hardware",
+    "cost_of_sweep",
+    "list_books",
+    "load_book",
+    "table_1",
+]

@@ -1,0 +1,143 @@
+"""What a cost is made from: prices and rules, frozen with every result so it can be made again."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+
+import msgspec
+
+from dnnbench.cost.book import (
+    CURRENCY,
+    HOURS_PER_MONTH,
+    BillingRule,
+    PriceBook,
+    SustainedUse,
+)
+from dnnbench.cost.pricing import (
+    MONTHS_PER_YEAR,
+    SECONDS_PER_HOUR,
+    Rate,
+    cost_usd,
+    disk_rate,
+    machine_rate,
+    parse_price,
+)
+from dnnbench.errors import ConfigError
+
+DEFAULT_MACHINE = "n1-standard-4"
+DEFAULT_DISK_GB = 20  # of each machine of the published experiment
+OWN_HARDWARE = "own hardware"
+
+
+class Basis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The prices and rules of one machine.
+
+    Attributes:
+        book: name of the price book; None for own hardware.
+        machine_usd_per_hour: without the disk.
+        gpu: the accelerators that the machine's price includes.
+        disk_gb: size of the persistent disk of each machine; 0 where none is included.
+        rate: one machine with its disk.
+    """
+
+    book: str | None
+    as_of: dt.date | None
+    regions: tuple[str, ...]
+    sources: tuple[str, ...]
+    assumptions: tuple[str, ...]
+    machine: str
+    machine_usd_per_hour: Decimal
+    gpu: str | None
+    disk_gb: int
+    disk_usd_per_hour: Decimal
+    rate: Rate
+    billing: BillingRule
+    sustained_use: SustainedUse
+    hours_per_month: int
+    currency: str = CURRENCY
+
+    @property
+    def hours_per_year(self) -> int:
+        """Hours of a year as the price book counts them."""
+        return MONTHS_PER_YEAR * self.hours_per_month
+
+    def list_usd(self, nodes: int, duration_s: Decimal) -> Decimal:
+        """Return node-time at the list price: no minimum, no rounding up, no discount."""
+        return nodes * self.rate.usd_per_hour * duration_s / SECONDS_PER_HOUR
+
+    def bill_usd(self, nodes: int, duration_s: Decimal) -> Decimal:
+        """Return the bill of ``nodes`` machines that are started, used so long, and deleted."""
+        billed_s = self.billing.billed_s(duration_s)
+        return nodes * cost_usd(self.rate, billed_s, self.sustained_use, self.hours_per_month)
+
+    def year_usd(self, nodes: int) -> Decimal:
+        """Return the bill of a year on end."""
+        return self.bill_usd(nodes, Decimal(self.hours_per_year * SECONDS_PER_HOUR))
+
+
+def basis_of_book(
+    book: PriceBook,
+    machine: str = DEFAULT_MACHINE,
+    *,
+    disk_gb: int = DEFAULT_DISK_GB,
+    billed_on: dt.date | None = None,
+) -> Basis:
+    """Take the prices of a machine out of a book.
+
+    Args:
+        book: where the prices and rules come from.
+        machine: a machine type of the book.
+        disk_gb: persistent disk of each machine; left out where the book prices none.
+        billed_on: day whose billing rule counts; by default the book's own date.
+
+    Raises:
+        ConfigError: unknown machine, or a disk size below zero.
+    """
+    if disk_gb < 0:
+        raise ConfigError(f"expected a disk size of 0 GB or more, found {disk_gb}", where="disk")
+    rate = machine_rate(book, machine)
+    has_disk = disk_gb > 0 and book.pd_standard is not None
+    disk = disk_rate(book, disk_gb) if has_disk else Rate()
+    return Basis(
+        book=book.name,
+        as_of=book.as_of,
+        regions=book.regions,
+        sources=book.sources,
+        assumptions=book.assumptions,
+        machine=machine,
+        machine_usd_per_hour=rate.usd_per_hour,
+        gpu=book.find_machine(machine).gpu,
+        disk_gb=disk_gb if has_disk else 0,
+        disk_usd_per_hour=disk.usd_per_hour,
+        rate=rate + disk,
+        billing=book.billing_on(billed_on or book.as_of),
+        sustained_use=book.sustained_use,
+        hours_per_month=book.hours_per_month,
+        currency=book.currency,
+    )
+
+
+def basis_of_own_hardware(usd_per_hour: str | float | Decimal) -> Basis:
+    """Take one flat price for an hour of one node: no discount, no minimum, nothing on top.
+
+    Raises:
+        ConfigError: the price is not above zero.
+    """
+    price = parse_price(usd_per_hour, "price per hour of own hardware")
+    return Basis(
+        book=None,
+        as_of=None,
+        regions=(),
+        sources=(),
+        assumptions=(),
+        machine=OWN_HARDWARE,
+        machine_usd_per_hour=price,
+        gpu=None,
+        disk_gb=0,
+        disk_usd_per_hour=Decimal(0),
+        rate=Rate(flat_usd=price),
+        billing=BillingRule(granularity_s=1, minimum_s=0),
+        sustained_use=SustainedUse(),
+        hours_per_month=HOURS_PER_MONTH,
+    )

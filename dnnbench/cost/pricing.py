@@ -1,0 +1,102 @@
+"""Prices per hour and what hours cost: exact decimals, never rounded here."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from dnnbench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dnnbench.cost.book import PriceBook, SustainedUse
+
+SECONDS_PER_HOUR = 3600
+MONTHS_PER_YEAR = 12
+
+T = TypeVar("T")
+
+
+class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """USD an hour of one machine with what hangs on it.
+
+    Attributes:
+        discountable_usd: the part that a sustained-use discount applies to.
+        flat_usd: the part that it does not apply to, such as disks.
+    """
+
+    discountable_usd: Decimal = Decimal(0)
+    flat_usd: Decimal = Decimal(0)
+
+    @property
+    def usd_per_hour(self) -> Decimal:
+        """List price of an hour."""
+        return self.discountable_usd + self.flat_usd
+
+    def __add__(self, other: Rate) -> Rate:
+        return Rate(self.discountable_usd + other.discountable_usd, self.flat_usd + other.flat_usd)
+
+
+def machine_rate(book: PriceBook, name: str) -> Rate:
+    """Return the rate of a predefined machine type."""
+    return Rate(discountable_usd=book.find_machine(name).usd_per_hour)
+
+
+def custom_rate(book: PriceBook, vcpus: int, ram_gb: Decimal) -> Rate:
+    """Return the rate of a machine made to measure."""
+    custom = _priced(book, "custom", book.custom)
+    return Rate(discountable_usd=vcpus * custom.usd_per_vcpu_hour + ram_gb * custom.usd_per_gb_hour)
+
+
+def gpu_rate(book: PriceBook, name: str, count: int) -> Rate:
+    """Return the rate of ``count`` accelerators added to a machine."""
+    gpu = _priced(book, f"gpu.{name}", book.gpu.get(name))
+    usd = count * gpu.usd_per_hour
+    return Rate(discountable_usd=usd) if gpu.sustained_use else Rate(flat_usd=usd)
+
+
+def local_ssd_rate(book: PriceBook) -> Rate:
+    """Return the rate of one local SSD."""
+    ssd = _priced(book, "local_ssd", book.local_ssd)
+    return Rate(flat_usd=ssd.size_gb * ssd.usd_per_gb_hour)
+
+
+def disk_rate(book: PriceBook, size_gb: int) -> Rate:
+    """Return the rate of a persistent disk."""
+    disk = _priced(book, "pd_standard", book.pd_standard)
+    return Rate(flat_usd=size_gb * disk.usd_per_gb_month / book.hours_per_month)
+
+
+def cost_usd(
+    rate: Rate, duration_s: Decimal, sustained_use: SustainedUse, hours_per_month: int
+) -> Decimal:
+    """Return what one machine costs that is up for ``duration_s`` on end.
+
+    The discount follows from the time used in each month, so short use gets none.
+    """
+    month_s = Decimal(hours_per_month * SECONDS_PER_HOUR)
+    full_price_s = sustained_use.full_price_s(duration_s, month_s)
+    # Divided last: the sum before it is exact.
+    return (full_price_s * rate.discountable_usd + duration_s * rate.flat_usd) / SECONDS_PER_HOUR
+
+
+def parse_price(value: str | float | Decimal, where: str) -> Decimal:
+    """Return an amount above zero.
+
+    Raises:
+        ConfigError: anything else, naming ``where`` it came from.
+    """
+    try:
+        price = Decimal(str(value))
+    except InvalidOperation:
+        price = Decimal("nan")
+    if not (price.is_finite() and price > 0):
+        raise ConfigError(f"expected a number above 0, found {str(value)!r}", where=where)
+    return price
+
+
+def _priced(book: PriceBook, key: str, part: T | None) -> T:
+    if part is None:
+        raise ConfigError("expected this price, found none", where=f"price book {book.name}: {key}")
+    return part

@@ -1,0 +1,203 @@
+"""What a sweep costs at the prices of a basis."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dnnbench.cost.basis import Basis
+from dnnbench.errors import ConfigError, ResultsError
+from dnnbench.trial import Protocol, TrialOutcome
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FIRST_WORKER = "worker:0"  # its epochs time the evaluations
+
+
+class TargetCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Cost to accuracy as DAWNBench defines it, over the finished trials of a cell.
+
+    Attributes:
+        accuracy: the test accuracy to reach, 0 to 1.
+        reached: trials that did; of ``trials``.
+        usd: mean over those that did; None where none did, which is not the same as free.
+    """
+
+    accuracy: float
+    reached: int
+    trials: int
+    usd: Decimal | None
+
+
+class CellCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The trials of one node count and protocol.
+
+    Attributes:
+        finished: trials behind the means.
+        unfinished: failed or interrupted trials; in the bills, not in the means.
+        epoch_s: mean over the finished trials of their mean over workers and epochs.
+        usd_per_epoch: ``epoch_s`` x nodes x list price of an hour.
+        usd_per_trial: mean of the finished trials' whole duration x nodes x list price of an hour.
+        list_usd: node-time of all trials at the list price, without rounding up or minimum.
+        new_machines_usd: bill of all trials if each gets new machines.
+    """
+
+    nodes: int
+    protocol: Protocol
+    finished: int
+    unfinished: int
+    epoch_s: float | None
+    usd_per_epoch: Decimal | None
+    usd_per_trial: Decimal | None
+    list_usd: Decimal
+    new_machines_usd: Decimal
+    target: TargetCost | None
+
+
+class SweepCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The cost of a sweep; amounts are exact, to be rounded where they are shown.
+
+    Attributes:
+        kept_machines: the largest node count of the sweep.
+        kept_s: sum of the trials' durations.
+        kept_usd: bill if ``kept_machines`` are started once and kept for ``kept_s``.
+        new_machines_usd: bill if every trial gets new machines.
+        year_usd: nodes -> the bill of that many machines for a year on end. Never to be pro-rated
+            to a short use, which gets no such discount.
+    """
+
+    basis: Basis
+    cells: tuple[CellCost, ...]
+    finished: int
+    unfinished: int
+    list_usd: Decimal
+    kept_machines: int
+    kept_s: Decimal
+    kept_usd: Decimal
+    new_machines_usd: Decimal
+    year_usd: dict[int, Decimal]
+
+
+def cost_of_sweep(
+    outcomes: Sequence[TrialOutcome], basis: Basis, *, target_accuracy: float | None = None
+) -> SweepCost:
+    """Price every trial of a sweep, whatever its status.
+
+    Args:
+        outcomes: all trials of one sweep.
+        basis: prices and rules; every node is one such machine.
+        target_accuracy: test accuracy, 0 to 1, whose cost is wanted.
+
+    Raises:
+        ResultsError: there are no trials.
+        ConfigError: the target is no accuracy.
+    """
+    if not outcomes:
+        raise ResultsError("expected at least one trial to price, found none")
+    if target_accuracy is not None and not 0 < target_accuracy <= 1:
+        raise ConfigError(
+            f"expected an accuracy above 0 and up to 1, found {target_accuracy}", where="target"
+        )
+    groups: defaultdict[tuple[int, Protocol], list[TrialOutcome]] = defaultdict(list)
+    for outcome in outcomes:
+        groups[outcome.order.nodes, outcome.order.protocol.name].append(outcome)
+    cells = tuple(
+        _cell(nodes, protocol, trials, basis, target_accuracy)
+        for (nodes, protocol), trials in sorted(groups.items(), key=_by_nodes_and_name)
+    )
+    node_counts = sorted({cell.nodes for cell in cells})
+    kept_s = _total_s(outcomes)
+    return SweepCost(
+        basis=basis,
+        cells=cells,
+        finished=sum(cell.finished for cell in cells),
+        unfinished=sum(cell.unfinished for cell in cells),
+        list_usd=sum((cell.list_usd for cell in cells), Decimal(0)),
+        kept_machines=node_counts[-1],
+        kept_s=kept_s,
+        kept_usd=basis.bill_usd(node_counts[-1], kept_s),
+        new_machines_usd=sum((cell.new_machines_usd for cell in cells), Decimal(0)),
+        year_usd={nodes: basis.year_usd(nodes) for nodes in node_counts},
+    )
+
+
+def _by_nodes_and_name(group: tuple[tuple[int, Protocol], object]) -> tuple[int, bool, str]:
+    (nodes, protocol), _ = group
+    return nodes, protocol != "downpour", protocol  # the baseline first
+
+
+def _cell(
+    nodes: int,
+    protocol: Protocol,
+    trials: Sequence[TrialOutcome],
+    basis: Basis,
+    target_accuracy: float | None,
+) -> CellCost:
+    finished = [trial for trial in trials if trial.status == "ok"]
+    means_s = [_mean_epoch_s(trial) for trial in finished if trial.epochs]
+    epoch_s = sum(means_s) / len(means_s) if means_s else None
+    return CellCost(
+        nodes=nodes,
+        protocol=protocol,
+        finished=len(finished),
+        unfinished=len(trials) - len(finished),
+        epoch_s=epoch_s,
+        usd_per_epoch=None if epoch_s is None else basis.list_usd(nodes, _exact(epoch_s)),
+        usd_per_trial=(
+            basis.list_usd(nodes, _total_s(finished) / len(finished)) if finished else None
+        ),
+        list_usd=basis.list_usd(nodes, _total_s(trials)),
+        new_machines_usd=sum(
+            (basis.bill_usd(nodes, _exact(trial.duration_s)) for trial in trials), Decimal(0)
+        ),
+        target=(
+            None
+            if target_accuracy is None
+            else _target_cost(nodes, finished, basis, target_accuracy)
+        ),
+    )
+
+
+def _target_cost(
+    nodes: int, finished: Sequence[TrialOutcome], basis: Basis, accuracy: float
+) -> TargetCost:
+    times_s = [
+        _exact(time_s)
+        for trial in finished
+        if (time_s := time_to_accuracy_s(trial, accuracy)) is not None
+    ]
+    usd = basis.list_usd(nodes, sum(times_s, Decimal(0)) / len(times_s)) if times_s else None
+    return TargetCost(accuracy=accuracy, reached=len(times_s), trials=len(finished), usd=usd)
+
+
+def time_to_accuracy_s(trial: TrialOutcome, accuracy: float) -> float | None:
+    """Return the training time up to the first evaluation at or above a test accuracy.
+
+    Start-up, warm-up and the evaluations themselves do not count. None if it was not reached.
+    """
+    reached = [e.epoch for e in trial.evaluations if e.test_accuracy >= accuracy]
+    epochs = [epoch for epoch in reached if epoch is not None]
+    if epochs:
+        first = min(epochs)
+        return sum(
+            record.duration_s
+            for record in trial.epochs
+            if record.task == FIRST_WORKER and record.epoch <= first
+        )
+    return trial.training_s if reached else None  # only the final parameters got there
+
+
+def _mean_epoch_s(trial: TrialOutcome) -> float:
+    return sum(record.duration_s for record in trial.epochs) / len(trial.epochs)
+
+
+def _total_s(trials: Sequence[TrialOutcome]) -> Decimal:
+    return sum((_exact(trial.duration_s) for trial in trials), Decimal(0))
+
+
+def _exact(value: float) -> Decimal:
+    return Decimal(str(value))

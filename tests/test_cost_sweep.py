@@ -1,0 +1,250 @@
+"""The cost of a sweep, checked against the published experiment: 40 trials of 20 x 3.5 s."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import subprocess
+import sys
+from decimal import ROUND_HALF_UP, Decimal
+from io import StringIO
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from dnnbench.cost import (
+    Basis,
+    basis_of_book,
+    basis_of_own_hardware,
+    cost_of_sweep,
+    load_book,
+    table_1,
+)
+from dnnbench.cost.render import (
+    CostDocument,
+    render_sweep,
+    render_sweep_markdown,
+    render_table_1,
+    render_table_1_markdown,
+    usd,
+)
+from dnnbench.errors import ConfigError, ResultsError
+from dnnbench.trial import (
+    DataOrder,
+    EpochRecord,
+    EvaluationRecord,
+    ModelOrder,
+    Protocol,
+    ProtocolOrder,
+    Staleness,
+    Status,
+    TrialOrder,
+    TrialOutcome,
+)
+
+
+def trial(
+    nodes: int = 4,
+    protocol: Protocol = "downpour",
+    *,
+    epoch_s: float = 3.5,
+    epochs: int = 20,
+    duration_s: float = 70.0,
+    status: Status = "ok",
+    accuracies: dict[int | None, float] | None = None,
+) -> TrialOutcome:
+    order = TrialOrder(
+        id="t",
+        sweep="s",
+        nodes=nodes,
+        parameter_servers=1,
+        repeat=1,
+        seed=1,
+        data=DataOrder("mnist", None, ""),
+        model=ModelOrder(),
+        protocol=ProtocolOrder(name=protocol),
+    )
+    return TrialOutcome(
+        order=order,
+        status=status,
+        started_at="2017-08-15T00:00:00Z",
+        duration_s=duration_s,
+        training_s=60.0,
+        epochs=[
+            EpochRecord("worker:0", epoch, 1, 1, epoch_s, 0.0, 0.0, 0.0, Staleness([]))
+            for epoch in range(1, epochs + 1)
+        ],
+        evaluations=[
+            EvaluationRecord(epoch, 1, 0.0, accuracy)
+            for epoch, accuracy in (accuracies or {}).items()
+        ],
+    )
+
+
+def experiment(nodes: int) -> list[TrialOutcome]:
+    return [trial(nodes, protocol) for protocol in ("downpour", "dc-sgd") for _ in range(20)]
+
+
+def basis(disk_gb: int = 0, billed_on: dt.date | None = None) -> Basis:
+    return basis_of_book(load_book("gcp-2017-08"), disk_gb=disk_gb, billed_on=billed_on)
+
+
+def rounded(amount: Decimal | None, places: str) -> str:
+    assert amount is not None
+    return str(amount.quantize(Decimal(places), ROUND_HALF_UP))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "per_epoch", "node_time", "new_machines"),
+    [
+        (4, "0.000739", "0.591", "5.07"),
+        (8, "0.001478", "1.182", "10.13"),
+        (12, "0.002217", "1.773", "15.20"),
+    ],
+)
+def test_the_published_experiment_costs_what_was_worked_out_by_hand(
+    nodes: int, per_epoch: str, node_time: str, new_machines: str
+) -> None:
+    cost = cost_of_sweep(experiment(nodes), basis())
+    assert [rounded(cell.usd_per_epoch, "0.000001") for cell in cost.cells] == [per_epoch] * 2
+    assert rounded(cost.list_usd, "0.001") == node_time
+    assert rounded(cost.new_machines_usd, "0.01") == new_machines
+
+
+def test_machines_kept_for_the_sweep_are_billed_once_for_the_largest_node_count() -> None:
+    cost = cost_of_sweep(experiment(4) + experiment(8) + experiment(12), basis())
+    assert (cost.kept_machines, cost.kept_s) == (12, Decimal(120 * 70))
+    assert cost.kept_usd == 12 * Decimal("0.19") * 8400 / 3600
+    one = cost_of_sweep([trial(12)], basis())
+    assert one.kept_usd == one.new_machines_usd == 12 * Decimal("0.19") * 600 / 3600
+
+
+def test_after_september_2017_new_machines_cost_no_more_than_node_time() -> None:
+    cost = cost_of_sweep(experiment(4), basis(billed_on=dt.date(2017, 12, 1)))
+    assert rounded(cost.new_machines_usd, "0.000001") == rounded(cost.list_usd, "0.000001")
+
+
+def test_a_disk_is_priced_by_the_hour_and_a_book_without_disk_prices_says_so() -> None:
+    with_disk = basis(disk_gb=20)
+    assert with_disk.disk_usd_per_hour == 20 * Decimal("0.04") / 730
+    assert with_disk.rate.usd_per_hour == Decimal("0.19") + with_disk.disk_usd_per_hour
+    without = basis_of_book(load_book("aws-2026-07"), "m5.xlarge", disk_gb=20)
+    assert (without.disk_gb, without.disk_usd_per_hour) == (0, Decimal(0))
+    assert "Not included: persistent disk, GPU" in render_sweep_markdown(
+        cost_of_sweep([trial()], without)
+    )
+
+
+def test_a_year_gets_the_discount_of_whole_months_and_the_disk_does_not() -> None:
+    cost = cost_of_sweep([trial(4), trial(12)], basis(disk_gb=20))
+    machine = 8760 * Decimal("0.19") * Decimal("0.7")
+    disk = 12 * 20 * Decimal("0.04")
+    assert {n: rounded(usd, "0.01") for n, usd in cost.year_usd.items()} == {
+        4: rounded(4 * (machine + disk), "0.01"),
+        12: rounded(12 * (machine + disk), "0.01"),
+    }
+
+
+def test_a_trial_that_failed_is_in_the_bill_and_not_in_the_means() -> None:
+    failed = trial(epoch_s=99.0, epochs=1, duration_s=30.0, status="failed")
+    cost = cost_of_sweep([trial(), trial(), failed], basis())
+    cell = cost.cells[0]
+    assert (cell.finished, cell.unfinished, cell.epoch_s) == (2, 1, 3.5)
+    assert cell.usd_per_trial == 4 * Decimal("0.19") * 70 / 3600
+    assert cell.list_usd == 4 * Decimal("0.19") * 170 / 3600
+    assert rounded(cell.new_machines_usd, "0.000001") == "0.380000"
+    assert "1 of 3 trials did not finish" in render_sweep_markdown(cost)
+
+
+def test_where_no_trial_finished_there_is_a_bill_and_no_mean() -> None:
+    cell = cost_of_sweep([trial(status="failed")], basis()).cells[0]
+    assert (cell.epoch_s, cell.usd_per_epoch, cell.usd_per_trial) == (None, None, None)
+    assert cell.list_usd > 0
+
+
+def test_cost_to_accuracy_counts_training_up_to_the_first_epoch_that_reaches_it() -> None:
+    trials = [
+        trial(accuracies={1: 0.90, 2: 0.97, 3: 0.95, None: 0.99}),  # reached after 2 x 3.5 s
+        trial(accuracies={1: 0.90, None: 0.98}),  # only at the end, after 60 s
+        trial(accuracies={1: 0.90, None: 0.96}),
+        trial(accuracies={1: 0.99}, status="failed"),
+    ]
+    target = cost_of_sweep(trials, basis(), target_accuracy=0.97).cells[0].target
+    assert target is not None
+    assert (target.reached, target.trials) == (2, 3)
+    assert target.usd == 4 * Decimal("0.19") * Decimal("33.5") / 3600
+
+
+def test_a_target_that_was_not_reached_has_no_cost() -> None:
+    cost = cost_of_sweep([trial(accuracies={1: 0.9})], basis(), target_accuracy=0.97)
+    assert cost.cells[0].target is not None
+    assert cost.cells[0].target.usd is None
+    assert "0/1" in render_sweep_markdown(cost)
+
+
+def test_own_hardware_has_one_flat_price_and_no_rules() -> None:
+    cost = cost_of_sweep([trial(4)], basis_of_own_hardware("0.36"))
+    assert cost.list_usd == cost.kept_usd == cost.new_machines_usd == Decimal("0.028")
+    assert cost.year_usd == {4: 4 * 8760 * Decimal("0.36")}
+
+
+def test_what_cannot_be_priced_is_refused() -> None:
+    with pytest.raises(ResultsError, match="at least one trial"):
+        cost_of_sweep([], basis())
+    with pytest.raises(ConfigError, match="accuracy above 0 and up to 1, found 97"):
+        cost_of_sweep([trial()], basis(), target_accuracy=97)
+    with pytest.raises(ConfigError, match="above 0, found '-1'"):
+        basis_of_own_hardware(-1)
+    with pytest.raises(ConfigError, match="disk"):
+        basis(disk_gb=-1)
+
+
+def test_the_prices_used_stay_with_the_result() -> None:
+    document = CostDocument(table_1(), cost_of_sweep([trial()], basis(disk_gb=20)))
+    text = msgspec.json.encode(document)
+    assert msgspec.json.decode(text, type=CostDocument) == document
+    frozen = json.loads(text)["sweep"]["basis"]
+    assert (frozen["book"], frozen["as_of"]) == ("gcp-2017-08", "2017-08-01")
+    assert frozen["machine_usd_per_hour"] == "0.1900"
+
+
+def test_terminal_and_markdown_say_the_same() -> None:
+    cost = cost_of_sweep(experiment(4), basis(disk_gb=20), target_accuracy=0.97)
+    pairs = [
+        (render_table_1(table_1()), render_table_1_markdown(table_1())),
+        (render_sweep(cost), render_sweep_markdown(cost)),
+    ]
+    for rich, markdown in pairs:
+        console = Console(file=StringIO(), width=400, color_system=None)
+        console.print(rich)
+        shown = console.file.getvalue()  # type: ignore[attr-defined]  # it is the StringIO above
+        for line in markdown.splitlines():
+            for cell in line.strip("#-| ").split(" | "):
+                assert set(cell) <= {"-", ":", "|"} or cell.strip() in shown
+
+
+def test_a_sweep_names_book_date_currency_region_machine_price_disk_and_gpu() -> None:
+    book = load_book("gcp-2026-08")
+    text = render_sweep_markdown(cost_of_sweep([trial()], basis_of_book(book, "g2-standard-4")))
+    assert "price book gcp-2026-08, as of 2026-08-03, USD, us-central1" in text
+    assert "g2-standard-4 at 0.706832255 USD/h; its GPU (1 L4) in that price" in text
+    assert "Not included: persistent disk" in text
+    assert "Never to be pro-rated" in text
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [("1234.565", "1,234.57"), ("0.00073888", "0.000739"), ("0.591", "0.591"), ("0", "0.00")],
+)
+def test_amounts_are_rounded_to_the_cent_and_below_a_dollar_to_three_figures(
+    amount: str, text: str
+) -> None:
+    assert usd(Decimal(amount)) == text
+
+
+def test_importing_cost_loads_nothing_heavy() -> None:
+    heavy = ["tensorflow", "numpy", "rich", "tabulate", "matplotlib", "platformdirs"]
+    code = f"import sys, dnnbench.cost; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
