@@ -63,8 +63,8 @@ class FileSet(msgspec.Struct, frozen=True):
         return hashlib.sha256(lines.encode()).hexdigest()
 
 
-# Archive checksums: as recorded by TensorFlow's, torch-rb's and others' loaders for the files that
-# yann.lecun.com published. Content checksums: computed from the data.
+# Archive checksums: as several public loaders record them for the files that yann.lecun.com
+# published, torch-rb among them. Content checksums: computed from the data.
 _MNIST = FileSet(
     name="mnist",
     torchvision_name="MNIST",
