@@ -1,0 +1,95 @@
+"""The report for other programs: CSV, a row a cell, and one versioned JSON document."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from dnnbench.paper import SOURCE
+from dnnbench.trial import EPOCH_DEFINITIONS
+
+if TYPE_CHECKING:
+    from dnnbench.analysis import Analysis
+    from dnnbench.cells import Cell
+    from dnnbench.stats import Estimate
+
+JSON_VERSION = 1
+
+_ESTIMATES = {
+    "epoch_s": "epoch_{}_s",
+    "test_accuracy": "test_accuracy_{}",
+    "validation_accuracy": "validation_accuracy_{}",
+    "loss": "loss_{}",
+    "staleness": "staleness_{}_updates",
+    "compensation_ratio": "compensation_ratio_{}",
+    "examples_per_s": "throughput_{}_examples_per_s",
+    "worker_cpu_s_per_example": "worker_cpu_{}_s_per_example",
+    "parameter_server_cpu_s_per_example": "parameter_server_cpu_{}_s_per_example",
+    "warmup_s": "warmup_{}_s",
+    "start_up_s": "start_up_{}_s",
+}
+"""Field of a cell -> the column names of its mean and the half width of its 95 % interval."""
+
+
+def as_document(analysis: Analysis) -> dict[str, Any]:
+    """Return everything in the report as plain values; units stand in the names."""
+    return {
+        "dnnbench_report": JSON_VERSION,
+        "published_source": SOURCE,
+        "epoch": EPOCH_DEFINITIONS[analysis.settings.epoch_definition],
+        **msgspec.to_builtins(analysis),
+    }
+
+
+def as_json(analysis: Analysis) -> str:
+    """Return ``as_document`` as indented JSON text."""
+    return msgspec.json.format(msgspec.json.encode(as_document(analysis))).decode() + "\n"
+
+
+def as_csv(analysis: Analysis) -> str:
+    """Return a row for each protocol at each node count; an empty field is a figure nobody has."""
+    rows = [_row(analysis, cell) for cell in analysis.cells]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _row(analysis: Analysis, cell: Cell) -> dict[str, object]:
+    settings = analysis.settings
+    efficiency, over = cell.efficiency, {o.nodes: o for o in analysis.overhead}.get(cell.nodes)
+    overhead = over.measured if over and cell.protocol == "dc-sgd" else None
+    row: dict[str, object] = {
+        "sweep": settings.sweep,
+        "data": settings.data.name,
+        "epoch_definition": settings.epoch_definition,
+        "protocol": cell.protocol,
+        "nodes": cell.nodes,
+        "workers": cell.workers,
+        "roles_per_core": cell.roles_per_core,
+        "trials_planned": cell.planned,
+        "trials_ok": cell.n,
+        "trials_failed": cell.failed,
+        "trials_interrupted": cell.interrupted,
+        "trials_missing": cell.missing,
+        "epoch_published_s": cell.published_epoch_s,
+        "epoch_minimum_s": cell.epoch_s.minimum if cell.epoch_s else None,
+        "epoch_maximum_s": cell.epoch_s.maximum if cell.epoch_s else None,
+        "overhead_percent": overhead.percent if overhead else None,
+        "overhead_low_percent": overhead.low_percent if overhead else None,
+        "overhead_high_percent": overhead.high_percent if overhead else None,
+        "efficiency_percent": efficiency.percent if efficiency else None,
+        "efficiency_low_percent": efficiency.low_percent if efficiency else None,
+        "efficiency_high_percent": efficiency.high_percent if efficiency else None,
+        "staleness_p95_updates": cell.staleness_p95,
+        "staleness_max_updates": len(cell.staleness_counts) - 1 if cell.staleness_counts else None,
+    }
+    for field, column in _ESTIMATES.items():
+        estimate: Estimate | None = getattr(cell, field)
+        row[column.format("mean")] = estimate.mean if estimate else None
+        row[column.format("ci95_half_width")] = estimate.half_width if estimate else None
+    return row

@@ -1,0 +1,94 @@
+"""Figure 16's counterpart as a file: seconds of each epoch of a typical trial, both protocols."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dnnbench.errors import ConfigError, ResultsError
+from dnnbench.report import wording as w
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dnnbench.analysis import Analysis
+
+FORMATS = (".png", ".svg")
+
+# Of Okabe and Ito's palette, which colour-blind readers tell apart; the marks differ too.
+_STYLES = {"downpour": ("#0072B2", "o"), "dc-sgd": ("#D55E00", "s")}
+
+
+def save(analysis: Analysis, path: Path, nodes: int | None = None) -> None:
+    """Draw the figure and put it in ``path``, whole or not at all.
+
+    Args:
+        analysis: what to draw.
+        path: its suffix, ``.png`` or ``.svg``, says the format.
+        nodes: whose epochs to draw; the smallest node count if not given.
+
+    Raises:
+        ConfigError: another suffix.
+        ResultsError: no trial with that many nodes ended well.
+    """
+    if path.suffix not in FORMATS:
+        raise ConfigError(
+            f"no figure in the format {path.suffix or '(none)'!r}",
+            where=str(path),
+            remedy=f"use one of {', '.join(FORMATS)}",
+        )
+    nodes = analysis.nodes[0] if nodes is None else nodes
+    cells = [cell for cell in analysis.cells if cell.nodes == nodes]
+    if not any(cell.typical for cell in cells):
+        raise ResultsError(f"no trial with {nodes} nodes ended well", where=analysis.settings.sweep)
+    # Matplotlib takes longer to import than the rest of a report to make.
+    from matplotlib import rc_context  # noqa: PLC0415
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
+
+    # Text stays text, and equal figures are equal files.
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "dnnbench"}):
+        figure = Figure(figsize=(7.5, 4.2), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        for cell in cells:
+            if cell.typical is None:
+                continue
+            trial = cell.typical
+            colour, marker = _STYLES[cell.protocol]
+            label = f"{w.PROTOCOL_NAMES[cell.protocol]}, trial {trial.id}"
+            axes.plot(trial.epochs, trial.mean_s, color=colour, marker=marker, label=label)
+            axes.fill_between(
+                trial.epochs,
+                trial.fastest_worker_s,
+                trial.slowest_worker_s,
+                color=colour,
+                alpha=0.15,
+                linewidth=0,
+            )
+        low, high = axes.get_ylim()
+        for cell in cells:
+            published = cell.published_epoch_s
+            # A reference far from the measured range would squash what the figure is about.
+            if published is not None and low - (high - low) <= published <= high + (high - low):
+                axes.axhline(
+                    published,
+                    color=_STYLES[cell.protocol][0],
+                    linestyle="--",
+                    linewidth=0.8,
+                    label=f"{w.PROTOCOL_NAMES[cell.protocol]}, published mean {published:.2f} s",
+                )
+        axes.set_title(w.figure_title(analysis, nodes), fontsize="medium")
+        axes.set_xlabel("Epoch (line: mean over workers; band: fastest to slowest worker)")
+        axes.set_ylabel("Seconds per epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(visible=True, linewidth=0.4, alpha=0.6)
+        figure.legend(fontsize="small", frameon=False, loc="outside lower center", ncols=2)
+        kind = path.suffix[1:]
+        aside = path.with_name(f".{path.name}.part")
+        metadata = {"Date": None} if kind == "svg" else None
+        try:
+            figure.savefig(aside, format=kind, dpi=150, metadata=metadata)
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)

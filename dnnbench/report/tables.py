@@ -1,0 +1,372 @@
+"""The tables of a report as values: words and figures once, for every format.
+
+Each table names the data in its title and carries the definition of the epoch beneath.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dnnbench.paper import SOURCE
+from dnnbench.report import wording as w
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dnnbench.analysis import Analysis
+    from dnnbench.cells import Cell
+
+
+class Column(msgspec.Struct, frozen=True):
+    """A column's heading; ``group`` is what neighbouring columns have in common."""
+
+    name: str
+    group: str = ""
+    is_text: bool = False
+
+
+class Table(msgspec.Struct, frozen=True):
+    """A table of finished text; ``totals`` are rows set apart at the bottom."""
+
+    title: str
+    columns: list[Column]
+    rows: list[list[str]]
+    notes: list[str]
+    totals: list[list[str]] = []
+
+
+_NODES = Column("Nodes")
+_PROTOCOL = Column("Protocol", is_text=True)
+
+
+def report_tables(analysis: Analysis) -> list[Table]:
+    """Return every table of the report, the first one first; those without content are left out."""
+    tables = [
+        table_2(analysis),
+        comparisons(analysis),
+        accuracy(analysis),
+        accuracy_by_epoch(analysis),
+        staleness(analysis),
+        throughput(analysis),
+        cpu_time(analysis),
+        trials(analysis),
+        not_counted(analysis),
+    ]
+    return [table for table in tables if table.rows]
+
+
+def facts(analysis: Analysis) -> list[tuple[str, str]]:
+    """Return what was measured, on what, with what: a name and a line each."""
+    settings, context = analysis.settings, analysis.context
+    model = settings.model
+    data = settings.data.name
+    versions = ", ".join(f"{name} {version}" for name, version in context.versions.items())
+    lines = [
+        ("Sweep", f"{settings.sweep} (profile {context.profile})"),
+        ("Data", f"{data}: {context.data_note}" if context.data_note else data),
+        ("Model", f"{model.name}, L2 {model.l2:g}, dropout {model.dropout:g}"),
+    ]
+    for name, order in settings.protocols.items():
+        line = f"{order.optimizer}, learning rate {order.learning_rate:g}"
+        if name == "dc-sgd":
+            line += f", {order.compensation} lambda {order.lambda0:g}"
+            if order.compensation == "adaptive":
+                line += f" (decay {order.mean_square_decay:g}, epsilon {order.epsilon:g})"
+        lines.append((name, f"{w.PROTOCOL_NAMES[name]}: {line}"))
+    trial = [
+        _count(settings.epochs, "epoch"),
+        f"batch size {settings.batch_size}",
+        _count(settings.parameter_servers, "parameter server"),
+        f"{settings.steps_per_run} steps a run",
+    ]
+    lines += [
+        ("Trial", ", ".join(trial)),
+        ("Machine", f"{context.cpu_model}, {_count(context.host_cores, 'core')}"),
+        ("Versions", versions or w.NONE),
+    ]
+    return lines
+
+
+def table_2(analysis: Analysis) -> Table:
+    """Return seconds per epoch, measured and published, with the growth beneath."""
+    columns, totals = [_NODES], ["Growth %"]
+    for protocol in analysis.protocols:
+        columns += [Column(name, protocol) for name in ("measured", "n", "published")]
+    for growth in analysis.growth:
+        measured = growth.measured.percent if growth.measured else None
+        totals += [w.excess_text(measured), "", w.excess_text(growth.published_percent)]
+    rows = []
+    for nodes in analysis.nodes:
+        row = [str(nodes)]
+        for cell in _row(analysis, nodes):
+            published = cell.published_epoch_s
+            row += [w.mean_text(cell.epoch_s, w.seconds), w.n_text(cell)]
+            row.append(w.NONE if published is None else f"{published:.2f}")
+        rows.append(row)
+    notes = [
+        "Mean over trials ± half of its 95 % confidence interval (Student's t); n: trials.",
+        f"Published: {SOURCE}; MNIST, a machine of 4 virtual cores for each node.",
+        w.sharing_text(analysis),
+    ]
+    if analysis.growth:
+        ends = analysis.growth[0]
+        notes.append(f"Growth from {ends.from_nodes} to {ends.to_nodes} nodes.")
+    return Table(
+        _title(analysis, "Table 2: seconds per epoch"),
+        columns,
+        rows,
+        _notes(analysis, *notes, *_too_few(analysis)),
+        [totals] if analysis.growth else [],
+    )
+
+
+def comparisons(analysis: Analysis) -> Table:
+    """Return growth and overhead in percent with their intervals."""
+    rows = []
+    for over in analysis.overhead:
+        name = f"dc-sgd over downpour, {over.nodes} nodes"
+        rows.append((name, over.measured, over.published_percent))
+    for growth in analysis.growth:
+        name = f"{growth.protocol}, {growth.from_nodes} to {growth.to_nodes} nodes"
+        rows.append((name, growth.measured, growth.published_percent))
+    return Table(
+        _title(analysis, "Overhead and growth of the epoch time in %"),
+        [
+            Column("Comparison", is_text=True),
+            Column("measured"),
+            Column("95 % interval"),
+            Column("trials"),
+            Column("published"),
+        ],
+        [
+            [
+                name,
+                w.excess_text(ratio.percent if ratio else None),
+                w.interval_text(ratio),
+                w.pairs_text(ratio),
+                w.excess_text(published),
+            ]
+            for name, ratio, published in rows
+        ],
+        _notes(
+            analysis,
+            "Ratio of geometric means, less one. Trials of both protocols with the same nodes and "
+            "repeat are pairs (t interval of the log-ratios); else Welch's interval of the logs.",
+        ),
+    )
+
+
+def accuracy(analysis: Analysis) -> Table:
+    """Return the accuracy of the parameters that a trial ends with."""
+    columns = [_NODES]
+    for protocol in analysis.protocols:
+        columns += [Column("test %", protocol), Column("validation %", protocol)]
+    rows = []
+    for nodes in analysis.nodes:
+        row = [str(nodes)]
+        for cell in _row(analysis, nodes):
+            row.append(w.mean_text(cell.test_accuracy, "{:.2f}".format, 100.0))
+            row.append(w.mean_text(cell.validation_accuracy, "{:.2f}".format, 100.0))
+        rows.append(row)
+    epochs = _count(analysis.settings.epochs, "epoch")
+    return Table(
+        _title(analysis, f"Accuracy after {epochs}"),
+        columns,
+        rows,
+        _notes(analysis, "Of the parameter servers' parameters, when all workers had ended."),
+    )
+
+
+def accuracy_by_epoch(analysis: Analysis) -> Table:
+    """Return the mean test accuracy epoch by epoch, a column a cell."""
+    cells = [cell for cell in analysis.cells if cell.accuracy_by_epoch]
+    columns = [Column("Epoch")]
+    columns += [Column(f"{cell.nodes} nodes", cell.protocol) for cell in cells]
+    by_cell = [{a.epoch: a.test_accuracy.mean for a in cell.accuracy_by_epoch} for cell in cells]
+    rows = [
+        [str(epoch), *(f"{100 * of[epoch]:.2f}" if epoch in of else w.NONE for of in by_cell)]
+        for epoch in sorted({epoch for of in by_cell for epoch in of})
+    ]
+    return Table(
+        _title(analysis, "Mean test accuracy in %, epoch by epoch"),
+        columns,
+        rows,
+        _notes(analysis, "Of the parameter servers' parameters when worker:0 ended the epoch."),
+    )
+
+
+def staleness(analysis: Analysis) -> Table:
+    """Return how stale updates were, and how much the compensation changed them."""
+    return Table(
+        _title(analysis, "Staleness in updates"),
+        [
+            _NODES,
+            _PROTOCOL,
+            Column("mean"),
+            Column("p95"),
+            Column("max"),
+            Column("distribution", is_text=True),
+            Column("compensation / gradient"),
+        ],
+        [
+            [
+                str(cell.nodes),
+                cell.protocol,
+                w.mean_text(cell.staleness, "{:.2f}".format),
+                w.NONE if cell.staleness_p95 is None else str(cell.staleness_p95),
+                str(len(cell.staleness_counts) - 1) if cell.staleness_counts else w.NONE,
+                w.histogram_text(cell.staleness_counts),
+                w.scientific_text(cell.compensation_ratio),
+            ]
+            for cell in analysis.cells
+        ],
+        _notes(
+            analysis,
+            "Updates by others between a worker's pull and its push; the distribution runs from 0 "
+            "to the largest. Last column: mean ratio of the norms.",
+        ),
+    )
+
+
+def throughput(analysis: Analysis) -> Table:
+    """Return examples a second of all workers, and what of it is left for each worker."""
+    return Table(
+        _title(analysis, "Global throughput and scaling efficiency"),
+        [
+            _NODES,
+            _PROTOCOL,
+            Column("workers"),
+            Column("examples/s"),
+            Column("efficiency %"),
+            Column("95 % interval"),
+        ],
+        [
+            [
+                str(cell.nodes),
+                cell.protocol,
+                str(cell.workers),
+                w.mean_text(cell.examples_per_s, "{:,.0f}".format),
+                f"{cell.efficiency.percent:.1f}" if cell.efficiency else w.NONE,
+                "base" if _is_base(analysis, cell) else w.interval_text(cell.efficiency, ".1f"),
+            ]
+            for cell in analysis.cells
+        ],
+        _notes(
+            analysis,
+            "Efficiency: examples/s of one worker, relative to the smallest node count.",
+        ),
+    )
+
+
+def cpu_time(analysis: Analysis) -> Table:
+    """Return roles per core and CPU time per example."""
+    micro, write = 1e6, "{:.1f}".format
+    return Table(
+        _title(analysis, "Sharing of cores, and CPU time per example"),
+        [
+            _NODES,
+            _PROTOCOL,
+            Column("roles per core"),
+            Column("worker µs/example"),
+            Column("parameter server µs/example"),
+        ],
+        [
+            [
+                str(cell.nodes),
+                cell.protocol,
+                f"{cell.roles_per_core:.1f}",
+                w.mean_text(cell.worker_cpu_s_per_example, write, micro),
+                w.mean_text(cell.parameter_server_cpu_s_per_example, write, micro),
+            ]
+            for cell in analysis.cells
+        ],
+        _notes(
+            analysis,
+            "CPU time of the processes, all threads, over the measured epochs.",
+            w.sharing_text(analysis),
+        ),
+    )
+
+
+def trials(analysis: Analysis) -> Table:
+    """Return what became of the planned trials, their spread, and what was not measured."""
+    steps = analysis.settings.warmup_steps
+    return Table(
+        _title(analysis, "Trials"),
+        [
+            _NODES,
+            _PROTOCOL,
+            Column("ok"),
+            Column("others", is_text=True),
+            Column("s/epoch, range"),
+            Column("warm-up s"),
+            Column("start-up s"),
+        ],
+        [
+            [
+                str(cell.nodes),
+                cell.protocol,
+                f"{cell.n} of {cell.planned}",
+                w.lost_text(cell),
+                w.range_text(cell.epoch_s, w.seconds),
+                w.NONE if cell.warmup_s is None else w.seconds(cell.warmup_s.mean),
+                w.NONE if cell.start_up_s is None else f"{cell.start_up_s.mean:.1f}",
+            ]
+            for cell in analysis.cells
+        ],
+        _notes(
+            analysis,
+            f"Warm-up: the first {_count(steps, 'step')} of every worker, applied and not "
+            "measured. Start-up: from the order to the first measured epoch, warm-up included.",
+        ),
+    )
+
+
+def not_counted(analysis: Analysis) -> Table:
+    """Return the trials that are in no average, with their causes."""
+    return Table(
+        _title(analysis, "Trials in no average"),
+        [
+            Column(name, is_text=True)
+            for name in ("Trial", "Status", "Task", "Cause", "Repeated since")
+        ],
+        [
+            [
+                lost.id,
+                lost.status,
+                " on ".join(part for part in (lost.task, lost.host) if part) or w.NONE,
+                lost.cause,
+                "yes" if lost.repeated else "no",
+            ]
+            for lost in analysis.not_counted
+        ],
+        _notes(analysis),
+    )
+
+
+def _title(analysis: Analysis, text: str) -> str:
+    return f"{text} ({analysis.settings.data.name})"
+
+
+def _notes(analysis: Analysis, *notes: str) -> list[str]:
+    return [w.epoch_definition_text(analysis), *notes]
+
+
+def _row(analysis: Analysis, nodes: int) -> Iterable[Cell]:
+    return (analysis.cell(nodes, protocol) for protocol in analysis.protocols)
+
+
+def _is_base(analysis: Analysis, cell: Cell) -> bool:
+    return cell.efficiency is not None and cell.nodes == analysis.nodes[0]
+
+
+def _too_few(analysis: Analysis) -> list[str]:
+    """Name the cells whose mean has no interval."""
+    cells = [f"{cell.protocol} at {cell.nodes} nodes" for cell in analysis.cells if cell.n == 1]
+    return [f"n = 1: no interval ({', '.join(cells)})."] if cells else []
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

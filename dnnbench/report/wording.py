@@ -1,0 +1,137 @@
+"""Numbers and names as a report writes them, in a terminal and in Markdown alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dnnbench.trial import EPOCH_DEFINITIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from dnnbench.analysis import Analysis
+    from dnnbench.cells import Cell, Efficiency
+    from dnnbench.stats import Estimate, RatioEstimate
+
+NONE = "-"
+PROTOCOL_NAMES = {"downpour": "Downpour SGD", "dc-sgd": "Delay Compensated SGD"}
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+def seconds(value: float) -> str:
+    """Write seconds with two decimals, as Table 2 has them, and more below a second."""
+    if value >= 1.0:
+        return f"{value:.2f}"
+    return f"{value:.3f}" if value >= 0.1 else f"{value:.4f}"  # noqa: PLR2004  # three digits
+
+
+def mean_text(estimate: Estimate | None, write: Callable[[float], str], scale: float = 1.0) -> str:
+    """Write ``mean ± half of the 95 % interval``; without interval, say that ``n = 1``."""
+    if estimate is None:
+        return NONE
+    middle = write(estimate.mean * scale)
+    if estimate.half_width is None:
+        return f"{middle} (n = 1)"
+    decimals = len(middle.partition(".")[2])
+    half_width = estimate.half_width * scale
+    return f"{middle} ± {half_width:,.{decimals}f}"
+
+
+def scientific_text(estimate: Estimate | None) -> str:
+    """Write a figure of unknown magnitude with two digits."""
+    if estimate is None:
+        return NONE
+    if estimate.half_width is None:
+        return f"{estimate.mean:.2g} (n = 1)"
+    return f"{estimate.mean:.2g} ± {estimate.half_width:.1g}"
+
+
+def range_text(estimate: Estimate | None, write: Callable[[float], str]) -> str:
+    """Write the smallest and the largest value that was averaged."""
+    if estimate is None:
+        return NONE
+    return f"{write(estimate.minimum)} to {write(estimate.maximum)}"
+
+
+def excess_text(percent: float | None) -> str:
+    """Write by how many percent something is more (+) or less (-)."""
+    return NONE if percent is None else f"{percent:+.1f}"
+
+
+def interval_text(ratio: RatioEstimate | Efficiency | None, style: str = "+.1f") -> str:
+    """Write the ends of a 95 % interval; say so where there is none."""
+    if ratio is None:
+        return NONE
+    if ratio.low_percent is None or ratio.high_percent is None:
+        return "no interval"
+    return f"{ratio.low_percent:{style}} to {ratio.high_percent:{style}}"
+
+
+def pairs_text(ratio: RatioEstimate | None) -> str:
+    """Write how many trials a comparison rests on."""
+    if ratio is None:
+        return NONE
+    above, below = ratio.n
+    return f"{above} pairs" if ratio.method == "paired" else f"{above} and {below}"
+
+
+def n_text(cell: Cell) -> str:
+    """Write the trials averaged, and the planned ones where that is fewer."""
+    return str(cell.n) if cell.n == cell.planned else f"{cell.n} of {cell.planned}"
+
+
+def lost_text(cell: Cell) -> str:
+    """Write what became of the planned trials that are not averaged."""
+    lost = (("failed", cell.failed), ("interrupted", cell.interrupted), ("missing", cell.missing))
+    return ", ".join(f"{number} {name}" for name, number in lost if number) or NONE
+
+
+def histogram_text(counts: Sequence[int], width: int = 16) -> str:
+    """Draw a histogram in one line: neighbours are merged to fit, an empty bin is a dot."""
+    if not any(counts):
+        return NONE
+    merged = -(-len(counts) // width)
+    bins = [sum(counts[start : start + merged]) for start in range(0, len(counts), merged)]
+    top = max(bins)
+    return "".join(_BARS[round(n / top * (len(_BARS) - 1))] if n else "." for n in bins)
+
+
+def epoch_definition_text(analysis: Analysis) -> str:
+    """Say what an epoch is here."""
+    definition = analysis.settings.epoch_definition
+    return f"Epoch ({definition}): {EPOCH_DEFINITIONS[definition]}."
+
+
+def sharing_text(analysis: Analysis) -> str:
+    """Say how many roles share a core, and what that does to the figures."""
+    cores = analysis.context.host_cores
+    per_core = {cell.nodes: cell.roles_per_core for cell in analysis.cells}
+    core = "core" if cores == 1 else "cores"
+    shared = [
+        f"{nodes} roles share {cores} {core}: {ratio:.1f} roles per core"
+        for nodes, ratio in sorted(per_core.items())
+        if ratio > 1.0
+    ]
+    if not shared:
+        return f"No role shares a core: up to {max(per_core)} roles on {cores} {core}."
+    return (
+        "; ".join(shared)
+        + ". Roles that share a core wait for each other, so wall time grows with "
+        "the number of roles; CPU seconds per example do not depend on sharing."
+    )
+
+
+def figure_title(analysis: Analysis, nodes: int) -> str:
+    """Name Figure 16's counterpart, with its data."""
+    return (
+        f"Seconds of each epoch of a typical trial, {nodes} nodes ({analysis.settings.data.name})"
+    )
+
+
+def figure_notes(analysis: Analysis) -> list[str]:
+    """Say what the figure shows."""
+    return [
+        epoch_definition_text(analysis),
+        "Typical: the trial whose mean epoch time is the median of its cell.",
+        "A point is the mean over its workers.",
+    ]

@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from factories import make_context, make_failed, make_order, make_outcome, make_sweep
+from rich.console import Console
+
+from dnnbench.analysis import Analysis, analyse
+from dnnbench.errors import ConfigError, ResultsError
+from dnnbench.report import export, figure, markdown, terminal
+from dnnbench.report.tables import report_tables
+from dnnbench.report.wording import histogram_text, mean_text, seconds
+from dnnbench.stats import Estimate
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+REPLICATED = "one pass of a worker over all training examples; every worker has all of them"
+SHARING = "12 roles share 2 cores: 6.0 roles per core"
+
+
+@pytest.fixture
+def analysis() -> Analysis:
+    return analyse(make_sweep(), make_context())
+
+
+@pytest.fixture
+def damaged() -> Analysis:
+    """A sweep with a failed trial, and a cell of one trial."""
+    outcomes = [
+        outcome
+        for outcome in make_sweep()
+        if outcome.order.id not in ("n08-downpour-r2", "n08-downpour-r3", "n12-dc-sgd-r2")
+    ]
+    outcomes.append(make_failed(make_order(12, "dc-sgd", 2), cause="killed <by> the | kernel"))
+    return analyse(outcomes, make_context())
+
+
+def shown(analysis: Analysis, width: int, **options: bool) -> str:
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    with console.capture() as capture:
+        console.print(terminal.render(analysis, **options))
+    return capture.get()
+
+
+def words(text: str) -> str:
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_table_2_keeps_each_row_on_one_line(analysis: Analysis, width: int) -> None:
+    text = shown(analysis, width)
+    assert max(len(line) for line in text.splitlines()) <= width
+    rows = [words(line) for line in text.splitlines()]
+    assert "4 3.52 ± 0.07 3 3.52 3.59 ± 0.07 3 3.59" in rows
+    assert "12 3.55 ± 0.07 3 3.55 3.64 ± 0.07 3 3.64" in rows
+    assert "Growth % +0.9 +0.8 +1.4 +1.4" in rows
+    assert "\x1b" not in text
+    frame = next(line for line in text.splitlines() if "┌" in line)
+    assert len(frame.rstrip()) == min(width, 100)
+
+
+def test_every_table_names_its_data_and_defines_the_epoch(analysis: Analysis) -> None:
+    tables = report_tables(analysis)
+    assert len(tables) == 8
+    assert all("synthetic-mnist" in table.title for table in tables)
+    assert all(any(REPLICATED in note for note in table.notes) for table in tables)
+    assert all(len(row) == len(t.columns) for t in tables for row in [*t.rows, *t.totals])
+
+
+def test_sharing_of_cores_is_stated_plainly(analysis: Analysis) -> None:
+    assert SHARING in words(shown(analysis, 80))
+    assert SHARING in markdown.render(analysis)
+    roomy = analyse(make_sweep(), make_context(host_cores=16))
+    assert "No role shares a core: up to 12 roles on 16 cores." in words(shown(roomy, 80))
+
+
+def test_a_cell_of_one_trial_and_a_failed_trial_say_so(damaged: Analysis) -> None:
+    text = words(shown(damaged, 100))
+    assert "3.50 (n = 1) 1 of 3 3.53" in text
+    assert "n = 1: no interval (downpour at 8 nodes)." in text
+    assert "n12-dc-sgd-r2 failed worker:1 on localhost killed <by> the | kernel no" in text
+    assert "2 of 3 1 failed" in text
+    assert "1 of 3 2 missing" in text
+
+
+def test_a_sweep_in_which_every_trial_failed_is_still_reported() -> None:
+    analysis = analyse([make_failed(make_order())], make_context(planned_nodes=[4]))
+    text = words(shown(analysis, 80))
+    assert "4 - 0 of 3 3.52 - 0 of 3 3.59" in text
+    assert "No trial with 4 nodes ended well." in text
+    assert "0 of 3" in markdown.render(analysis)
+    assert export.as_csv(analysis).count("\n") == 3
+
+
+def test_warnings_are_visible_in_terminal_and_markdown() -> None:
+    outcome = make_outcome(make_order(), updates_applied=[7])
+    analysis = analyse([outcome], make_context(planned_nodes=[4]))
+    line = "n04-downpour-r1: 3450 updates pushed, but 7 applied"
+    assert f"Warning {line}" in words(shown(analysis, 80))
+    assert f"> **Warning**: {line}" in markdown.render(analysis)
+
+
+def test_the_plot_marks_both_protocols_without_colour(analysis: Analysis) -> None:
+    with_plot, without = shown(analysis, 80), shown(analysis, 80, plot=False)
+    assert "Seconds of each epoch of a typical trial, 4 nodes (synthetic-mnist)" in with_plot
+    drawing = [line for line in with_plot.splitlines() if "┤" in line or "│" in line]
+    assert sum(line.count("●") for line in drawing) == 2
+    assert sum(line.count("x") for line in drawing) == 2
+    assert "┤" not in without
+
+
+def test_markdown_tables_are_rectangular_and_escape_what_others_wrote(damaged: Analysis) -> None:
+    text = markdown.render(damaged, figure="figures/epochs 1.png")
+    assert "](<figures/epochs%201.png>)" in text
+    assert "killed &lt;by> the \\| kernel" in text
+    blocks = re.findall(r"(?:^\|.*\n?)+", text, flags=re.MULTILINE)
+    assert len(blocks) == 9
+    for block in blocks:
+        rows = [len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()]
+        assert len(set(rows)) == 1
+    assert "| 3.50 (n = 1) |" in re.sub(" +", " ", text)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg"])
+def test_the_figure_is_saved_whole_and_twice_the_same(
+    analysis: Analysis, tmp_path: Path, suffix: str
+) -> None:
+    first, second = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
+    figure.save(analysis, first)
+    figure.save(analysis, second)
+    assert first.read_bytes() == second.read_bytes()
+    assert first.read_bytes().startswith(b"\x89PNG" if suffix == ".png" else b"<?xml")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [first.name, second.name]
+
+
+def test_the_figure_refers_to_the_published_means_only_where_they_are_near(
+    analysis: Analysis, tmp_path: Path
+) -> None:
+    near, far = tmp_path / "near.svg", tmp_path / "far.svg"
+    figure.save(analysis, near)
+    slow = analyse([make_outcome(make_order(), 20.0)], make_context())
+    figure.save(slow, far)
+    assert "published mean 3.59 s" in near.read_text()
+    assert "synthetic-mnist" in near.read_text()
+    assert "published" not in far.read_text()
+
+
+def test_the_figure_refuses_other_formats_and_nothing_to_draw(
+    analysis: Analysis, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"no figure in the format '\.pdf'"):
+        figure.save(analysis, tmp_path / "f.pdf")
+    with pytest.raises(ResultsError, match="no trial with 6 nodes"):
+        figure.save(analysis, tmp_path / "f.png", nodes=6)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_csv_has_a_row_a_cell_with_units_in_the_names(damaged: Analysis) -> None:
+    rows = list(csv.DictReader(io.StringIO(export.as_csv(damaged))))
+    assert len(rows) == 6
+    row = next(r for r in rows if (r["nodes"], r["protocol"]) == ("8", "downpour"))
+    assert float(row["epoch_mean_s"]) == pytest.approx(3.50)
+    assert row["epoch_ci95_half_width_s"] == ""
+    assert (row["trials_ok"], row["trials_planned"], row["trials_missing"]) == ("1", "3", "2")
+    assert row["data"] == "synthetic-mnist"
+
+
+def test_json_is_versioned_and_holds_the_same_figures(analysis: Analysis) -> None:
+    document = json.loads(export.as_json(analysis))
+    assert document["dnnbench_report"] == 1
+    assert document["epoch"] == REPLICATED
+    assert document["settings"]["data"]["name"] == "synthetic-mnist"
+    means = [round(cell["epoch_s"]["mean"], 6) for cell in document["cells"]]
+    assert means == [3.52, 3.59, 3.53, 3.61, 3.55, 3.64]
+
+
+def test_numbers_are_written_as_table_2_writes_them() -> None:
+    assert [seconds(s) for s in (12.345, 1.0, 0.5, 0.01234)] == ["12.35", "1.00", "0.500", "0.0123"]
+    assert mean_text(Estimate(1234.5, 3, 67.8, 1, 2), "{:,.0f}".format) == "1,234 ± 68"
+    assert mean_text(None, seconds) == "-"
+    assert histogram_text([8, 0, 4, 1]) == "█.▅▂"
+    assert histogram_text([1] * 40) == "█" * 13 + "▃"
+    assert histogram_text([]) == "-"
+
+
+def test_the_report_imports_nothing_heavy() -> None:
+    program = (
+        "import sys, dnnbench.report.terminal, dnnbench.report.markdown, dnnbench.report.export,"
+        " dnnbench.report.figure\n"
+        "heavy = {'tensorflow', 'numpy', 'scipy', 'matplotlib', 'plotext', 'tabulate'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    assert found.stdout == "[]\n"
