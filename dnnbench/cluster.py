@@ -1,0 +1,42 @@
+"""Which task runs at which address."""
+
+from __future__ import annotations
+
+import msgspec
+
+PARAMETER_SERVER = "ps"
+WORKER = "worker"
+
+
+def task_names(nodes: int, parameter_servers: int) -> list[str]:
+    """List the tasks of a cluster of ``nodes``: ``ps:0`` …, then ``worker:0`` …"""
+    names = [f"{PARAMETER_SERVER}:{index}" for index in range(parameter_servers)]
+    names += [f"{WORKER}:{index}" for index in range(nodes - parameter_servers)]
+    return names
+
+
+def split_task(task: str) -> tuple[str, int]:
+    """Split ``worker:3`` into ``("worker", 3)``."""
+    job, _, index = task.partition(":")
+    return job, int(index)
+
+
+class ClusterSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Addresses (``host:port``) by job, in the order of the task index."""
+
+    ps: list[str]
+    worker: list[str]
+
+    @classmethod
+    def from_tasks(cls, addresses: dict[str, str]) -> ClusterSpec:
+        """Order the addresses of all tasks, given as ``{"worker:0": "10.0.0.2:4711", …}``."""
+        jobs: dict[str, list[tuple[int, str]]] = {PARAMETER_SERVER: [], WORKER: []}
+        for task, address in addresses.items():
+            job, index = split_task(task)
+            jobs[job].append((index, address))
+        ordered = {job: [address for _, address in sorted(pairs)] for job, pairs in jobs.items()}
+        return cls(ps=ordered[PARAMETER_SERVER], worker=ordered[WORKER])
+
+    def as_dict(self) -> dict[str, list[str]]:
+        """Return the form that ``tf.train.ClusterSpec`` and TF_CONFIG take."""
+        return {PARAMETER_SERVER: self.ps, WORKER: self.worker}

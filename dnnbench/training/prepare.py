@@ -1,0 +1,115 @@
+"""What the roles of a trial share, made once by the agent before it forks them.
+
+The data are NumPy arrays and the graph is a serialized GraphDef, so a fork hands both to every role
+without a copy. Whatever uses TensorFlow's runtime, such as building a Keras model, happens in a child
+of its own that only sends its result.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from dnnbench.data import dataset
+from dnnbench.errors import DnnbenchError, HostError
+from dnnbench.training.models import build_model
+from dnnbench.training.step import StepGraph, StepSetting, build_step_graph, initial_shards
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+    from dnnbench.data.dataset import DataSet
+    from dnnbench.training.step import Vector
+    from dnnbench.trial import DataOrder, TrialOrder
+
+BUILD_TIMEOUT_S = 120.0
+
+
+class PreparedTrial(NamedTuple):
+    """What a role finds in memory when it starts."""
+
+    order: TrialOrder
+    data: DataSet
+    step: StepGraph
+    initial_shards: list[Vector]
+
+
+class Preparer:
+    """Prepares trials and remembers what the next ones can use again."""
+
+    def __init__(self) -> None:
+        self._data: tuple[DataOrder, DataSet] | None = None
+        self._graphs: dict[bytes, StepGraph] = {}
+        self._initial: dict[tuple[bytes, int, int], list[Vector]] = {}
+
+    def prepare(self, order: TrialOrder) -> PreparedTrial:
+        """Return what the roles of this trial need.
+
+        Raises:
+            DnnbenchError: no such model, or the data are not here or not as expected.
+        """
+        if self._data is None or self._data[0] != order.data:
+            self._data = (order.data, dataset.load(order.data))
+        setting = StepSetting.of(order)
+        graph_key = msgspec.json.encode(setting)
+        initial_key = (msgspec.json.encode(order.model), order.seed, order.parameter_servers)
+        if graph_key not in self._graphs or initial_key not in self._initial:
+            needed = None if graph_key in self._graphs else setting
+            step, self._initial[initial_key] = _build_in_child(order, needed)
+            if step:
+                self._graphs[graph_key] = step
+        return PreparedTrial(
+            order, self._data[1], self._graphs[graph_key], self._initial[initial_key]
+        )
+
+
+def _build_in_child(
+    order: TrialOrder, setting: StepSetting | None
+) -> tuple[StepGraph | None, list[Vector]]:
+    """Build initial parameters, and the graph where a setting is given, in a child process.
+
+    Raises:
+        DnnbenchError: as the child raised it.
+        HostError: the child died or took longer than ``BUILD_TIMEOUT_S``.
+    """
+    fork = multiprocessing.get_context("fork")
+    receiver, sender = fork.Pipe(duplex=False)
+    child = fork.Process(target=_build, args=(sender, order, setting), daemon=True)
+    child.start()
+    sender.close()
+    try:
+        if not receiver.poll(BUILD_TIMEOUT_S):
+            raise HostError(
+                f"expected the graph of model {order.model.name} within {BUILD_TIMEOUT_S:.0f} s",
+                where=order.id,
+            )
+        built: Any = receiver.recv()
+    except EOFError:
+        raise HostError(
+            f"the process that builds model {order.model.name} ended without a result",
+            where=order.id,
+            remedy="see the agent's log",
+        ) from None
+    finally:
+        child.kill()
+        child.join()
+    if isinstance(built, DnnbenchError):
+        raise built
+    step, initial = built
+    return step, initial
+
+
+def _build(sender: Connection, order: TrialOrder, setting: StepSetting | None) -> None:
+    try:
+        model = build_model(order.model, order.seed)
+        step = build_step_graph(setting, model) if setting else None
+        sender.send((step, initial_shards(model, order.parameter_servers)))
+    except DnnbenchError as error:
+        sender.send(error)
+    except Exception as error:  # noqa: BLE001 - a user's model may raise anything
+        sender.send(
+            HostError(f"model {order.model.name}: {error}".splitlines()[0], where=order.id)
+        )
+

@@ -1,0 +1,128 @@
+"""What a parameter server and a worker have in common: their line to the agent, and their port."""
+
+from __future__ import annotations
+
+import os
+import queue
+import socket
+import threading
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from dnnbench.events import Event, Order, PortClash, PortReserved, decode_order, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import tensorflow as tf
+
+    from dnnbench.cluster import ClusterSpec
+
+EXIT_ORPHANED = 3
+"""A role's exit code when its agent is gone."""
+
+_OrderT = TypeVar("_OrderT", bound=Order)
+
+
+class Channel:
+    """A role's two pipes: orders in, events out, one JSON line each.
+
+    A thread reads the orders, so that the end of the pipe, which is the end of the agent, ends this
+    process at once whatever it is doing; TensorFlow releases the interpreter lock while it works.
+    """
+
+    def __init__(self, task: str, orders_fd: int, events_fd: int) -> None:
+        self.task = task
+        self._events_fd = events_fd
+        self._orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
+        threading.Thread(target=self._read, args=(orders_fd,), daemon=True).start()
+
+    def _read(self, orders_fd: int) -> None:
+        with os.fdopen(orders_fd, "rb") as lines:
+            for line in lines:
+                self._orders.put(decode_order(line))
+        os._exit(EXIT_ORPHANED)
+
+    def emit(self, make: Callable[..., Event], **fields: Any) -> None:
+        """Send an event of this task."""
+        line = memoryview(encode(make(task=self.task, **fields)))
+        while line:
+            line = line[os.write(self._events_fd, line) :]
+
+    def expect(self, kind: type[_OrderT]) -> _OrderT:
+        """Wait for the next order, which must be of this kind.
+
+        No deadline here: the controller has one for every phase, and ends the role with the agent.
+        """
+        order = self._orders.get()
+        if not isinstance(order, kind):
+            raise TypeError(f"expected the order {kind.__name__}, found {order}")
+        return order
+
+
+class ReservedPort:
+    """A TCP port on all addresses that nobody else is given while this object lives.
+
+    The socket is bound but never listens, so connections go to the TensorFlow server, which binds
+    the same port because both ask for SO_REUSEPORT.
+    """
+
+    def __init__(self) -> None:
+        os.environ["TF_GRPC_REUSE_PORT"] = "true"
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self._socket.bind(("", 0))
+        self.number: int = self._socket.getsockname()[1]
+
+
+def reserve_port(channel: Channel) -> ReservedPort:
+    """Reserve a port and tell the controller."""
+    port = ReservedPort()
+    channel.emit(PortReserved, pid=os.getpid(), port=port.number)
+    return port
+
+
+def session_config(device_filters: list[str], intra_op_threads: int) -> tf.compat.v1.ConfigProto:
+    """Return a configuration for a server and its sessions that see only these devices.
+
+    Without the filters a session waits for every task of the cluster.
+    """
+    import tensorflow as tf
+
+    return tf.compat.v1.ConfigProto(
+        device_filters=device_filters, intra_op_parallelism_threads=intra_op_threads
+    )
+
+
+def start_server(
+    channel: Channel, cluster: ClusterSpec, job: str, index: int, config: tf.compat.v1.ConfigProto
+) -> tf.distribute.Server:
+    """Start this task's TensorFlow server on the port reserved for it.
+
+    Raises:
+        tf.errors.UnknownError: the port is taken after all; ``PortClash`` has been sent.
+    """
+    import tensorflow as tf
+
+    try:
+        return tf.distribute.Server(
+            tf.train.ClusterSpec(cluster.as_dict()), job_name=job, task_index=index, config=config
+        )
+    except tf.errors.UnknownError:
+        port = int(cluster.as_dict()[job][index].rpartition(":")[2])
+        channel.emit(PortClash, port=port)
+        raise
+
+
+def import_graph(serialized: bytes) -> tf.Graph:
+    """Turn a serialized GraphDef into a graph.
+
+    Only in a role, never before its fork: the first graph of a process seeds TensorFlow's generator
+    of step identifiers, and forked workers that share its state mix up their steps on the parameter
+    server ("AbortedError: Cleanup").
+    """
+    import tensorflow as tf
+
+    graph = tf.Graph()
+    with graph.as_default():
+        tf.graph_util.import_graph_def(tf.compat.v1.GraphDef.FromString(serialized), name="")
+    return graph

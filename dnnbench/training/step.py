@@ -1,0 +1,366 @@
+"""The graph of a step: pull, gradient, push, unrolled.
+
+Built once a setting, as a GraphDef that every worker imports: a worker then needs neither Keras nor
+eager execution. Workers are the same graph; a session's device filters decide which worker it is.
+
+The parameters are one flat vector a shard, so a step is one pull and one push a shard: messages, not
+bytes, are what a small model's step costs. ``steps_per_run`` steps are unrolled, each ordered after
+the one before it on the parameter server alone, so one ``session.run`` serves them all.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from dnnbench.training.models import CLASSES, PIXELS, build_model
+from dnnbench.training.protocols import COUNT_STEP, make_compensation, make_optimizer
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+    from dnnbench.trial import TrialOrder
+
+    Vector = np.ndarray[Any, np.dtype[np.float32]]
+
+WORKER_DEVICE = "/job:worker"
+
+
+class StepSetting(msgspec.Struct, frozen=True):
+    """What the graph depends on: trials that agree in this share one graph."""
+
+    model: Any
+    protocol: Any
+    parameter_servers: int
+    batch_size: int
+    steps_per_run: int
+
+    @classmethod
+    def of(cls, trial: TrialOrder) -> StepSetting:
+        """Take the setting out of a trial's order."""
+        return cls(
+            model=trial.model,
+            protocol=trial.protocol,
+            parameter_servers=trial.parameter_servers,
+            batch_size=trial.batch_size,
+            steps_per_run=trial.steps_per_run,
+        )
+
+
+class StateSpec(msgspec.Struct, frozen=True):
+    """A non-trainable state of the model (dropout's seed, a moving mean), kept by each worker.
+
+    Attributes:
+        initial: flat values; None for a random seed, which each worker derives from its own.
+    """
+
+    name: str
+    shape: list[int]
+    dtype: str
+    initial: list[float] | None
+
+
+class StepGraph(msgspec.Struct, frozen=True):
+    """A graph and the names of what to feed and fetch.
+
+    The lists run over the unrolled steps: entry k serves a run of the first k + 1 of them, and
+    nothing beyond is executed.
+
+    Attributes:
+        worker_graph: serialized GraphDef with everything.
+        shard_graphs: by shard, a serialized GraphDef of its variables alone.
+        shard_sizes: parameters by shard, the counting element excluded.
+        losses: float32 [k + 1], each of one batch.
+        staleness: float32 [k + 1, shards].
+        state_updates: operations that keep the model's states for the next run.
+        norms: float32 [shards, 2], squared norms of compensation and gradient at the step
+            ``norms_step``; None where nothing is compensated.
+    """
+
+    worker_graph: bytes
+    shard_graphs: list[bytes]
+    shard_sizes: list[int]
+    states: list[StateSpec]
+    losses: list[str]
+    staleness: list[str]
+    state_updates: list[list[str]]
+    norms: str | None
+    norms_step: int
+    images: str = "images:0"
+    labels: str = "labels:0"
+    pull: str = "pull:0"
+    evaluation_parameters: str = "evaluation_parameters:0"
+    evaluation_images: str = "evaluation_images:0"
+    evaluation_labels: str = "evaluation_labels:0"
+    correct: str = "correct:0"
+
+
+def shard_sizes(parameters: int, shards: int) -> list[int]:
+    """Divide ``parameters`` elements among ``shards``, the first ones one larger where needed."""
+    quotient, rest = divmod(parameters, shards)
+    return [quotient + (shard < rest) for shard in range(shards)]
+
+
+def initial_shards(model: keras.Model, shards: int) -> list[Vector]:
+    """Return the model's weights as flat shards, each with its count of updates, 0, at the end."""
+    flat = np.concatenate([np.asarray(v.numpy()).ravel() for v in model.trainable_variables])
+    offsets = np.cumsum(shard_sizes(flat.size, shards))[:-1]
+    zero = np.zeros(1, np.float32)
+    return [np.concatenate([part, zero]) for part in np.split(flat.astype(np.float32), offsets)]
+
+
+def build_step_graph(setting: StepSetting, model: keras.Model) -> StepGraph:
+    """Trace the model's step under the setting's protocol."""
+    import tensorflow as tf
+
+    states = [_state_spec(i, v) for i, v in enumerate(model.non_trainable_variables)]
+    graph = tf.Graph()
+    with graph.as_default():
+        builder = _Builder(setting, model, states)
+        outputs = builder.unroll()
+        builder.add_evaluation()
+        graph_def = graph.as_graph_def()
+    return StepGraph(
+        worker_graph=graph_def.SerializeToString(),
+        shard_graphs=[_shard_graph(i, size, setting) for i, size in enumerate(builder.sizes)],
+        shard_sizes=builder.sizes,
+        states=states,
+        **outputs,
+    )
+
+
+class _Shard:
+    """A shard's variables and lock on its parameter server."""
+
+    def __init__(self, index: int, size: int, setting: StepSetting) -> None:
+        import tensorflow as tf
+
+        tf1 = tf.compat.v1
+        self.device = f"/job:ps/task:{index}"
+        name = f"shard_{index}"
+        with tf1.device(self.device), tf1.name_scope(f"{name}/"):
+            self.compensation = make_compensation(setting.protocol, size)
+            self.optimizer = make_optimizer(setting.protocol, size)
+            slots = self.optimizer.slots | (self.compensation.slots if self.compensation else {})
+            initial = tf1.placeholder(tf.float32, [size + 1], name="initial")
+            self.parameters = tf1.get_variable(
+                f"{name}/parameters", initializer=initial, use_resource=True
+            )
+            self.slots = {
+                slot: tf1.get_variable(
+                    f"{name}/{slot}", initializer=tf.fill([size + 1], value), use_resource=True
+                )
+                for slot, value in slots.items()
+            }
+            variables = [self.parameters, *self.slots.values()]
+            tf.group(*(variable.initializer for variable in variables), name="initialize")
+            tf.identity(self.parameters.read_value(), name="value")
+            self.lock = tf.CriticalSection(name="lock", shared_name=f"{name}/lock")
+
+    def pull(self) -> tf.Tensor:
+        """Return the parameters [size + 1] as they are; the tensor stays here for the push."""
+        import tensorflow as tf
+
+        with tf.compat.v1.device(self.device):
+            return tf.identity(self.parameters.read_value())
+
+    def push(
+        self, gradient: tf.Tensor, pulled: tf.Tensor, *, measure: bool
+    ) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """Apply a gradient [size + 1], whole.
+
+        Returns:
+            Updates applied before this one, float32 []; and, where ``measure``, the squared norms
+            of compensation and gradient, float32 [2].
+        """
+        import tensorflow as tf
+
+        def update() -> tf.Tensor:
+            now = self.parameters.read_value()
+            direction = gradient
+            if self.compensation:
+                term = self.compensation(gradient, now, pulled, self.slots)
+                direction = gradient + term
+            # A new tensor assigned, not a subtraction in place: a pulled tensor may share the
+            # variable's buffer, and TensorFlow would then copy it first.
+            new = now - self.optimizer(direction, self.slots)
+            with tf.control_dependencies([self.parameters.assign(new, read_value=False)]):
+                applied_at = tf.identity(now[-1])
+                if not (measure and self.compensation):
+                    return applied_at
+                norms = tf.stack([_squared_norm(term), _squared_norm(gradient)])
+                return tf.concat([applied_at[None], norms], 0)
+
+        with tf.compat.v1.device(self.device):
+            # The message from the worker arrives before the lock is asked for, not under it.
+            gradient = tf.identity(gradient)
+            result = self.lock.execute(update)
+            if result.shape.rank == 0:
+                return result, None
+            return result[0], result[1:]
+
+
+def _shard_graph(index: int, size: int, setting: StepSetting) -> bytes:
+    """Return a serialized GraphDef of a shard alone, for its parameter server to initialise."""
+    import tensorflow as tf
+
+    graph = tf.Graph()
+    with graph.as_default():
+        _Shard(index, size, setting)
+        graph_def: bytes = graph.as_graph_def().SerializeToString()
+        return graph_def
+
+
+class _Builder:
+    """Puts a step's parts together; one use."""
+
+    def __init__(
+        self, setting: StepSetting, model: keras.Model, states: list[StateSpec]
+    ) -> None:
+        import tensorflow as tf
+
+        tf1 = tf.compat.v1
+        self.setting = setting
+        self.model = model
+        self.shapes = [tuple(v.shape) for v in model.trainable_variables]
+        self.lengths = [int(np.prod(shape)) for shape in self.shapes]
+        self.sizes = shard_sizes(sum(self.lengths), setting.parameter_servers)
+        self.shards = [_Shard(i, size, setting) for i, size in enumerate(self.sizes)]
+        with tf1.device(WORKER_DEVICE):
+            batches = [setting.steps_per_run, setting.batch_size]
+            self.images = tf1.placeholder(tf.uint8, [*batches, PIXELS], name="images")
+            self.labels = tf1.placeholder(tf.int32, batches, name="labels")
+            self.states = [self._state_variable(spec) for spec in states]
+            tf.group(*(state.initializer for state in self.states), name="initialize_states")
+
+    def _state_variable(self, spec: StateSpec) -> tf.Variable:
+        import tensorflow as tf
+
+        tf1 = tf.compat.v1
+        initial = tf1.placeholder(spec.dtype, spec.shape, name=f"{spec.name}_initial")
+        return tf1.get_variable(spec.name, initializer=initial, use_resource=True)
+
+    def unroll(self) -> dict[str, Any]:
+        """Add the steps; return the names to fetch, as :class:`StepGraph` lists them."""
+        import tensorflow as tf
+
+        tf1 = tf.compat.v1
+        losses: list[tf.Tensor] = []
+        staleness: list[tf.Tensor] = []
+        names: dict[str, Any] = {"losses": [], "staleness": [], "state_updates": [], "norms": None}
+        names["norms_step"] = self.setting.steps_per_run // 2
+        pushed: list[tf.Tensor] = []
+        states = [state.read_value() for state in self.states]
+        for step in range(self.setting.steps_per_run):
+            measure = step == names["norms_step"]
+            with tf.control_dependencies(pushed):
+                pulled = [shard.pull() for shard in self.shards]
+            with tf1.device(WORKER_DEVICE):
+                loss, gradients, states = self._gradient(
+                    pulled, self.images[step], self.labels[step], states
+                )
+                losses.append(loss)
+                names["losses"].append(tf.stack(losses).name)
+                updates = [v.assign(s, read_value=False) for v, s in zip(self.states, states)]
+                names["state_updates"].append([update.name for update in updates])
+            pushes = [
+                shard.push(gradient, at_pull, measure=measure)
+                for shard, gradient, at_pull in zip(self.shards, gradients, pulled)
+            ]
+            pushed = [applied_at for applied_at, _ in pushes]
+            with tf1.device(self.shards[0].device):
+                late = [at - at_pull[-1] for at, at_pull in zip(pushed, pulled)]
+                staleness.append(tf.stack(late))
+                names["staleness"].append(tf.stack(staleness).name)
+                if measure and self.shards[0].compensation:
+                    names["norms"] = tf.stack([norms for _, norms in pushes]).name
+        return names
+
+    def _gradient(
+        self,
+        pulled: list[tf.Tensor],
+        images: tf.Tensor,
+        labels: tf.Tensor,
+        states: list[tf.Tensor],
+    ) -> tuple[tf.Tensor, list[tf.Tensor], list[tf.Tensor]]:
+        """Return loss [], gradient by shard [size + 1] and the model's new states."""
+        import tensorflow as tf
+
+        weights = self._split(pulled)
+        logits, new_states, penalties = self.model.stateless_call(
+            weights, states, _as_input(images), training=True, return_losses=True
+        )
+        cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        loss = tf.add_n([tf.reduce_mean(cross_entropy), *penalties])
+        gradients = tf.gradients(loss, weights)
+        flat = [tf.reshape(gradient, [-1]) for gradient in gradients]
+        return loss, self._join(flat), new_states
+
+    def _split(self, shards: list[tf.Tensor]) -> list[tf.Tensor]:
+        """Cut the shards into the model's weights."""
+        import tensorflow as tf
+
+        # One shard is cut in one pass; several must first be joined, without their counts.
+        flat = shards[0] if len(shards) == 1 else tf.concat([s[:-1] for s in shards], 0)
+        lengths = self.lengths + [1] * (len(shards) == 1)
+        pieces = tf.split(flat, lengths)
+        return [tf.reshape(piece, shape) for piece, shape in zip(pieces, self.shapes)]
+
+    def _join(self, flat: list[tf.Tensor]) -> list[tf.Tensor]:
+        """Join the flat gradients of the weights into shards that count one update."""
+        import tensorflow as tf
+
+        count = tf.constant([COUNT_STEP], tf.float32)
+        if len(self.sizes) == 1:
+            return [tf.concat([*flat, count], 0)]
+        parts = tf.split(tf.concat(flat, 0), self.sizes)
+        return [tf.concat([part, count], 0) for part in parts]
+
+    def add_evaluation(self) -> None:
+        """Add the count of correct answers under given parameters, and a pull to get them."""
+        import tensorflow as tf
+
+        tf1 = tf.compat.v1
+        pulled = [shard.pull() for shard in self.shards]
+        with tf1.device(WORKER_DEVICE):
+            tf.identity(tf.concat(pulled, 0), name="pull")
+            parameters = tf1.placeholder(
+                tf.float32, [sum(self.sizes) + len(self.sizes)], name="evaluation_parameters"
+            )
+            images = tf1.placeholder(tf.uint8, [None, PIXELS], name="evaluation_images")
+            labels = tf1.placeholder(tf.int32, [None], name="evaluation_labels")
+            shards = tf.split(parameters, [size + 1 for size in self.sizes])
+            states = [state.read_value() for state in self.states]
+            logits, _ = self.model.stateless_call(
+                self._split(shards), states, _as_input(images), training=False
+            )
+            answers = tf.argmax(logits, 1, output_type=tf.int32)
+            tf.reduce_sum(tf.cast(tf.equal(answers, labels), tf.int32), name="correct")
+
+
+def _as_input(images: tf.Tensor) -> tf.Tensor:
+    """Scale uint8 pixels to float32 in [0, 1]."""
+    import tensorflow as tf
+
+    return tf.cast(images, tf.float32) * np.float32(1 / 255)
+
+
+def _squared_norm(vector: tf.Tensor) -> tf.Tensor:
+    """Return the squared Euclidean norm of a shard's vector without its counting element."""
+    import tensorflow as tf
+
+    return tf.reduce_sum(tf.square(vector[:-1]))
+
+
+def _state_spec(index: int, variable: keras.Variable) -> StateSpec:
+    """Describe a state of the model, before a graph is open."""
+    is_seed = variable.path.endswith("seed_generator_state")
+    return StateSpec(
+        name=f"state_{index}",
+        shape=list(variable.shape),
+        dtype=str(variable.dtype),
+        initial=None if is_seed else np.asarray(variable.numpy()).ravel().tolist(),
+    )

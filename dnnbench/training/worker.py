@@ -1,0 +1,285 @@
+"""The worker role: pull, compute, push, for the warm-up and the measured epochs; then evaluate."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dnnbench.cluster import PARAMETER_SERVER, WORKER
+from dnnbench.errors import ConfigError
+from dnnbench.events import (
+    Connect,
+    EpochEnd,
+    Evaluated,
+    Finish,
+    Go,
+    Progress,
+    ServerReady,
+    Trained,
+    WarmedUp,
+    WarmUp,
+)
+from dnnbench.seeds import task_seed
+from dnnbench.training.role import import_graph, reserve_port, session_config, start_server
+from dnnbench.trial import EpochRecord, EvaluationRecord, Staleness, WarmupRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import tensorflow as tf
+
+    from dnnbench.training.prepare import PreparedTrial
+    from dnnbench.training.role import Channel
+    from dnnbench.trial import TrialOrder
+
+    Indices = np.ndarray[Any, np.dtype[np.int64]]
+
+PROGRESS_INTERVAL_S = 0.5
+EVALUATION_BATCH = 5000
+
+
+def work(channel: Channel, index: int, prepared: PreparedTrial, intra_op_threads: int) -> None:
+    """Run a worker from its start to the end of the trial."""
+    import tensorflow as tf
+
+    port = reserve_port(channel)
+    cluster = channel.expect(Connect).cluster
+    filters = [f"/job:{PARAMETER_SERVER}", f"/job:{WORKER}/task:{index}"]
+    config = session_config(filters, intra_op_threads)
+    server = start_server(channel, cluster, WORKER, index, config)
+    del port
+    graph = import_graph(prepared.step.worker_graph)
+    channel.emit(ServerReady)
+    channel.expect(WarmUp)
+    with tf.compat.v1.Session(server.target, graph=graph, config=config) as session:
+        _Worker(channel, index, prepared, session).run()
+
+
+class _Steps:
+    """Runs steps through one session, several a ``session.run``."""
+
+    def __init__(self, prepared: PreparedTrial, session: tf.compat.v1.Session) -> None:
+        self._images = prepared.data.train_images
+        self._labels = prepared.data.train_labels
+        self._step = prepared.step
+        self._session = session
+        self._runs: dict[int, Callable[..., list[Any]]] = {}
+        self._per_run = prepared.order.steps_per_run
+
+    def run(self, batches: Indices) -> tuple[Any, Any, float | None]:
+        """Train on batches of example indices, [steps, batch_size]; at most ``steps_per_run``.
+
+        Returns:
+            Losses [steps]; staleness [steps, shards]; the norm of the compensation over that of the
+            gradient at the sampled step, None where that step was not run or nothing compensates.
+        """
+        steps = len(batches)
+        images, labels = self._images[batches], self._labels[batches]
+        if steps < self._per_run:  # the placeholders are fixed; what is fed beyond is never used
+            images = np.resize(images, (self._per_run, *images.shape[1:]))
+            labels = np.resize(labels, (self._per_run, *labels.shape[1:]))
+        losses, staleness, *norms = self._callable(steps)(images, labels)
+        ratio = None
+        if norms:
+            compensation, gradient = np.sqrt(np.sum(norms[0], axis=0))
+            ratio = float(compensation / gradient) if gradient else 0.0
+        return losses, staleness.astype(np.int64), ratio
+
+    def _callable(self, steps: int) -> Callable[..., list[Any]]:
+        """Return the function that runs the first ``steps`` unrolled steps, made once."""
+        if steps not in self._runs:
+            step = self._step
+            graph = self._session.graph
+            fetches = [step.losses[steps - 1], step.staleness[steps - 1]]
+            if step.norms and step.norms_step < steps:
+                fetches.append(step.norms)
+            tensors = [graph.get_tensor_by_name(name) for name in fetches]
+            updates = [graph.get_operation_by_name(name) for name in step.state_updates[steps - 1]]
+            feeds = [graph.get_tensor_by_name(name) for name in (step.images, step.labels)]
+            run = self._session.make_callable([tensors, updates], feeds)
+            self._runs[steps] = lambda *fed: run(*fed)[0]
+        return self._runs[steps]
+
+
+class _EpochTotals:
+    """What the steps of an epoch add up to."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.loss = 0.0
+        self.last_loss = 0.0
+        self._counts = np.zeros(1, np.int64)
+        self._ratios: list[float] = []
+
+    def add(self, losses: Any, staleness: Any, ratio: float | None) -> None:
+        """Add one run's results."""
+        self.steps += len(losses)
+        self.loss += float(losses.sum())
+        self.last_loss = float(losses[-1])
+        counts = np.bincount(staleness.ravel(), minlength=len(self._counts))
+        counts[: len(self._counts)] += self._counts
+        self._counts = counts
+        if ratio is not None:
+            self._ratios.append(ratio)
+
+    def record(self, task: str, epoch: int, examples: int, duration_s: float, cpu_s: float) -> EpochRecord:
+        """Return the record of the epoch; the controller adds the parameter servers' share."""
+        return EpochRecord(
+            task=task,
+            epoch=epoch,
+            steps=self.steps,
+            examples=examples,
+            duration_s=duration_s,
+            loss=self.loss / max(self.steps, 1),
+            cpu_s=cpu_s,
+            parameter_server_cpu_s=0.0,
+            staleness=Staleness(self._counts.tolist()),
+            compensation_ratio=float(np.mean(self._ratios)) if self._ratios else None,
+        )
+
+
+class _Worker:
+    """One worker's part of a trial."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        index: int,
+        prepared: PreparedTrial,
+        session: tf.compat.v1.Session,
+    ) -> None:
+        self._channel = channel
+        self._index = index
+        self._prepared = prepared
+        self._order = prepared.order
+        self._session = session
+        self._steps = _Steps(prepared, session)
+        self._rng = np.random.default_rng(task_seed(self._order.seed, channel.task))
+        self._examples = worker_examples(self._order, index, len(prepared.data.train_labels))
+
+    def run(self) -> None:
+        """Warm up, train, evaluate."""
+        self._initialise_states()
+        pushed = self._warm_up()
+        self._channel.expect(Go)
+        snapshots = []
+        for epoch in range(1, self._order.epochs + 1):
+            pushed += self._epoch(epoch)
+            if self._index == 0:
+                snapshots.append(self._session.run(self._prepared.step.pull))
+        self._channel.emit(Trained, updates_pushed=pushed)
+        self._channel.expect(Finish)
+        if self._index == 0:
+            # Only now: evaluating would take the cores from workers that still train.
+            for epoch, parameters in enumerate(snapshots, start=1):
+                self._evaluate(epoch, parameters)
+            self._evaluate(None, self._session.run(self._prepared.step.pull))
+
+    def _initialise_states(self) -> None:
+        feed = {}
+        for spec in self._prepared.step.states:
+            if spec.initial is None:
+                value = self._rng.integers(0, 2**31, spec.shape)
+            else:
+                value = np.reshape(spec.initial, spec.shape)
+            feed[f"{spec.name}_initial:0"] = value.astype(spec.dtype)
+        if feed:
+            self._session.run("initialize_states", feed)
+
+    def _runs(self) -> list[Indices]:
+        """Return the batches of a pass over this worker's data, as one ``session.run`` takes them.
+
+        Batches are of example indices, in a new random order; an incomplete batch is left out.
+        """
+        size, per_run = self._order.batch_size, self._order.steps_per_run
+        steps = len(self._examples) // size
+        batches = self._rng.permutation(self._examples)[: steps * size].reshape(steps, size)
+        return [batches[first : first + per_run] for first in range(0, steps, per_run)]
+
+    def _warm_up(self) -> int:
+        """Train the warm-up steps, rounded up to whole runs; return how many."""
+        start_s = time.monotonic()
+        runs = self._runs()
+        count = -(-self._order.warmup_steps // self._order.steps_per_run)
+        selected = [runs[i % len(runs)] for i in range(count)]
+        if count and len(runs[-1]) < len(runs[0]):
+            selected.append(runs[-1])  # so that an epoch meets no form of the run for the first time
+        for run in selected:
+            self._steps.run(run)
+        steps = sum(map(len, selected))
+        record = WarmupRecord(self._channel.task, steps, time.monotonic() - start_s)
+        self._channel.emit(WarmedUp, record=record)
+        return steps
+
+    def _epoch(self, epoch: int) -> int:
+        """Train one measured epoch; return its steps."""
+        totals = _EpochTotals()
+        runs = self._runs()
+        steps_per_epoch = sum(map(len, runs))
+        cpu_at_start_s = time.process_time()
+        start_s = reported_s = time.monotonic()
+        for run in runs:
+            totals.add(*self._steps.run(run))
+            now_s = time.monotonic()
+            if now_s - reported_s >= PROGRESS_INTERVAL_S:
+                reported_s = now_s
+                self._channel.emit(
+                    Progress,
+                    epoch=epoch,
+                    step=totals.steps,
+                    steps_per_epoch=steps_per_epoch,
+                    examples_per_s=totals.steps * self._order.batch_size / (now_s - start_s),
+                    loss=totals.last_loss,
+                )
+        duration_s = time.monotonic() - start_s
+        cpu_s = time.process_time() - cpu_at_start_s
+        examples = totals.steps * self._order.batch_size
+        record = totals.record(self._channel.task, epoch, examples, duration_s, cpu_s)
+        self._channel.emit(EpochEnd, record=record)
+        return totals.steps
+
+    def _evaluate(self, epoch: int | None, parameters: Any) -> None:
+        """Send the accuracy of these parameters, [all shards with their counts]."""
+        data = self._prepared.data
+        record = EvaluationRecord(
+            epoch=epoch,
+            global_step=round(float(parameters[self._prepared.step.shard_sizes[0]])),
+            validation_accuracy=self._accuracy(
+                parameters, data.validation_images, data.validation_labels
+            ),
+            test_accuracy=self._accuracy(parameters, data.test_images, data.test_labels),
+        )
+        self._channel.emit(Evaluated, record=record)
+
+    def _accuracy(self, parameters: Any, images: Any, labels: Any) -> float:
+        step = self._prepared.step
+        correct = 0
+        for first in range(0, len(labels), EVALUATION_BATCH):
+            batch = slice(first, first + EVALUATION_BATCH)
+            feed = {
+                step.evaluation_parameters: parameters,
+                step.evaluation_images: images[batch],
+                step.evaluation_labels: labels[batch],
+            }
+            correct += int(self._session.run(step.correct, feed))
+        return correct / len(labels)
+
+
+def worker_examples(order: TrialOrder, index: int, examples: int) -> Indices:
+    """Return the indices of the training examples that a worker is given.
+
+    Raises:
+        ConfigError: they do not fill one batch.
+    """
+    own = np.arange(examples)
+    if order.epoch_definition == "sharded":
+        own = own[index :: order.workers]
+    if len(own) < order.batch_size:
+        raise ConfigError(
+            f"a worker has {len(own)} examples, a batch needs {order.batch_size}",
+            where="[train] batch_size",
+            remedy="use a smaller batch or fewer nodes",
+        )
+    return own

@@ -1,0 +1,100 @@
+"""An agent on this machine, over its standard input and output."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dnnbench.errors import HostError
+from dnnbench.events import decode_event, encode
+from dnnbench.transport.base import Arrival
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dnnbench.events import Order
+    from dnnbench.transport.base import Inbox
+
+_CLOSE_TIMEOUT_S = 5.0
+
+ENVIRONMENT = {
+    "TF_CPP_MIN_LOG_LEVEL": "2",  # errors only: each role would print the same notes otherwise
+    "CUDA_VISIBLE_DEVICES": "-1",  # roles of one host must not fight over one GPU's memory
+    "OPENBLAS_NUM_THREADS": "1",  # NumPy only gathers batches here; a second thread is in the way
+    "KERAS_BACKEND": "tensorflow",
+}
+"""What an agent's process needs in its environment before Python starts."""
+
+
+class LocalAgent:
+    """Starts ``python -m dnnbench.agent`` and holds its two pipes."""
+
+    def __init__(self, host: str, log_file: Path, inbox: Inbox) -> None:
+        self.host = host
+        self._log_file = log_file
+        self._inbox = inbox
+        with log_file.open("ab") as log:
+            # A session of its own: Ctrl-C reaches the controller alone, which then ends the agent.
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "dnnbench.agent"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env={**os.environ, **ENVIRONMENT},
+                start_new_session=True,
+            )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def send(self, order: Order) -> None:
+        """See :class:`dnnbench.transport.base.AgentHandle`."""
+        assert self._process.stdin
+        try:
+            self._process.stdin.write(encode(order))
+            self._process.stdin.flush()
+        except (OSError, ValueError):
+            raise self._gone() from None
+
+    def close(self) -> None:
+        """See :class:`dnnbench.transport.base.AgentHandle`."""
+        assert self._process.stdin
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(_CLOSE_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            # Its roles are tied to it by the kernel and by their pipes, so they end too.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        self._reader.join(_CLOSE_TIMEOUT_S)
+
+    def _read(self) -> None:
+        assert self._process.stdout
+        with self._process.stdout as lines:
+            for line in lines:
+                try:
+                    self._inbox.put(Arrival(self.host, decode_event(line)))
+                except msgspec.DecodeError as error:
+                    problem = f"expected an event, found {line[:80]!r}: {error}"
+                    self._inbox.put(Arrival(self.host, HostError(problem, where=self.host)))
+        self._inbox.put(Arrival(self.host, self._gone()))
+
+    def _gone(self) -> HostError:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(1.0)
+        tail = self._log_file.read_text(errors="replace").strip().splitlines()[-1:]
+        code = self._process.poll()
+        ended = "closed its pipe" if code is None else f"ended with {code}"
+        return HostError(
+            f"the agent {ended}{': ' + tail[0] if tail else ''}",
+            where=self.host,
+            remedy=f"see {self._log_file}",
+        )
