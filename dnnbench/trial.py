@@ -60,7 +60,7 @@ class TrialOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One execution of one setting with one seed.
 
     Attributes:
-        id: unique within the sweep, for example ``n04-dc-sgd-r1``.
+        id: unique within the sweep, for example ``n04-dc-sgd-r01``.
         nodes: parameter servers and workers together.
         repeat: 1 for the first execution of this setting.
         seed: of this repeat; each task derives its own from it.
@@ -162,12 +162,14 @@ class EvaluationRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         epoch: the parameters when ``worker:0`` ended this epoch; None for the final ones, after all
             workers ended.
         global_step: updates that these parameters hold (of shard 0).
+        parameters_sha256: of all shards' float32 values, so that bit-identical ones are known.
     """
 
     epoch: int | None
     global_step: int
     validation_accuracy: float
     test_accuracy: float
+    parameters_sha256: str = ""
 
 
 class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -250,6 +251,7 @@ class _Worker:
                 parameters, data.validation_images, data.validation_labels
             ),
             test_accuracy=self._accuracy(parameters, data.test_images, data.test_labels),
+            parameters_sha256=hashlib.sha256(parameters.tobytes()).hexdigest(),
         )
         self._channel.emit(Evaluated, record=record)
 
