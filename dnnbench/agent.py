@@ -1,7 +1,7 @@
 """What runs on a host: imports TensorFlow once, forks a role a task, passes events on.
 
-``python -m dnnbench.agent`` reads orders on standard input and writes events on standard output, one
-JSON line each. It ends, and its roles with it, when standard input ends: that is the end of the
+``python -m dnnbench.agent`` reads orders on standard input and writes events on standard output,
+one JSON line each. It ends, and its roles with it, when standard input ends: that is the end of the
 controller. One thread and no TensorFlow runtime, so a fork is safe.
 """
 
@@ -141,7 +141,7 @@ class Agent:
         )
 
     def _fork(self, task: str, intra_op_threads: int) -> None:
-        """Fork one role, in a process group of its own, with a pipe each for orders, events, log."""
+        """Fork one role, in a process group of its own; pipes carry its orders, events and log."""
         if self._prepared is None:
             raise DnnbenchError(f"expected the order prepare before start, found none for {task}")
         orders_read, orders_write = os.pipe()
@@ -210,7 +210,7 @@ def _one_line(error: Exception) -> str:
 
 
 def _die_with_parent(parent_pid: int) -> None:
-    """Have the kernel kill this process when its parent dies; Linux only, a second line of defence."""
+    """Have the kernel kill this process when its parent dies: Linux only."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent_pid:

@@ -9,7 +9,7 @@ WORKER = "worker"
 
 
 def task_names(nodes: int, parameter_servers: int) -> list[str]:
-    """List the tasks of a cluster of ``nodes``: ``ps:0`` …, then ``worker:0`` …"""
+    """List the tasks of a cluster of ``nodes``: ``ps:0`` and on, then ``worker:0`` and on."""
     names = [f"{PARAMETER_SERVER}:{index}" for index in range(parameter_servers)]
     names += [f"{WORKER}:{index}" for index in range(nodes - parameter_servers)]
     return names

@@ -21,45 +21,45 @@ class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
     """Base of all orders."""
 
 
-class Prepare(Order, tag="prepare"):
+class Prepare(Order, frozen=True, tag="prepare"):
     """Load the data and build the graph of this trial, so that roles can be forked with both."""
 
     trial: TrialOrder
 
 
-class Start(Order, tag="start"):
+class Start(Order, frozen=True, tag="start"):
     """Fork the roles of these tasks of the prepared trial; each says ``PortReserved``."""
 
     tasks: list[str]
     intra_op_threads: int
 
 
-class Connect(Order, tag="connect"):
+class Connect(Order, frozen=True, tag="connect"):
     """To all roles: start the TensorFlow server; parameter servers initialise their shard."""
 
     cluster: ClusterSpec
 
 
-class WarmUp(Order, tag="warm_up"):
+class WarmUp(Order, frozen=True, tag="warm_up"):
     """To all roles, once every server is ready: the workers run the warm-up steps."""
 
 
-class Go(Order, tag="go"):
+class Go(Order, frozen=True, tag="go"):
     """To all roles, once every worker is warm: the measured part begins."""
 
 
-class Finish(Order, tag="finish"):
+class Finish(Order, frozen=True, tag="finish"):
     """To all roles, once every worker has trained: parameter servers account, workers end.
 
     ``worker:0`` evaluates before it does.
     """
 
 
-class Leave(Order, tag="leave"):
+class Leave(Order, frozen=True, tag="leave"):
     """To the parameter servers, once no worker needs them: end."""
 
 
-class Stop(Order, tag="stop"):
+class Stop(Order, frozen=True, tag="stop"):
     """Kill what still runs of the current trial."""
 
 
@@ -77,44 +77,44 @@ class Event(
     at_s: float = msgspec.field(default_factory=time.time)
 
 
-class AgentReady(Event, tag="agent_ready"):
+class AgentReady(Event, frozen=True, tag="agent_ready"):
     """TensorFlow is imported; roles can be forked."""
 
     pid: int
     preload_s: float
 
 
-class Prepared(Event, tag="prepared"):
+class Prepared(Event, frozen=True, tag="prepared"):
     """Data and graph of a trial stand."""
 
     duration_s: float
     parameters: int
 
 
-class PortReserved(Event, tag="port_reserved"):
+class PortReserved(Event, frozen=True, tag="port_reserved"):
     """A role's process runs and holds a port."""
 
     pid: int
     port: int
 
 
-class ServerReady(Event, tag="server_ready"):
+class ServerReady(Event, frozen=True, tag="server_ready"):
     """A role's TensorFlow server listens; a parameter server has initialised its shard."""
 
 
-class PortClash(Event, tag="port_clash"):
+class PortClash(Event, frozen=True, tag="port_clash"):
     """The reserved port was taken before the TensorFlow server could bind it."""
 
     port: int
 
 
-class WarmedUp(Event, tag="warmed_up"):
+class WarmedUp(Event, frozen=True, tag="warmed_up"):
     """A worker is at the start line."""
 
     record: WarmupRecord
 
 
-class Progress(Event, tag="progress"):
+class Progress(Event, frozen=True, tag="progress"):
     """Where a worker is, a few times a second."""
 
     epoch: int
@@ -124,50 +124,50 @@ class Progress(Event, tag="progress"):
     loss: float
 
 
-class EpochEnd(Event, tag="epoch_end"):
+class EpochEnd(Event, frozen=True, tag="epoch_end"):
     """A worker's measured epoch; parameter-server CPU seconds are added by the controller."""
 
     record: EpochRecord
 
 
-class Trained(Event, tag="trained"):
+class Trained(Event, frozen=True, tag="trained"):
     """A worker has done its epochs and pushed this many updates, warm-up included."""
 
     updates_pushed: int
 
 
-class Served(Event, tag="served"):
+class Served(Event, frozen=True, tag="served"):
     """A parameter server's account: CPU seconds of the measured part, updates applied in all."""
 
     cpu_s: float
     updates_applied: int
 
 
-class Evaluated(Event, tag="evaluated"):
+class Evaluated(Event, frozen=True, tag="evaluated"):
     """Accuracy of a state of the parameters."""
 
     record: EvaluationRecord
 
 
-class Log(Event, tag="log"):
+class Log(Event, frozen=True, tag="log"):
     """A line that a process wrote to its standard output or error."""
 
     line: str
 
 
-class RoleFailed(Event, tag="role_failed"):
+class RoleFailed(Event, frozen=True, tag="role_failed"):
     """An exception ended a role; ``cause`` is its one line."""
 
     cause: str
 
 
-class RoleExited(Event, tag="role_exited"):
+class RoleExited(Event, frozen=True, tag="role_exited"):
     """A role's process is gone. ``code`` as in ``subprocess``: negative for a signal."""
 
     code: int
 
 
-class AgentFailed(Event, tag="agent_failed"):
+class AgentFailed(Event, frozen=True, tag="agent_failed"):
     """The agent could not carry out an order."""
 
     cause: str

@@ -1,4 +1,4 @@
-"""One trial's life: prepare, start, connect, warm up, train, account; and tear down whatever happens.
+"""One trial's life: prepare, start, connect, warm up, train, account; and always tear down.
 
 Every wait has a deadline and says what it waits for. The first failure is the headline.
 """
@@ -133,7 +133,15 @@ class Launcher:
             HostError: an agent is gone; the outcome could not be had.
             KeyboardInterrupt: after the tear-down.
         """
-        trial = _Trial(order, placement, self._agents, self._inbox, self._limits, watch, phase)
+        trial = _Trial(
+            order,
+            placement,
+            self._agents,
+            self._inbox,
+            limits=self._limits,
+            watch=watch,
+            phase=phase,
+        )
         try:
             trial.run(self._hosts, cores)
         except _Failed as failed:
@@ -152,6 +160,7 @@ class _Trial:
         placement: Mapping[str, str],
         agents: Mapping[str, AgentHandle],
         inbox: Inbox,
+        *,
         limits: RunConfig,
         watch: Callable[[AnyEvent], None],
         phase: Callable[[str], None],
@@ -275,9 +284,7 @@ class _Trial:
         while missing := (self._servers - self._served.keys()) | (self._running & self._workers):
             self._next(deadline_s, f"the accounts of {_listed(missing)}", limit_s)
 
-    def _next(
-        self, deadline_s: float, waiting_for: str, limit_s: float
-    ) -> tuple[str, AnyEvent]:
+    def _next(self, deadline_s: float, waiting_for: str, limit_s: float) -> tuple[str, AnyEvent]:
         """Return the next event, noted and shown.
 
         Raises:
@@ -365,8 +372,9 @@ class _Trial:
             try:
                 _, event = self._inbox.get(timeout=max(deadline_s - time.monotonic(), 0.001))
             except queue.Empty:
+                problem = f"still there {TEAR_DOWN_TIMEOUT_S:.0f} s after the kill"
                 raise HostError(
-                    f"{_listed(self._running)} still run {TEAR_DOWN_TIMEOUT_S:.0f} s after the kill",
+                    f"{_listed(self._running)}: {problem}",
                     where=", ".join(self._agents),
                 ) from None
             if isinstance(event, HostError):

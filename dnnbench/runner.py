@@ -7,7 +7,6 @@ import queue
 import signal
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dnnbench.environment import load_average, usable_cores
@@ -18,7 +17,10 @@ from dnnbench.transport.local import LocalAgent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
     from typing import TextIO
+
+    from typing_extensions import Self
 
     from dnnbench.events import AnyEvent
     from dnnbench.plan import Plan
@@ -81,7 +83,7 @@ class _Cluster:
         self._agents: dict[str, AgentHandle] = {}
         self._launcher: Launcher | None = None
 
-    def __enter__(self) -> _Cluster:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -145,7 +147,7 @@ class _Recorder:
         self._log_dir: Path = store.log_dir(order)
         self._logs: dict[str, TextIO] = {}
 
-    def __enter__(self) -> _Recorder:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

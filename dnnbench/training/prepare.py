@@ -1,13 +1,14 @@
 """What the roles of a trial share, made once by the agent before it forks them.
 
 The data are NumPy arrays and the graph is a serialized GraphDef, so a fork hands both to every role
-without a copy. Whatever uses TensorFlow's runtime, such as building a Keras model, happens in a child
-of its own that only sends its result.
+without a copy. Whatever uses TensorFlow's runtime, such as building a Keras model, happens in a
+child of its own that only sends its result.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -102,6 +103,7 @@ def _build_in_child(
 
 
 def _build(sender: Connection, order: TrialOrder, setting: StepSetting | None) -> None:
+    os.dup2(2, 1)  # a user's model may print, and standard output is the agent's line of events
     try:
         model = build_model(order.model, order.seed)
         step = build_step_graph(setting, model) if setting else None
@@ -109,7 +111,4 @@ def _build(sender: Connection, order: TrialOrder, setting: StepSetting | None) -
     except DnnbenchError as error:
         sender.send(error)
     except Exception as error:  # noqa: BLE001 - a user's model may raise anything
-        sender.send(
-            HostError(f"model {order.model.name}: {error}".splitlines()[0], where=order.id)
-        )
-
+        sender.send(HostError(f"model {order.model.name}: {error}".splitlines()[0], where=order.id))

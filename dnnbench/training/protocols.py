@@ -70,7 +70,8 @@ def make_compensation(order: ProtocolOrder, size: int) -> Compensation | None:
 
 def make_optimizer(order: ProtocolOrder, size: int) -> Optimizer:
     """Return the optimizer for a shard of ``size`` parameters."""
-    return {"sgd": Sgd, "adagrad": Adagrad}[order.optimizer](size, order.learning_rate)
+    kind = Adagrad if order.optimizer == "adagrad" else Sgd
+    return kind(size, order.learning_rate)
 
 
 class ConstantCompensation:

@@ -19,7 +19,7 @@ from dnnbench.transport.base import Arrival
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dnnbench.events import Order
+    from dnnbench.events import AnyEvent, Order
     from dnnbench.transport.base import Inbox
 
 _CLOSE_TIMEOUT_S = 5.0
@@ -80,12 +80,15 @@ class LocalAgent:
         assert self._process.stdout
         with self._process.stdout as lines:
             for line in lines:
-                try:
-                    self._inbox.put(Arrival(self.host, decode_event(line)))
-                except msgspec.DecodeError as error:
-                    problem = f"expected an event, found {line[:80]!r}: {error}"
-                    self._inbox.put(Arrival(self.host, HostError(problem, where=self.host)))
+                self._inbox.put(Arrival(self.host, self._understood(line)))
         self._inbox.put(Arrival(self.host, self._gone()))
+
+    def _understood(self, line: bytes) -> AnyEvent | HostError:
+        try:
+            return decode_event(line)
+        except msgspec.DecodeError as error:
+            problem = f"expected an event, found {line[:80]!r}: {error}"
+            return HostError(problem, where=self.host)
 
     def _gone(self) -> HostError:
         with contextlib.suppress(subprocess.TimeoutExpired):
