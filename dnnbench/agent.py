@@ -8,7 +8,6 @@ controller. One thread and no TensorFlow runtime, so a fork is safe.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import selectors
 import signal
@@ -37,13 +36,12 @@ from dnnbench.events import (
 )
 from dnnbench.training import parameter_server, worker
 from dnnbench.training.prepare import Preparer
-from dnnbench.training.role import EXIT_ORPHANED, Channel
+from dnnbench.training.role import Channel, die_with_parent
 
 if TYPE_CHECKING:
     from dnnbench.training.prepare import PreparedTrial
 
 AGENT = "agent"
-_PR_SET_PDEATHSIG = 1
 _READ_BYTES = 1 << 16
 _BOILERPLATE = ("Graph execution error", "Detected at node", "Node:", "From /job:")
 
@@ -53,14 +51,14 @@ class _Lines:
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
-        self._rest = b""
+        self.rest = b""
 
     def read(self) -> list[bytes] | None:
         """Return the complete lines that have arrived; None at the end of the file."""
         chunk = os.read(self.fd, _READ_BYTES)
         if not chunk:
             return None
-        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        *lines, self.rest = (self.rest + chunk).split(b"\n")
         return lines
 
 
@@ -125,7 +123,8 @@ class Agent:
                     role.kill()
             else:
                 for role in self._roles.values():
-                    os.write(role.orders_fd, line + b"\n")
+                    with contextlib.suppress(BrokenPipeError):  # gone; its exit code says why
+                        os.write(role.orders_fd, line + b"\n")
         except (DnnbenchError, msgspec.DecodeError, OSError) as error:
             _send(AgentFailed(task=AGENT, cause=str(error)))
 
@@ -153,7 +152,7 @@ class Agent:
             code = 1
             try:
                 os.setpgid(0, 0)
-                _die_with_parent(agent_pid)
+                die_with_parent(agent_pid)
                 # Held open here, a sibling's pipe would outlive the agent.
                 for fd in (orders_write, *(role.orders_fd for role in self._roles.values())):
                     os.close(fd)
@@ -162,6 +161,8 @@ class Agent:
                 code = _run_role(channel, self._prepared, intra_op_threads)
             finally:
                 os._exit(code)
+        with contextlib.suppress(OSError):
+            os.setpgid(pid, pid)  # here, too: a kill may come before the child has got to it
         for fd in (orders_read, events_write, log_write):
             os.close(fd)
         role = self._roles[task] = _Role(task, pid, orders_write, events_read, log_read)
@@ -171,6 +172,8 @@ class Agent:
     def _pass_on(self, role: _Role, lines: _Lines) -> None:
         """Pass on what a role wrote; once both its pipes have ended, its exit code."""
         arrived = lines.read()
+        if arrived is None and lines is role.log and lines.rest:
+            _send(Log(task=role.task, line=lines.rest.decode(errors="replace")))
         for line in arrived or []:
             if lines is role.log:
                 _send(Log(task=role.task, line=line.decode(errors="replace")))
@@ -209,14 +212,6 @@ def _one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {(telling or lines or [''])[0]}"
 
 
-def _die_with_parent(parent_pid: int) -> None:
-    """Have the kernel kill this process when its parent dies: Linux only."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent_pid:
-        os._exit(EXIT_ORPHANED)
-
-
 def _redirect_standard_streams(log_fd: int) -> None:
     """Read nothing, write to the log."""
     null = os.open(os.devnull, os.O_RDONLY)
@@ -238,6 +233,7 @@ def _write(line: bytes) -> None:
 def main() -> None:
     """Import TensorFlow, say so, and serve."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the controller's to handle
+    die_with_parent(os.getppid())  # while it imports or prepares, it does not read standard input
     start_s = time.monotonic()
     import keras  # noqa: F401 - preloaded for the roles and the building of graphs
     import tensorflow  # noqa: F401, ICN001 - as above

@@ -296,7 +296,7 @@ class _Trial:
         except queue.Empty:
             if deadline_s == self._deadline_s:
                 waiting_for, limit_s = "the end of the trial", self._limits.trial_timeout_s
-            raise _Failed(Failure(cause=f"waited {limit_s:.0f} s for {waiting_for}")) from None
+            raise _Failed(Failure(cause=f"waited {limit_s:g} s for {waiting_for}")) from None
         if isinstance(event, HostError):
             raise event
         self._note(event)

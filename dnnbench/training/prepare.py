@@ -16,6 +16,7 @@ import msgspec
 from dnnbench.data import dataset
 from dnnbench.errors import DnnbenchError, HostError
 from dnnbench.training.models import build_model
+from dnnbench.training.role import die_with_parent
 from dnnbench.training.step import StepGraph, StepSetting, build_step_graph, initial_shards
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ def _build_in_child(
 
 
 def _build(sender: Connection, order: TrialOrder, setting: StepSetting | None) -> None:
+    die_with_parent(os.getppid())
     os.dup2(2, 1)  # a user's model may print, and standard output is the agent's line of events
     try:
         model = build_model(order.model, order.seed)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import queue
+import signal
 import socket
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 EXIT_ORPHANED = 3
 """A role's exit code when its agent is gone."""
 
+_PR_SET_PDEATHSIG = 1
 _OrderT = TypeVar("_OrderT", bound=Order)
 
 
@@ -57,6 +61,14 @@ class Channel:
         if not isinstance(order, kind):
             raise TypeError(f"expected the order {kind.__name__}, found {order}")
         return order
+
+
+def die_with_parent(parent_pid: int) -> None:
+    """Have the kernel kill this process when the thread that started it ends: Linux only."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_pid:
+        os._exit(EXIT_ORPHANED)
 
 
 class ReservedPort:
