@@ -117,7 +117,7 @@ class Agent:
                 self._prepare(order)
             elif isinstance(order, Start):
                 for task in order.tasks:
-                    self._fork(task, order.intra_op_threads)
+                    self._start(task, order.intra_op_threads)
             elif isinstance(order, Stop):
                 for role in self._roles.values():
                     role.kill()
@@ -138,6 +138,14 @@ class Agent:
                 parameters=sum(self._prepared.step.shard_sizes),
             )
         )
+
+    def _start(self, task: str, intra_op_threads: int) -> None:
+        """Fork one role; one that cannot be forked has failed and exited like any other."""
+        try:
+            self._fork(task, intra_op_threads)
+        except OSError as error:
+            _send(RoleFailed(task=task, cause=f"cannot be forked: {error.strerror}"))
+            _send(RoleExited(task=task, code=1))
 
     def _fork(self, task: str, intra_op_threads: int) -> None:
         """Fork one role, in a process group of its own; pipes carry its orders, events and log."""

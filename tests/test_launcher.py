@@ -1,0 +1,437 @@
+from __future__ import annotations
+
+import queue
+import time
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from factories import make_order
+
+from dnnbench import launcher as launcher_module
+from dnnbench.cluster import task_names
+from dnnbench.config import RunConfig
+from dnnbench.errors import HostError
+from dnnbench.events import (
+    AgentFailed,
+    AgentReady,
+    AnyEvent,
+    Connect,
+    EpochEnd,
+    Evaluated,
+    Finish,
+    Go,
+    Leave,
+    Log,
+    Order,
+    PortClash,
+    PortReserved,
+    Prepare,
+    Prepared,
+    Progress,
+    RoleExited,
+    RoleFailed,
+    Served,
+    ServerReady,
+    Start,
+    Stop,
+    Trained,
+    WarmedUp,
+    WarmUp,
+)
+from dnnbench.inventory import Host
+from dnnbench.launcher import Launcher
+from dnnbench.transport.base import Arrival, Inbox
+from dnnbench.trial import EpochRecord, EvaluationRecord, Staleness, TrialOutcome, WarmupRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Answer = Callable[["FakeAgent", Any], list[AnyEvent]]
+
+PATIENCE_S = 0.05
+FIRST_PORT = 4000
+PS_CPU_S = 3.0
+
+
+class FakeAgent:
+    """A host's agent that answers every order at once, as a good one does unless told otherwise."""
+
+    def __init__(self, host: str, inbox: Inbox, answers: dict[type[Order], Answer]) -> None:
+        self.host = host
+        self.sent: list[Order] = []
+        self.running: list[str] = []
+        self.inbox = inbox
+        self._answers = GOOD | answers
+        self._ports = count(FIRST_PORT)
+
+    def send(self, order: Order) -> None:
+        self.sent.append(order)
+        for event in self._answers[type(order)](self, order):
+            if isinstance(event, RoleExited) and event.task in self.running:
+                self.running.remove(event.task)
+            self.inbox.put(Arrival(self.host, event))
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def start(self, order: Start) -> list[AnyEvent]:
+        self.running += order.tasks
+        return [PortReserved(task=task, pid=1, port=next(self._ports)) for task in order.tasks]
+
+    def workers(self) -> list[str]:
+        return [task for task in self.running if task.startswith("worker")]
+
+    def servers(self) -> list[str]:
+        return [task for task in self.running if task.startswith("ps")]
+
+    def exits(self, tasks: list[str], code: int = 0) -> list[AnyEvent]:
+        return [RoleExited(task=task, code=code) for task in list(tasks)]
+
+
+def epoch_end(task: str, epoch: int, steps: int) -> EpochEnd:
+    record = EpochRecord(task, epoch, steps, steps * 100, 1.0, 0.5, 0.8, 0.0, Staleness([steps]))
+    return EpochEnd(task=task, record=record)
+
+
+def train(task: str, steps: int) -> list[AnyEvent]:
+    progress = Progress(
+        task=task, epoch=1, step=1, steps_per_epoch=steps, examples_per_s=1.0, loss=1.0
+    )
+    trained = Trained(task=task, updates_pushed=2 * steps)
+    return [progress, epoch_end(task, 1, steps), epoch_end(task, 2, steps), trained]
+
+
+def train_all(agent: FakeAgent, _order: Order) -> list[AnyEvent]:
+    steps = {"worker:0": 100}
+    return [event for task in agent.workers() for event in train(task, steps.get(task, 50))]
+
+
+def finish(agent: FakeAgent, _order: Order) -> list[AnyEvent]:
+    served = [Served(task=t, cpu_s=PS_CPU_S, updates_applied=300) for t in agent.servers()]
+    evaluated = EvaluationRecord(None, 300, 0.9, 0.91)
+    return [
+        *served,
+        *([Evaluated(task="worker:0", record=evaluated)] if "worker:0" in agent.running else []),
+        *agent.exits(agent.workers()),
+    ]
+
+
+GOOD: dict[type[Order], Answer] = {
+    Prepare: lambda _agent, _order: [Prepared(task="agent", duration_s=0.1, parameters=10)],
+    Start: lambda agent, order: agent.start(order),
+    Connect: lambda agent, _order: [ServerReady(task=task) for task in agent.running],
+    WarmUp: lambda agent, _order: [
+        WarmedUp(task=task, record=WarmupRecord(task, 10, 0.1)) for task in agent.workers()
+    ],
+    Go: train_all,
+    Finish: finish,
+    Leave: lambda agent, _order: agent.exits(agent.servers()),
+    Stop: lambda agent, _order: agent.exits(agent.running, -9),
+}
+
+
+class Cluster:
+    """A launcher on fake hosts."""
+
+    def __init__(self, answers: dict[type[Order], Answer], hosts: int = 1, **limits: float) -> None:
+        self.inbox: Inbox = queue.SimpleQueue()
+        self.hosts = [Host(f"host-{n}", f"10.0.0.{n}") for n in range(hosts)]
+        self.agents = {h.name: FakeAgent(h.name, self.inbox, answers) for h in self.hosts}
+        self.agent = self.agents["host-0"]
+        self.launcher = Launcher(self.agents, self.hosts, self.inbox, RunConfig(**limits))
+        self.watched: list[AnyEvent] = []
+        self.watch: Callable[[AnyEvent], None] = self.watched.append
+        self.phases: list[str] = []
+
+    def run(self, nodes: int = 3, cores: int = 2, **changes: Any) -> TrialOutcome:
+        order = make_order(nodes, **changes)
+        tasks = task_names(nodes, order.parameter_servers)
+        names = [host.name for host in self.hosts]
+        placement = {task: names[i % len(names)] for i, task in enumerate(tasks)}
+        return self.launcher.run(
+            order,
+            placement,
+            dict.fromkeys(names, cores),
+            self.watch,
+            self.phases.append,
+        )
+
+
+def silent(_agent: FakeAgent, _order: Order) -> list[AnyEvent]:
+    return []
+
+
+def sent(agent: FakeAgent) -> list[type[Order]]:
+    return [type(order) for order in agent.sent]
+
+
+@pytest.fixture(autouse=True)
+def _short_hindsight(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launcher_module, "_HINDSIGHT_S", PATIENCE_S)
+
+
+def test_a_good_trial_passes_every_gate_once_and_kills_nobody() -> None:
+    cluster = Cluster({})
+    outcome = cluster.run()
+    assert outcome.status == "ok"
+    assert outcome.failure is None
+    assert sent(cluster.agent) == [Prepare, Start, Connect, WarmUp, Go, Finish, Leave]
+    assert cluster.agent.running == []
+    assert outcome.updates_pushed == 2 * 100 + 2 * 50
+    assert outcome.updates_applied == [300]
+    assert [record.task for record in outcome.warmups] == ["worker:0", "worker:1"]
+    assert [record.test_accuracy for record in outcome.evaluations] == [0.91]
+    assert 0 <= outcome.start_up_s <= outcome.start_up_s + outcome.training_s <= outcome.duration_s
+    assert {type(event) for event in cluster.watched} >= {Prepared, EpochEnd, RoleExited}
+
+
+def test_the_parameter_servers_cpu_seconds_are_shared_out_by_steps() -> None:
+    outcome = Cluster({}).run(nodes=4, parameter_servers=2)
+    shares = {(r.task, r.epoch): r.parameter_server_cpu_s for r in outcome.epochs}
+    assert outcome.parameter_server_cpu_s == 2 * PS_CPU_S
+    assert shares == pytest.approx(
+        {("worker:0", 1): 2.0, ("worker:0", 2): 2.0, ("worker:1", 1): 1.0, ("worker:1", 2): 1.0}
+    )
+
+
+def test_each_host_starts_its_tasks_and_all_learn_every_address() -> None:
+    cluster = Cluster({}, hosts=2)
+    assert cluster.run(nodes=4, cores=6).status == "ok"
+    starts = [agent.sent[1] for agent in cluster.agents.values()]
+    assert starts == [
+        Start(tasks=["ps:0", "worker:1"], intra_op_threads=3),
+        Start(tasks=["worker:0", "worker:2"], intra_op_threads=3),
+    ]
+    for agent in cluster.agents.values():
+        connect = agent.sent[2]
+        assert isinstance(connect, Connect)
+        assert connect.cluster.as_dict() == {
+            "ps": ["10.0.0.0:4000"],
+            "worker": ["10.0.0.1:4000", "10.0.0.0:4001", "10.0.0.1:4001"],
+        }
+
+
+def test_roles_that_outnumber_the_cores_still_get_a_thread_each() -> None:
+    cluster = Cluster({})
+    cluster.run(nodes=4, cores=2)
+    start = cluster.agent.sent[1]
+    assert isinstance(start, Start)
+    assert start.intra_op_threads == 1
+
+
+def test_a_worker_killed_by_a_signal_is_named_with_host_signal_and_its_last_lines() -> None:
+    def crash(_agent: FakeAgent, _order: Order) -> list[AnyEvent]:
+        lines: list[AnyEvent] = [Log(task="worker:1", line=f"line {n}") for n in range(30)]
+        noise = Log(task="worker:0", line="all is well here")
+        return [*train("worker:0", 5), *lines, noise, RoleExited(task="worker:1", code=-11)]
+
+    cluster = Cluster({Go: crash})
+    outcome = cluster.run()
+    assert outcome.status == "failed"
+    assert outcome.failure
+    assert outcome.failure.task == "worker:1"
+    assert outcome.failure.host == "host-0"
+    assert outcome.failure.cause == "killed by signal 11"
+    assert outcome.failure.log_tail == [f"line {n}" for n in range(18, 30)]
+    assert sent(cluster.agent)[-1] is Stop
+    assert cluster.agent.running == []
+
+
+def lost_contact(task: str) -> RoleFailed:
+    return RoleFailed(task=task, cause="UnavailableError: Socket closed")
+
+
+def test_a_role_that_only_noticed_a_death_does_not_take_the_headline() -> None:
+    def parameter_server_dies(_agent: FakeAgent, _order: Order) -> list[AnyEvent]:
+        followers = [lost_contact("worker:0"), RoleExited(task="worker:0", code=1)]
+        return [*followers, lost_contact("worker:1"), RoleExited(task="ps:0", code=-9)]
+
+    failure = Cluster({Go: parameter_server_dies}).run().failure
+    assert failure
+    assert (failure.task, failure.cause) == ("ps:0", "killed by signal 9")
+
+
+def test_a_lost_contact_that_nothing_explains_is_the_headline_itself() -> None:
+    failure = Cluster({Go: lambda _agent, _order: [lost_contact("worker:1")]}).run().failure
+    assert failure
+    assert (failure.task, failure.cause) == ("worker:1", "UnavailableError: Socket closed")
+
+
+def test_a_roles_own_exception_is_the_headline_at_once() -> None:
+    def fail(_agent: FakeAgent, _order: Order) -> list[AnyEvent]:
+        own = RoleFailed(task="worker:0", cause="ConfigError: a worker has 5 examples")
+        return [own, RoleExited(task="ps:0", code=-9)]
+
+    failure = Cluster({WarmUp: fail}).run().failure
+    assert failure
+    assert (failure.task, failure.cause) == ("worker:0", "ConfigError: a worker has 5 examples")
+
+
+@pytest.mark.parametrize(("code", "cause"), [(0, "ended before the trial did"), (3, "exit 3")])
+def test_a_role_that_ends_early_fails_the_trial_whatever_its_exit_code(
+    code: int, cause: str
+) -> None:
+    failure = (
+        Cluster({Go: lambda _agent, _order: [RoleExited(task="ps:0", code=code)]}).run().failure
+    )
+    assert failure
+    assert (failure.task, failure.cause) == ("ps:0", cause)
+
+
+def test_a_failure_while_evaluating_fails_the_trial() -> None:
+    def fail(agent: FakeAgent, order: Order) -> list[AnyEvent]:
+        return [RoleFailed(task="worker:0", cause="OutOfMemory"), *finish(agent, order)]
+
+    assert Cluster({Finish: fail}).run().status == "failed"
+
+
+def test_an_agent_that_cannot_prepare_says_why() -> None:
+    cause = "synthetic-mnist here has another digest"
+    cluster = Cluster({Prepare: lambda _agent, _order: [AgentFailed(task="agent", cause=cause)]})
+    outcome = cluster.run()
+    assert outcome.failure
+    assert outcome.failure.cause == cause
+    assert Start not in sent(cluster.agent)
+
+
+@pytest.mark.parametrize(
+    ("unanswered", "waited_for"),
+    [
+        (Prepare, "Prepared from the agent on host-0"),
+        (Start, "PortReserved from ps:0, worker:0, worker:1 and 2 more"),
+        (Connect, "ServerReady from ps:0, worker:0, worker:1 and 2 more"),
+        (WarmUp, "WarmedUp from worker:0, worker:1, worker:2 and 1 more"),
+        (Go, "progress of worker:"),
+        (Finish, "the accounts of ps:0, worker:0, worker:1 and 2 more"),
+        (Leave, "RoleExited from ps:0"),
+    ],
+)
+def test_nothing_waits_longer_than_its_deadline_and_says_what_for(
+    unanswered: type[Order], waited_for: str
+) -> None:
+    def hang(agent: FakeAgent, order: Order) -> list[AnyEvent]:
+        if isinstance(order, Start):
+            agent.running += order.tasks
+        return []
+
+    cluster = Cluster({unanswered: hang}, ready_timeout_s=PATIENCE_S, stall_timeout_s=PATIENCE_S)
+    start_s = time.monotonic()
+    outcome = cluster.run(nodes=5)
+    assert PATIENCE_S <= time.monotonic() - start_s < 20 * PATIENCE_S
+    assert outcome.failure
+    assert outcome.failure.cause.startswith(f"waited {PATIENCE_S} s for {waited_for}")
+    assert cluster.agent.running == []
+    assert (Stop in sent(cluster.agent)) == (unanswered is not Prepare)
+
+
+def test_the_worker_that_stalls_is_named_though_others_go_on() -> None:
+    def one_stalls(_agent: FakeAgent, _order: Order) -> list[AnyEvent]:
+        return train("worker:0", 5)
+
+    failure = Cluster({Go: one_stalls}, stall_timeout_s=PATIENCE_S).run().failure
+    assert failure
+    assert failure.cause == f"waited {PATIENCE_S} s for progress of worker:1"
+
+
+def test_the_trials_own_limit_beats_the_limits_of_its_phases() -> None:
+    failure = Cluster({Go: silent}, trial_timeout_s=PATIENCE_S).run().failure
+    assert failure
+    assert failure.cause == f"waited {PATIENCE_S} s for the end of the trial"
+
+
+def clashes(times: int) -> Answer:
+    """Clash as a role does, this often; then connect."""
+    left = iter(range(times))
+
+    def connect(agent: FakeAgent, order: Order) -> list[AnyEvent]:
+        if next(left, None) is None:
+            return GOOD[Connect](agent, order)
+        return [
+            ServerReady(task="ps:0"),
+            PortClash(task="worker:0", port=4001),
+            RoleFailed(task="worker:0", cause="UnknownError: Could not start gRPC server"),
+            RoleExited(task="worker:0", code=1),
+        ]
+
+    return connect
+
+
+def test_roles_whose_port_was_taken_start_again_on_other_ports() -> None:
+    cluster = Cluster({Connect: clashes(2)})
+    outcome = cluster.run()
+    assert outcome.status == "ok"
+    once = [Start, Connect]
+    assert sent(cluster.agent) == [
+        *(Prepare, *once, Stop, *once, Stop, *once),
+        *(WarmUp, Go, Finish, Leave),
+    ]
+    *_, last = (order for order in cluster.agent.sent if isinstance(order, Connect))
+    assert last.cluster.ps == ["10.0.0.0:4006"]
+
+
+def test_ports_that_are_always_taken_fail_the_trial() -> None:
+    cluster = Cluster({Connect: clashes(99)})
+    outcome = cluster.run()
+    assert outcome.failure
+    assert outcome.failure.cause == "no free port for every role in 3 attempts"
+    assert sent(cluster.agent).count(Start) == 3
+    assert cluster.agent.running == []
+
+
+def test_the_tear_down_waits_for_every_exit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launcher_module, "TEAR_DOWN_TIMEOUT_S", PATIENCE_S)
+
+    def one_survives(agent: FakeAgent, _order: Order) -> list[AnyEvent]:
+        return agent.exits(agent.workers(), -9)
+
+    cluster = Cluster({Go: silent, Stop: one_survives}, stall_timeout_s=PATIENCE_S)
+    with pytest.raises(HostError, match=r"host-0: ps:0: still there"):
+        cluster.run()
+
+
+def test_an_interrupt_tears_down_before_it_goes_on() -> None:
+    def interrupt(event: AnyEvent) -> None:
+        if isinstance(event, Progress):
+            raise KeyboardInterrupt
+
+    cluster = Cluster({})
+    cluster.watch = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        cluster.run()
+    assert sent(cluster.agent)[-1] is Stop
+    assert cluster.agent.running == []
+
+
+def test_the_loss_of_an_agent_is_an_error_of_its_host() -> None:
+    def die(agent: FakeAgent, _order: Order) -> list[AnyEvent]:
+        agent.inbox.put(Arrival(agent.host, HostError("the agent ended with -9", where=agent.host)))
+        return []
+
+    with pytest.raises(HostError, match="host-0: the agent ended with -9"):
+        Cluster({Go: die}).run()
+
+
+def test_the_next_trial_is_not_touched_by_a_failed_one() -> None:
+    calls = iter(range(2))
+
+    def fail_once(agent: FakeAgent, order: Order) -> list[AnyEvent]:
+        if next(calls) == 0:
+            return [RoleExited(task="worker:0", code=-6)]
+        return train_all(agent, order)
+
+    cluster = Cluster({Go: fail_once})
+    assert cluster.run().status == "failed"
+    assert cluster.run().status == "ok"
+
+
+def test_agents_are_awaited_on_every_host() -> None:
+    cluster = Cluster({}, hosts=2, ready_timeout_s=PATIENCE_S)
+    for pid, host in enumerate(cluster.agents):
+        ready = AgentReady(task="agent", pid=pid, preload_s=1.0)
+        cluster.inbox.put(Arrival(host, ready))
+    assert [r.pid for r in cluster.launcher.await_agents().values()] == [0, 1]
+
+    cluster.inbox.put(Arrival("host-1", AgentReady(task="agent", pid=1, preload_s=1.0)))
+    with pytest.raises(HostError, match="host-0: expected the agent within"):
+        cluster.launcher.await_agents()
