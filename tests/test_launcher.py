@@ -244,8 +244,8 @@ def lost_contact(task: str) -> RoleFailed:
 
 def test_a_role_that_only_noticed_a_death_does_not_take_the_headline() -> None:
     def parameter_server_dies(_agent: FakeAgent, _order: Order) -> list[AnyEvent]:
-        followers = [lost_contact("worker:0"), RoleExited(task="worker:0", code=1)]
-        return [*followers, lost_contact("worker:1"), RoleExited(task="ps:0", code=-9)]
+        first: list[AnyEvent] = [lost_contact("worker:0"), RoleExited(task="worker:0", code=1)]
+        return [*first, lost_contact("worker:1"), RoleExited(task="ps:0", code=-9)]
 
     failure = Cluster({Go: parameter_server_dies}).run().failure
     assert failure

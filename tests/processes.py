@@ -1,0 +1,58 @@
+"""Wait for processes to end, by a signal of the kernel and with a deadline; never by name."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from typing_extensions import Self
+
+
+class Witness:
+    """Holds on to processes, so that their end is seen though they are not children of ours."""
+
+    def __init__(self, pids: Iterable[int]) -> None:
+        self._stack = ExitStack()
+        self._pids: dict[int, int] = {}
+        for pid in pids:
+            with suppress(ProcessLookupError):  # gone already
+                self._pids[os.pidfd_open(pid)] = pid
+        for fd in self._pids:
+            self._stack.callback(os.close, fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def alive_after(self, timeout_s: float) -> list[int]:
+        """Return the processes that have not ended within the time; at once if all have."""
+        left = set(self._pids)
+        deadline_s = time.monotonic() + timeout_s
+        while left:
+            remaining_s = deadline_s - time.monotonic()
+            ended, _, _ = select.select(left, [], [], max(remaining_s, 0))
+            if not ended:
+                break
+            left -= set(ended)
+        return sorted(self._pids[fd] for fd in left)
+
+
+def of_session(session: int) -> list[int]:
+    """List the living processes of a session; whoever leads it, all its forks belong to it."""
+    return [pid for pid, state, found in _stats() if found == session and state != "Z"]
+
+
+def _stats() -> Iterator[tuple[int, str, int]]:
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it ended meanwhile
+            state, _parent, _group, session, *_ = path.read_text().rpartition(")")[2].split()
+            yield int(path.parent.name), state, int(session)
