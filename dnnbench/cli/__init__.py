@@ -1,0 +1,108 @@
+"""The command line. Its errors, words and exit codes meet in `main`."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Final
+
+import click
+
+import dnnbench
+from dnnbench.console import OutputClosedError, Printer
+from dnnbench.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK, DnnbenchError
+
+EXIT_OUTPUT_CLOSED: Final = 141
+"""What a shell reports of a program that SIGPIPE ended."""
+
+COMMANDS: Final = {
+    "run": "Run a sweep of trials, or go on with one.",
+    "report": "Show a sweep's figures beside the published ones.",
+    "cost": "Show Table 1, and what a sweep costs.",
+    "init": "Write a commented dnnbench.toml.",
+}
+"""The first line of each command's help, here so that ``--help`` need not import them."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are modules, imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands in the order a newcomer needs them."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command's module."""
+        if cmd_name not in COMMANDS:
+            import difflib  # takes longer than a command should wait for it
+
+            near = difflib.get_close_matches(cmd_name, COMMANDS, n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"There are {', '.join(COMMANDS)}."
+            ctx.fail(f"No such command {cmd_name!r}. {hint}")
+        module = import_module(f"dnnbench.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with `dnnbench run`, then `dnnbench report` and `dnnbench cost`.",
+)
+@click.version_option(dnnbench.__version__, prog_name="dnnbench", message="%(prog)s %(version)s")
+def group() -> None:
+    """Benchmark asynchronous parameter-server training.
+
+    Downpour SGD against Delay Compensated SGD, on real TensorFlow clusters: in seconds, in accuracy
+    and in money.
+    """
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code; every error is one line."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # where an encoding lacks a sign, show the rest
+    printer = Printer()
+    try:
+        code = group.main(arguments, prog_name="dnnbench", standalone_mode=False, obj=printer)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except DnnbenchError as error:
+        printer.traceback()
+        printer.error(f"error: {error}")
+        return error.exit_code
+    except OutputClosedError:
+        return EXIT_OUTPUT_CLOSED
+    except (click.Abort, KeyboardInterrupt):
+        printer.traceback()
+        printer.error("interrupted")
+        return EXIT_INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the last resort: whatever it is, it is a bug
+        printer.traceback()
+        again = "" if printer.debug else "; run again with --debug for the traceback"
+        printer.error(f"bug: {_bug_line(error)}{again}")
+        return EXIT_BUG
+    return code if isinstance(code, int) else EXIT_OK
+
+
+def _bug_line(error: Exception) -> str:
+    """Name an unexpected exception and where it was raised."""
+    traceback = error.__traceback__
+    while traceback and traceback.tb_next:
+        traceback = traceback.tb_next
+    where = ""
+    if traceback:
+        path = Path(traceback.tb_frame.f_code.co_filename)
+        where = f" ({path.parent.name}/{path.name}:{traceback.tb_lineno})"
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}{where}" if text else f"{type(error).__name__}{where}"

@@ -1,0 +1,79 @@
+"""The plan of a sweep, for ``dnnbench run --dry-run``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from dnnbench.cluster import split_task
+from dnnbench.progress import duration_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import RenderableType
+
+    from dnnbench.plan import Plan
+    from dnnbench.trial import TrialOrder
+
+JSON_VERSION: Final = 1
+
+
+def render(plan: Plan, pending: Sequence[TrialOrder]) -> RenderableType:
+    """Lay out the trials that would run, in their order."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    for name in ("#", "trial", "protocol", "nodes", "repeat", "estimate", "placement"):
+        table.add_column(name, justify="right" if name in _NUMBERS else "left")
+    for number, order in enumerate(pending, start=1):
+        table.add_row(
+            str(number),
+            order.id,
+            order.protocol.name,
+            str(order.nodes),
+            str(order.repeat),
+            duration_text(plan.estimated_s[order.id]),
+            placement_text(plan, order),
+        )
+    estimated_s = sum(plan.estimated_s[order.id] for order in pending)
+    first = plan.orders[0]
+    return Group(
+        Text(f"Sweep {plan.sweep}: {len(pending)} trials, about {duration_text(estimated_s)}"),
+        Text(
+            f"Each: {first.epochs} epochs ({first.epoch_definition}) of {first.data.name}, "
+            f"batch size {first.batch_size}, after {first.warmup_steps} warm-up steps"
+        ),
+        "",
+        table,
+        Text(f"Placement: {plan.placement_rule}.", style="dim"),
+    )
+
+
+def as_json(plan: Plan, pending: Sequence[TrialOrder]) -> str:
+    """Return the plan as one versioned JSON document."""
+    document = {
+        "dnnbench_plan": JSON_VERSION,
+        **msgspec.to_builtins(plan),
+        "pending": [order.id for order in pending],
+        "placement": {order.id: plan.placement(order) for order in pending},
+    }
+    return msgspec.json.format(msgspec.json.encode(document)).decode() + "\n"
+
+
+def placement_text(plan: Plan, order: TrialOrder) -> str:
+    """Say how many roles of a trial each host takes."""
+    hosts: dict[str, Counter[str]] = {}
+    for task, host in plan.placement(order).items():
+        hosts.setdefault(host, Counter())[split_task(task)[0]] += 1
+    return "; ".join(
+        f"{host}: " + ", ".join(f"{number} {job}" for job, number in jobs.items())
+        for host, jobs in hosts.items()
+    )
+
+
+_NUMBERS: Final = ("#", "nodes", "repeat", "estimate")

@@ -1,0 +1,106 @@
+"""``dnnbench cost``: Table 1, and what a sweep costs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+import msgspec
+
+from dnnbench.cli._options import common_options, settings_options
+from dnnbench.cli._output import deliver, output_options
+from dnnbench.config import load
+from dnnbench.cost import (
+    basis_of_book,
+    basis_of_own_hardware,
+    cost_of_sweep,
+    load_book,
+    table_1,
+)
+from dnnbench.cost import render as r
+from dnnbench.errors import ResultsError
+from dnnbench.store import open_sweep
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from dnnbench.config import CostConfig
+    from dnnbench.console import Printer
+    from dnnbench.cost import Basis, SweepCost, Table1
+    from dnnbench.store import SweepStore
+
+JSON_VERSION: Final = 1
+
+
+@click.command("cost")
+@click.argument("sweep", required=False)
+@output_options(("terminal", "markdown", "json"), "Write to a file.")
+@settings_options(
+    "cost.price_book",
+    "cost.machine",
+    "cost.usd_per_hour",
+    "cost.target_accuracy",
+    "sweep.results_dir",
+)
+@common_options()
+@click.pass_obj
+def command(
+    printer: Printer,
+    *,
+    sweep: str | None,
+    layout: str,
+    output: Path | None,
+    settings: dict[str, object],
+    config_path: Path | None,
+) -> None:
+    """Show Table 1, and what a sweep costs.
+
+    SWEEP is the name of a sweep or the path to one; the newest if not given. Without any, Table 1
+    alone is shown: as published, and recomputed from the price book of its month.
+    """
+    config = load(config_path, os.environ, settings).config
+    basis = _basis(config.cost)
+    store = _find(Path(config.sweep.results_dir), sweep, printer)
+    cost = None
+    if store:
+        target = config.cost.target_accuracy
+        cost = cost_of_sweep(store.outcomes(), basis, target_accuracy=target)
+        printer.note(f"sweep {store.name}")
+        for note in store.notes:
+            printer.note(f"note: {note}")
+    deliver(printer, _rendered(table_1(), cost, layout), output)
+
+
+def _basis(config: CostConfig) -> Basis:
+    if config.usd_per_hour is not None:
+        return basis_of_own_hardware(config.usd_per_hour)
+    return basis_of_book(load_book(config.price_book), config.machine)
+
+
+def _find(results_dir: Path, sweep: str | None, printer: Printer) -> SweepStore | None:
+    """Return the named sweep, or the newest; None, and a hint, where there is none yet."""
+    try:
+        return open_sweep(results_dir, sweep)
+    except ResultsError as error:
+        if sweep is not None:
+            raise
+        printer.note(f"Table 1 alone, without a sweep's cost: {error}")
+        return None
+
+
+def _rendered(table: Table1, cost: SweepCost | None, layout: str) -> RenderableType:
+    if layout == "json":
+        document = {
+            "dnnbench_cost": JSON_VERSION,
+            **msgspec.to_builtins(r.CostDocument(table, cost)),
+        }
+        return msgspec.json.format(msgspec.json.encode(document)).decode() + "\n"
+    if layout == "markdown":
+        parts = [r.render_table_1_markdown(table)]
+        return "\n".join([*parts, r.render_sweep_markdown(cost)] if cost else parts)
+    from rich.console import Group  # the other formats do without
+
+    shown = [r.render_table_1(table)]
+    return Group(*([*shown, "", r.render_sweep(cost)] if cost else shown))

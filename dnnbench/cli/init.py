@@ -1,0 +1,33 @@
+"""``dnnbench init``: write the commented settings file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from dnnbench.cli._options import common_options
+from dnnbench.config import DEFAULT_PATH, template
+from dnnbench.documents import write_whole
+from dnnbench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dnnbench.console import Printer
+
+
+@click.command("init")
+@click.option("--force", is_flag=True, help="Replace the file if there is one.")
+@common_options("The file to write.  [default: dnnbench.toml]")
+@click.pass_obj
+def command(printer: Printer, *, config_path: Path | None, force: bool) -> None:
+    """Write a commented dnnbench.toml.
+
+    It changes nothing until you edit it: every setting in it is a comment that holds the default.
+    """
+    path = config_path or DEFAULT_PATH
+    if path.exists() and not force:
+        raise ConfigError("is there already", where=str(path), remedy="--force replaces it")
+    write_whole(path, template().encode())
+    printer.note(f"wrote {path}; edit it, then `dnnbench run`")

@@ -1,0 +1,91 @@
+"""``dnnbench report``: a sweep's figures beside the published ones."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dnnbench.cli._options import common_options, settings_options
+from dnnbench.cli._output import deliver, output_options
+from dnnbench.cli._stored import load_analysis, write_figure, write_markdown
+from dnnbench.config import load
+from dnnbench.errors import ConfigError
+from dnnbench.store import open_sweep
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from dnnbench.analysis import Analysis
+    from dnnbench.console import Printer
+
+
+@click.command("report")
+@click.argument("sweep", required=False)
+@output_options(
+    ("terminal", "markdown", "csv", "json"),
+    "Write to a file; Markdown gets its figure as PNG and SVG beside it.",
+)
+@click.option(
+    "--figure",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Also draw the figure into this .png or .svg file.",
+)
+@click.option(
+    "--nodes", type=int, metavar="N", help="Node count of the figure.  [default: the smallest]"
+)
+@settings_options("sweep.results_dir")
+@common_options()
+@click.pass_obj
+def command(
+    printer: Printer,
+    *,
+    sweep: str | None,
+    layout: str,
+    output: Path | None,
+    figure: Path | None,
+    nodes: int | None,
+    settings: dict[str, object],
+    config_path: Path | None,
+) -> None:
+    """Show a sweep's figures beside the published ones.
+
+    SWEEP is the name of a sweep or the path to one; the newest if not given. Nothing but what is
+    stored is read.
+    """
+    config = load(config_path, os.environ, settings).config
+    store = open_sweep(Path(config.sweep.results_dir), sweep)
+    analysis = load_analysis(store, printer)
+    if nodes is not None and nodes not in analysis.nodes:
+        raise ConfigError(
+            f"the sweep has no trials with {nodes} nodes",
+            where="--nodes",
+            remedy=f"choose one of {', '.join(map(str, analysis.nodes))}",
+        )
+    if layout == "markdown" and output:
+        written = write_markdown(analysis, output, nodes=nodes, figure=figure)
+        printer.note(f"wrote {', '.join(map(str, written))}")
+        return
+    if figure:
+        write_figure(analysis, figure, nodes)
+    deliver(printer, _rendered(analysis, layout, nodes, figure), output)
+
+
+def _rendered(
+    analysis: Analysis, layout: str, nodes: int | None, figure: Path | None
+) -> RenderableType:
+    """Return the report in one format; only that format's libraries are imported."""
+    if layout == "terminal":
+        from dnnbench.report import terminal  # as said above
+
+        return terminal.render(analysis, nodes=nodes)
+    if layout == "markdown":
+        from dnnbench.report import markdown  # as said above
+
+        return markdown.render(analysis, figure=str(figure) if figure else None, nodes=nodes)
+    from dnnbench.report import export  # as said above
+
+    return export.as_csv(analysis) if layout == "csv" else export.as_json(analysis)

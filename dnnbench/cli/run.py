@@ -1,0 +1,258 @@
+"""``dnnbench run``: run a sweep, or go on with one, and report."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from dnnbench.cli._options import common_options, settings_options
+from dnnbench.cli._stored import (
+    keep_data_note,
+    load_analysis,
+    measured_trial_s,
+    newest_first,
+    write_markdown,
+)
+from dnnbench.config import load, option_name
+from dnnbench.data import catalogue
+from dnnbench.data.locate import locate
+from dnnbench.environment import snapshot
+from dnnbench.errors import (
+    EXIT_INTERRUPTED,
+    ConfigError,
+    HostError,
+    ResultsError,
+    TrialError,
+)
+from dnnbench.live import download_view, make_view
+from dnnbench.plan import make_plan
+from dnnbench.runner import run_sweep
+from dnnbench.store import SweepStore, create, new_sweep_id, open_sweep
+from dnnbench.trial import DataOrder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dnnbench.config import Config, Resolved
+    from dnnbench.console import Printer
+    from dnnbench.plan import Plan
+    from dnnbench.trial import TrialOrder
+
+KEYS = (
+    "sweep.profile",
+    "sweep.nodes",
+    "sweep.parameter_servers",
+    "sweep.protocols",
+    "sweep.repeats",
+    "train.epochs",
+    "train.dataset",
+    "train.data_dir",
+    "train.model",
+    "train.batch_size",
+    "train.learning_rate",
+    "train.optimizer",
+    "train.l2",
+    "train.dropout",
+    "train.epoch",
+    "train.warmup_steps",
+    "train.steps_per_run",
+    "protocol.compensation",
+    "protocol.lambda0",
+    "protocol.mean_square_decay",
+    "protocol.epsilon",
+    "sweep.seed",
+    "sweep.results_dir",
+    "run.ready_timeout_s",
+    "run.stall_timeout_s",
+    "run.trial_timeout_s",
+)
+_NEWEST = ""
+
+
+@click.command("run")
+@settings_options(*KEYS)
+@click.option("--dry-run", is_flag=True, help="Print the plan; write nothing.")
+@click.option(
+    "--resume",
+    is_flag=False,
+    flag_value=_NEWEST,
+    metavar="[SWEEP]",
+    help="Go on with the newest unfinished sweep, or the named one, with its own settings.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document at the end.")
+@common_options()
+@click.pass_context
+def command(
+    ctx: click.Context,
+    *,
+    settings: dict[str, str | None],
+    config_path: Path | None,
+    dry_run: bool,
+    resume: str | None,
+    as_json: bool,
+) -> None:
+    """Run a sweep of trials, or go on with one.
+
+    Every combination of --nodes and --protocols is one cell of the sweep, tried --repeats times on
+    a real cluster of TensorFlow processes on this machine. Every outcome is stored as it comes;
+    Ctrl-C keeps what is finished. At the end stands the report.
+    """
+    printer: Printer = ctx.obj
+    if resume is not None:
+        store = _unfinished_sweep(resume, settings, config_path)
+        if dry_run:
+            _show_plan(store.plan, store.pending(), printer, as_json=as_json)
+            return
+    else:
+        resolved = load(config_path, os.environ, settings)
+        _refuse_hosts(resolved)
+        if dry_run:
+            plan = _plan(resolved.config, _data_by_name(resolved.config))
+            _show_plan(plan, plan.orders, printer, as_json=as_json)
+            return
+        store = _new_sweep(resolved, printer)
+
+    stopped: TrialError | None = None
+    try:
+        with make_view(printer) as view:
+            run_sweep(store, view)
+    except KeyboardInterrupt:
+        printer.note(f"interrupted after {_standing(store)}")
+        ctx.exit(EXIT_INTERRUPTED)
+    except HostError:
+        printer.note(f"stopped after {_standing(store)}")
+        raise
+    except TrialError as error:
+        stopped = error
+    _report(store, printer, as_json=as_json)
+    if failure := stopped or _first_failure(store):
+        raise failure
+
+
+def _new_sweep(resolved: Resolved, printer: Printer) -> SweepStore:
+    """Find the data, plan, and make the sweep's directory."""
+    config = resolved.config
+    train = config.train
+    with download_view(printer) as progress:
+        located = locate(
+            train.dataset,
+            Path(train.data_dir).expanduser() if train.data_dir else None,
+            explicit=resolved.origins["train.dataset"] != "default",
+            progress=progress,
+        )
+    if located.note:
+        printer.note(f"note: {located.note}")
+    plan = _plan(config, located.order)
+    store = create(Path(config.sweep.results_dir), resolved, plan, snapshot())
+    keep_data_note(store, located.note)
+    return store
+
+
+def _unfinished_sweep(
+    name: str, settings: Mapping[str, str | None], config_path: Path | None
+) -> SweepStore:
+    """Open the sweep to go on with: the newest unfinished one where no name is given."""
+    others = [key for key in settings if settings[key] is not None and key != "sweep.results_dir"]
+    if others:
+        raise ConfigError(
+            "a resumed sweep keeps its own settings",
+            where=", ".join(map(option_name, others)),
+            remedy="leave them out, or start a new sweep without --resume",
+        )
+    results_dir = Path(load(config_path, os.environ, settings).config.sweep.results_dir)
+    if name != _NEWEST:
+        store = open_sweep(results_dir, name, need_outcomes=False)
+        if store.pending():
+            return store
+        raise ResultsError("has no trial left to run", where=str(store.path))
+    for path in newest_first(results_dir):
+        store = SweepStore(path)
+        if store.pending():
+            return store
+    raise ResultsError(
+        "there is no unfinished sweep",
+        where=str(results_dir),
+        remedy="start one with `dnnbench run`",
+    )
+
+
+def _refuse_hosts(resolved: Resolved) -> None:
+    if resolved.config.hosts:
+        raise ConfigError(
+            "hosts over SSH are not supported yet",
+            where=resolved.origins["hosts"],
+            remedy="remove [[hosts]] to run on this machine",
+        )
+
+
+def _plan(config: Config, data: DataOrder) -> Plan:
+    results_dir = Path(config.sweep.results_dir)
+    measured_s = measured_trial_s(results_dir, config)
+    return make_plan(config, data, new_sweep_id(results_dir), measured_s=measured_s)
+
+
+def _data_by_name(config: Config) -> DataOrder:
+    """Return the data set without looking for it, which could mean a download."""
+    name = config.train.dataset
+    if name == catalogue.SYNTHETIC:
+        return DataOrder(name, None, catalogue.SYNTHETIC_DIGEST)
+    return DataOrder(name, None, catalogue.file_set(name).digest)
+
+
+def _show_plan(plan: Plan, pending: list[TrialOrder], printer: Printer, *, as_json: bool) -> None:
+    from dnnbench.cli import _plan_view  # dry runs only
+
+    show = _plan_view.as_json if as_json else _plan_view.render
+    printer.result(show(plan, pending))
+
+
+def _report(store: SweepStore, printer: Printer, *, as_json: bool) -> None:
+    """Print the report, and put it into the sweep's directory."""
+    from dnnbench.report import export, terminal  # after the trials, whose cores they would take
+
+    analysis = load_analysis(store, printer)
+    if as_json:
+        document = {"sweep_path": str(store.path), **export.as_document(analysis)}
+        printer.result(msgspec.json.format(msgspec.json.encode(document)).decode() + "\n")
+    else:
+        printer.result(terminal.render(analysis))
+    write_markdown(analysis, store.path / "report.md")
+    sweep = _argument(store)
+    printer.note(
+        f"\nresults are in {store.path}: report.md, its figure, every trial's events and logs"
+        f"\nnext: `dnnbench report{sweep}`, `dnnbench cost{sweep}`"
+    )
+
+
+def _standing(store: SweepStore) -> str:
+    """Say how far a sweep got, and how to go on."""
+    total = len(store.plan.orders)
+    return (
+        f"{total - len(store.pending())} of {total} trials; what is finished is in {store.path}; "
+        f"go on with: dnnbench run --resume{_argument(store)}"
+    )
+
+
+def _argument(store: SweepStore) -> str:
+    """Return what later commands need to find this sweep: nothing where it will be the newest."""
+    by_option = store.resolved.origins.get("sweep.results_dir", "").startswith("--")
+    return f" {store.path}" if by_option else ""
+
+
+def _first_failure(store: SweepStore) -> TrialError | None:
+    """Return the error that names the first failed trial, if any failed."""
+    failed = [outcome for outcome in store.outcomes() if outcome.status == "failed"]
+    if not failed:
+        return None
+    order, failure = failed[0].order, failed[0].failure
+    place = [part for part in (failure.task, failure.host) if part] if failure else []
+    return TrialError(
+        f"{len(failed)} of {len(store.plan.orders)} trials failed, the first: "
+        f"{' '.join(failure.cause.split()) if failure else 'no cause known'}",
+        where=f"{order.id} ({' on '.join(place)})" if place else order.id,
+        remedy=f"logs are in {store.path}; `dnnbench run --resume{_argument(store)}` tries again",
+    )
