@@ -117,7 +117,7 @@ class Agent:
                 self._prepare(order)
             elif isinstance(order, Start):
                 for task in order.tasks:
-                    self._start(task, order.intra_op_threads)
+                    self._start(task, order.threads)
             elif isinstance(order, Stop):
                 for role in self._roles.values():
                     role.kill()
@@ -139,15 +139,15 @@ class Agent:
             )
         )
 
-    def _start(self, task: str, intra_op_threads: int) -> None:
+    def _start(self, task: str, threads: int) -> None:
         """Fork one role; one that cannot be forked has failed and exited like any other."""
         try:
-            self._fork(task, intra_op_threads)
+            self._fork(task, threads)
         except OSError as error:
             _send(RoleFailed(task=task, cause=f"cannot be forked: {error.strerror}"))
             _send(RoleExited(task=task, code=1))
 
-    def _fork(self, task: str, intra_op_threads: int) -> None:
+    def _fork(self, task: str, threads: int) -> None:
         """Fork one role, in a process group of its own; pipes carry its orders, events and log."""
         if self._prepared is None:
             raise DnnbenchError(f"expected the order prepare before start, found none for {task}")
@@ -166,7 +166,7 @@ class Agent:
                     os.close(fd)
                 _redirect_standard_streams(log_write)
                 channel = Channel(task, orders_read, events_write)
-                code = _run_role(channel, self._prepared, intra_op_threads)
+                code = _run_role(channel, self._prepared, threads)
             finally:
                 os._exit(code)
         with contextlib.suppress(OSError):
@@ -199,12 +199,12 @@ class Agent:
             _send(RoleExited(task=role.task, code=os.waitstatus_to_exitcode(status)))
 
 
-def _run_role(channel: Channel, prepared: PreparedTrial, intra_op_threads: int) -> int:
+def _run_role(channel: Channel, prepared: PreparedTrial, threads: int) -> int:
     """Run a role to its end; return its exit code."""
     job, index = split_task(channel.task)
     run = parameter_server.serve if job == PARAMETER_SERVER else worker.work
     try:
-        run(channel, index, prepared, intra_op_threads)
+        run(channel, index, prepared, threads)
     except Exception as error:  # noqa: BLE001 - whatever ended the role, the controller is told
         traceback.print_exc()
         sys.stderr.flush()

@@ -23,7 +23,9 @@ class DnnbenchError(Exception):
 
     exit_code = EXIT_BUG
 
-    def __init__(self, problem: str, *, where: str | None = None, remedy: str | None = None) -> None:
+    def __init__(
+        self, problem: str, *, where: str | None = None, remedy: str | None = None
+    ) -> None:
         self.problem = problem
         self.where = where
         self.remedy = remedy

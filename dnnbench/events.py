@@ -31,7 +31,7 @@ class Start(Order, frozen=True, tag="start"):
     """Fork the roles of these tasks of the prepared trial; each says ``PortReserved``."""
 
     tasks: list[str]
-    intra_op_threads: int
+    threads: int
 
 
 class Connect(Order, frozen=True, tag="connect"):

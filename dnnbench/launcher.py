@@ -227,7 +227,7 @@ class _Trial:
             tasks = [task for task, place in self._placement.items() if place == host]
             threads = max(1, cores[host] // len(tasks))
             self._running.update(tasks)
-            agent.send(Start(tasks=tasks, intra_op_threads=threads))
+            agent.send(Start(tasks=tasks, threads=threads))
         ports = self._await(PortReserved, self._tasks)
         addresses = {
             task: f"{hosts[self._placement[task]].address}:{event.port}"

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from dnnbench.trial import TrialOrder
 
 
-def play(channel: Channel, index: int, prepared: Any, intra_op_threads: int) -> None:
-    del index, intra_op_threads
+def play(channel: Channel, index: int, prepared: Any, threads: int) -> None:
+    del index, threads
     channel.emit(PortReserved, pid=os.getpid(), port=1)
     channel.expect(Connect)
     ROLES[prepared.order.id](channel)

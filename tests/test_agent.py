@@ -193,7 +193,7 @@ def test_a_role_that_died_unseen_does_not_keep_orders_from_the_others(
     ("line", "cause"),
     [
         (b'{"order": "explode"}\n', "Invalid value 'explode'"),
-        (encode(Start(tasks=["ps:0"], intra_op_threads=1)), "expected the order prepare"),
+        (encode(Start(tasks=["ps:0"], threads=1)), "expected the order prepare"),
     ],
 )
 def test_an_order_that_makes_no_sense_is_refused_and_the_agent_goes_on(

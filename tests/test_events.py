@@ -12,7 +12,7 @@ from dnnbench.cluster import ClusterSpec
 
 ORDERS = [
     events.Prepare(trial=make_order()),
-    events.Start(tasks=["ps:0", "worker:0"], intra_op_threads=1),
+    events.Start(tasks=["ps:0", "worker:0"], threads=1),
     events.Connect(cluster=ClusterSpec(ps=["a:1"], worker=["a:2", "b:3"])),
     events.WarmUp(),
     events.Go(),

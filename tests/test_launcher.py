@@ -200,8 +200,8 @@ def test_each_host_starts_its_tasks_and_all_learn_every_address() -> None:
     assert cluster.run(nodes=4, cores=6).status == "ok"
     starts = [agent.sent[1] for agent in cluster.agents.values()]
     assert starts == [
-        Start(tasks=["ps:0", "worker:1"], intra_op_threads=3),
-        Start(tasks=["worker:0", "worker:2"], intra_op_threads=3),
+        Start(tasks=["ps:0", "worker:1"], threads=3),
+        Start(tasks=["worker:0", "worker:2"], threads=3),
     ]
     for agent in cluster.agents.values():
         connect = agent.sent[2]
@@ -217,7 +217,7 @@ def test_roles_that_outnumber_the_cores_still_get_a_thread_each() -> None:
     cluster.run(nodes=4, cores=2)
     start = cluster.agent.sent[1]
     assert isinstance(start, Start)
-    assert start.intra_op_threads == 1
+    assert start.threads == 1
 
 
 def test_a_worker_killed_by_a_signal_is_named_with_host_signal_and_its_last_lines() -> None:

@@ -45,7 +45,7 @@ _WORDS = {
 
 def user_books() -> Path:
     """Return the directory that a user puts price books into."""
-    from platformdirs import user_config_path  # noqa: PLC0415  # only where a book is looked for
+    from platformdirs import user_config_path  # only where a book is looked for
 
     return user_config_path("dnnbench") / "books"
 

@@ -235,9 +235,9 @@ def _book_text(source: PriceBook | Basis) -> str:
 
 
 def _rich(sheets: Sequence[Sheet]) -> RenderableType:
-    from rich.console import Group  # noqa: PLC0415  # only where a terminal is
-    from rich.table import Table  # noqa: PLC0415  # as above
-    from rich.text import Text  # noqa: PLC0415  # as above
+    from rich.console import Group  # only where a terminal is
+    from rich.table import Table  # as above
+    from rich.text import Text  # as above
 
     parts: list[RenderableType] = []
     for sheet in sheets:
@@ -252,7 +252,7 @@ def _rich(sheets: Sequence[Sheet]) -> RenderableType:
 
 
 def _markdown(sheets: Sequence[Sheet]) -> str:
-    from tabulate import tabulate  # noqa: PLC0415  # only for Markdown
+    from tabulate import tabulate  # only for Markdown
 
     parts = []
     for sheet in sheets:

@@ -41,10 +41,10 @@ def save(analysis: Analysis, path: Path, nodes: int | None = None) -> None:
     if not any(cell.typical for cell in cells):
         raise ResultsError(f"no trial with {nodes} nodes ended well", where=analysis.settings.sweep)
     # Matplotlib takes longer to import than the rest of a report to make.
-    from matplotlib import rc_context  # noqa: PLC0415
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
-    from matplotlib.figure import Figure  # noqa: PLC0415
-    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     # Text stays text, and equal figures are equal files.
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "dnnbench"}):

@@ -38,7 +38,7 @@ def _figure(analysis: Analysis, figure: str, nodes: int) -> str:
 
 
 def _table(table: Table) -> str:
-    from tabulate import tabulate  # noqa: PLC0415  # the other formats answer without it
+    from tabulate import tabulate  # the other formats answer without it
 
     headers = [f"{c.group}<br>{c.name}" if c.group else c.name for c in table.columns]
     # tabulate formats numbers anew and eats spaces unless told that all is text already.

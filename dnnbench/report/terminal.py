@@ -103,7 +103,7 @@ class EpochPlot:
         if not typical:
             yield Text(f"No trial with {self._nodes} nodes ended well.")
             return
-        import plotext  # noqa: PLC0415  # heavy, and many reports have no plot
+        import plotext  # heavy, and many reports have no plot
 
         plotext.clear_figure()
         plotext.theme("clear")

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from dnnbench.training.role import Channel
 
 
-def serve(channel: Channel, index: int, prepared: PreparedTrial, intra_op_threads: int) -> None:
+def serve(channel: Channel, index: int, prepared: PreparedTrial, threads: int) -> None:
     """Run a parameter server from its start to the end of the trial."""
     import tensorflow as tf
 
     port = reserve_port(channel)
     cluster = channel.expect(Connect).cluster
-    config = session_config([f"/job:{PARAMETER_SERVER}/task:{index}"], intra_op_threads)
+    config = session_config([f"/job:{PARAMETER_SERVER}/task:{index}"], threads)
     server = start_server(channel, cluster, PARAMETER_SERVER, index, config)
     del port
     shard = f"shard_{index}"

@@ -3,8 +3,8 @@
 Built once a setting, as a GraphDef that every worker imports: a worker then needs neither Keras nor
 eager execution. Workers are the same graph; a session's device filters decide which worker it is.
 
-The parameters are one flat vector a shard, so a step is one pull and one push a shard: messages, not
-bytes, are what a small model's step costs. ``steps_per_run`` steps are unrolled, each ordered after
+The parameters are one flat vector a shard, so a step is one pull and one push a shard: a small
+model's step costs messages, not bytes. ``steps_per_run`` steps are unrolled, each ordered after
 the one before it on the parameter server alone, so one ``session.run`` serves them all.
 """
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from dnnbench.training.models import CLASSES, PIXELS, build_model
+from dnnbench.training.models import PIXELS
 from dnnbench.training.protocols import COUNT_STEP, make_compensation, make_optimizer
 
 if TYPE_CHECKING:
@@ -74,10 +74,10 @@ class StepGraph(msgspec.Struct, frozen=True):
         shard_graphs: by shard, a serialized GraphDef of its variables alone.
         shard_sizes: parameters by shard, the counting element excluded.
         losses: float32 [k + 1], each of one batch.
-        staleness: float32 [k + 1, shards].
+        staleness: by shard, float32 [k + 1].
         state_updates: operations that keep the model's states for the next run.
-        norms: float32 [shards, 2], squared norms of compensation and gradient at the step
-            ``norms_step``; None where nothing is compensated.
+        norms: by shard, float32 [2]: squared norms of compensation and gradient at the step
+            ``norms_step``; empty where nothing is compensated.
     """
 
     worker_graph: bytes
@@ -85,9 +85,9 @@ class StepGraph(msgspec.Struct, frozen=True):
     shard_sizes: list[int]
     states: list[StateSpec]
     losses: list[str]
-    staleness: list[str]
+    staleness: list[list[str]]
     state_updates: list[list[str]]
-    norms: str | None
+    norms: list[str]
     norms_step: int
     images: str = "images:0"
     labels: str = "labels:0"
@@ -217,9 +217,7 @@ def _shard_graph(index: int, size: int, setting: StepSetting) -> bytes:
 class _Builder:
     """Puts a step's parts together; one use."""
 
-    def __init__(
-        self, setting: StepSetting, model: keras.Model, states: list[StateSpec]
-    ) -> None:
+    def __init__(self, setting: StepSetting, model: keras.Model, states: list[StateSpec]) -> None:
         import tensorflow as tf
 
         tf1 = tf.compat.v1
@@ -249,34 +247,42 @@ class _Builder:
 
         tf1 = tf.compat.v1
         losses: list[tf.Tensor] = []
-        staleness: list[tf.Tensor] = []
-        names: dict[str, Any] = {"losses": [], "staleness": [], "state_updates": [], "norms": None}
+        staleness: list[list[tf.Tensor]] = [[] for _ in self.shards]
+        names: dict[str, Any] = {"losses": [], "staleness": [], "state_updates": []}
         names["norms_step"] = self.setting.steps_per_run // 2
         pushed: list[tf.Tensor] = []
         states = [state.read_value() for state in self.states]
         for step in range(self.setting.steps_per_run):
             measure = step == names["norms_step"]
-            with tf.control_dependencies(pushed):
-                pulled = [shard.pull() for shard in self.shards]
+            # A shard's pull waits for this worker's push to it, and for no other shard.
+            pulled = []
+            for index, shard in enumerate(self.shards):
+                with tf.control_dependencies(pushed[index : index + 1]):
+                    pulled.append(shard.pull())
             with tf1.device(WORKER_DEVICE):
                 loss, gradients, states = self._gradient(
                     pulled, self.images[step], self.labels[step], states
                 )
                 losses.append(loss)
                 names["losses"].append(tf.stack(losses).name)
-                updates = [v.assign(s, read_value=False) for v, s in zip(self.states, states)]
+                updates = [
+                    v.assign(s, read_value=False) for v, s in zip(self.states, states, strict=True)
+                ]
                 names["state_updates"].append([update.name for update in updates])
             pushes = [
                 shard.push(gradient, at_pull, measure=measure)
-                for shard, gradient, at_pull in zip(self.shards, gradients, pulled)
+                for shard, gradient, at_pull in zip(self.shards, gradients, pulled, strict=True)
             ]
             pushed = [applied_at for applied_at, _ in pushes]
-            with tf1.device(self.shards[0].device):
-                late = [at - at_pull[-1] for at, at_pull in zip(pushed, pulled)]
-                staleness.append(tf.stack(late))
-                names["staleness"].append(tf.stack(staleness).name)
-                if measure and self.shards[0].compensation:
-                    names["norms"] = tf.stack([norms for _, norms in pushes]).name
+            names["staleness"].append([])
+            for shard, late, applied_at, at_pull in zip(
+                self.shards, staleness, pushed, pulled, strict=True
+            ):
+                with tf1.device(shard.device):
+                    late.append(applied_at - at_pull[-1])
+                    names["staleness"][-1].append(tf.stack(late).name)
+            if measure:
+                names["norms"] = [norms.name for _, norms in pushes if norms is not None]
         return names
 
     def _gradient(
@@ -307,7 +313,7 @@ class _Builder:
         flat = shards[0] if len(shards) == 1 else tf.concat([s[:-1] for s in shards], 0)
         lengths = self.lengths + [1] * (len(shards) == 1)
         pieces = tf.split(flat, lengths)
-        return [tf.reshape(piece, shape) for piece, shape in zip(pieces, self.shapes)]
+        return [tf.reshape(piece, shape) for piece, shape in zip(pieces, self.shapes, strict=False)]
 
     def _join(self, flat: list[tf.Tensor]) -> list[tf.Tensor]:
         """Join the flat gradients of the weights into shards that count one update."""

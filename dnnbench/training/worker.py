@@ -41,14 +41,14 @@ PROGRESS_INTERVAL_S = 0.5
 EVALUATION_BATCH = 5000
 
 
-def work(channel: Channel, index: int, prepared: PreparedTrial, intra_op_threads: int) -> None:
+def work(channel: Channel, index: int, prepared: PreparedTrial, threads: int) -> None:
     """Run a worker from its start to the end of the trial."""
     import tensorflow as tf
 
     port = reserve_port(channel)
     cluster = channel.expect(Connect).cluster
     filters = [f"/job:{PARAMETER_SERVER}", f"/job:{WORKER}/task:{index}"]
-    config = session_config(filters, intra_op_threads)
+    config = session_config(filters, threads)
     server = start_server(channel, cluster, WORKER, index, config)
     del port
     graph = import_graph(prepared.step.worker_graph)
@@ -81,22 +81,21 @@ class _Steps:
         if steps < self._per_run:  # the placeholders are fixed; what is fed beyond is never used
             images = np.resize(images, (self._per_run, *images.shape[1:]))
             labels = np.resize(labels, (self._per_run, *labels.shape[1:]))
-        losses, staleness, *norms = self._callable(steps)(images, labels)
+        (losses,), staleness, norms = self._callable(steps)(images, labels)
         ratio = None
         if norms:
-            compensation, gradient = np.sqrt(np.sum(norms[0], axis=0))
+            compensation, gradient = np.sqrt(np.sum(norms, axis=0))
             ratio = float(compensation / gradient) if gradient else 0.0
-        return losses, staleness.astype(np.int64), ratio
+        return losses, np.stack(staleness, axis=1).astype(np.int64), ratio
 
     def _callable(self, steps: int) -> Callable[..., list[Any]]:
         """Return the function that runs the first ``steps`` unrolled steps, made once."""
         if steps not in self._runs:
             step = self._step
             graph = self._session.graph
-            fetches = [step.losses[steps - 1], step.staleness[steps - 1]]
-            if step.norms and step.norms_step < steps:
-                fetches.append(step.norms)
-            tensors = [graph.get_tensor_by_name(name) for name in fetches]
+            norms = step.norms if step.norms_step < steps else []
+            names = [[step.losses[steps - 1]], step.staleness[steps - 1], norms]
+            tensors = [[graph.get_tensor_by_name(name) for name in group] for group in names]
             updates = [graph.get_operation_by_name(name) for name in step.state_updates[steps - 1]]
             feeds = [graph.get_tensor_by_name(name) for name in (step.images, step.labels)]
             run = self._session.make_callable([tensors, updates], feeds)
@@ -125,7 +124,9 @@ class _EpochTotals:
         if ratio is not None:
             self._ratios.append(ratio)
 
-    def record(self, task: str, epoch: int, examples: int, duration_s: float, cpu_s: float) -> EpochRecord:
+    def record(
+        self, task: str, epoch: int, examples: int, duration_s: float, cpu_s: float
+    ) -> EpochRecord:
         """Return the record of the epoch; the controller adds the parameter servers' share."""
         return EpochRecord(
             task=task,
@@ -206,7 +207,9 @@ class _Worker:
         count = -(-self._order.warmup_steps // self._order.steps_per_run)
         selected = [runs[i % len(runs)] for i in range(count)]
         if count and len(runs[-1]) < len(runs[0]):
-            selected.append(runs[-1])  # so that an epoch meets no form of the run for the first time
+            selected.append(
+                runs[-1]
+            )  # so that an epoch meets no form of the run for the first time
         for run in selected:
             self._steps.run(run)
         steps = sum(map(len, selected))
