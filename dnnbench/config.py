@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import math
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, get_args, get_origin
 
@@ -210,6 +209,8 @@ def load(path: Path | None, environ: Mapping[str, str], options: Mapping[str, ob
 
 def template() -> str:
     """Return the commented file that ``dnnbench init`` writes."""
+    from importlib import resources  # only `init` needs it
+
     return resources.files("dnnbench").joinpath("template.toml").read_text(encoding="utf-8")
 
 

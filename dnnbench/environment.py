@@ -8,9 +8,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import subprocess
 from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 from typing import Final
 
@@ -122,6 +120,8 @@ def cgroup_quotas(
 
 def git_commit(source: Path) -> str | None:
     """Return the commit of a checkout; None where ``source`` is none or git cannot say."""
+    import subprocess  # a report never asks for this
+
     git = shutil.which("git")
     if git is None or not (source / ".git").exists():
         return None
@@ -144,6 +144,8 @@ def git_commit(source: Path) -> str | None:
 
 def _version(package: str) -> str | None:
     # Metadata and not an import: importing tensorflow takes seconds.
+    from importlib import metadata  # a report never asks for this
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -61,6 +61,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         orders: in the order they run in.
         estimated_s: trial id -> seconds.
+        data_note: why the data set stands in for another; None where it does not.
     """
 
     sweep: str
@@ -68,6 +69,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hosts: list[Host]
     placement_rule: str
     estimated_s: dict[str, float]
+    data_note: str | None = None
 
     @property
     def estimated_total_s(self) -> float:
@@ -88,6 +90,7 @@ def make_plan(
     cores: float | None = None,
     measured_s: Mapping[tuple[int, Protocol], float] | None = None,
     time_model: TimeModel | None = None,
+    data_note: str | None = None,
 ) -> Plan:
     """Order every trial of a sweep.
 
@@ -103,6 +106,7 @@ def make_plan(
         measured_s: (nodes, protocol) -> seconds of such a trial in an earlier sweep of the same
             settings; takes the place of the estimate.
         time_model: for the estimate.
+        data_note: see `dnnbench.data.locate.Located`.
 
     Raises:
         ConfigError: the hosts have too few slots for the largest trial.
@@ -121,7 +125,7 @@ def make_plan(
         order.id: known.get((order.nodes, order.protocol.name)) or model.trial_s(order, cores)
         for order in orders
     }
-    return Plan(sweep_id, orders, hosts, PLACEMENT_RULE, estimated_s)
+    return Plan(sweep_id, orders, hosts, PLACEMENT_RULE, estimated_s, data_note)
 
 
 def trial_id(nodes: int, protocol: Protocol, repeat: int) -> str:

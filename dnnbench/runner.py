@@ -9,7 +9,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
-from dnnbench.environment import load_average, usable_cores
+from dnnbench.environment import load_average, snapshot, usable_cores
 from dnnbench.errors import HostError, TrialError
 from dnnbench.events import Log
 from dnnbench.launcher import Launcher, without_result
@@ -63,14 +63,18 @@ def run_sweep(store: SweepStore, observer: Observer) -> list[TrialOutcome]:
             stored.
     """
     with store.locked(), _signals_interrupt():
+        if store.has_outcomes() or store.sessions()[-1].load_after is not None:
+            store.begin_session(snapshot())  # resumed; the first session stands since the creation
         pending = store.pending()
         observer.sweep_started(store.plan, pending)
         outcomes: list[TrialOutcome] = []
-        with _Cluster(store, observer) as cluster:
-            for order in pending:
-                outcomes.append(cluster.run(order))
-                _refuse_to_go_on_failing(outcomes)
-        store.end_session(load_average())
+        try:
+            with _Cluster(store, observer) as cluster:
+                for order in pending:
+                    outcomes.append(cluster.run(order))
+                    _refuse_to_go_on_failing(outcomes)
+        finally:
+            store.end_session(load_average())
         return outcomes
 
 

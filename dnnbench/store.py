@@ -285,8 +285,8 @@ def open_sweep(
     Raises:
         ResultsError: there is none, or none with an outcome.
     """
+    names = sweep_names(results_dir)
     results_dir = results_dir.expanduser()
-    names = _sweep_names(results_dir)
     if name is not None:
         for path in (results_dir / name, Path(name).expanduser()):
             if (path / "plan.json").is_file():
@@ -302,8 +302,9 @@ def open_sweep(
     raise ResultsError(problem, where=str(results_dir), remedy=remedy)
 
 
-def _sweep_names(results_dir: Path) -> list[str]:
+def sweep_names(results_dir: Path) -> list[str]:
     """List the sweeps, oldest first; ``…Z-10`` after ``…Z-9``."""
+    results_dir = results_dir.expanduser()
     if not results_dir.is_dir():
         return []
     found = [path.parent.name for path in results_dir.glob("[!.]*/plan.json")]

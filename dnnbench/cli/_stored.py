@@ -5,11 +5,9 @@ from __future__ import annotations
 import os.path
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from dnnbench.analysis import Analysis, Context, analyse
 from dnnbench.config import PROFILES
-from dnnbench.documents import read_document, write_document, write_whole, writing
+from dnnbench.documents import write_whole, writing
 from dnnbench.environment import usable_cores
 from dnnbench.errors import ResultsError
 from dnnbench.store import open_sweep
@@ -24,19 +22,7 @@ if TYPE_CHECKING:
     from dnnbench.store import SweepStore
     from dnnbench.trial import Protocol
 
-_DATA: Final = "data.json"
 FIGURE_FORMATS: Final = (".png", ".svg")
-
-
-class DataNote(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Why a sweep's data set stands in for another; None where it does not."""
-
-    note: str | None
-
-
-def keep_data_note(store: SweepStore, note: str | None) -> None:
-    """Store what `dnnbench.data.locate` noted, so that every report can say it."""
-    write_document(store.path / _DATA, "data", DataNote(note))
 
 
 def load_analysis(store: SweepStore, printer: Printer) -> Analysis:
@@ -54,7 +40,6 @@ def load_analysis(store: SweepStore, printer: Printer) -> Analysis:
 
 def _context(store: SweepStore, session: Session) -> Context:
     config, machine = store.resolved.config, session.before
-    path = store.path / _DATA
     versions = {"python": machine.python, **machine.versions}
     return Context(
         profile=profile_text(config),
@@ -63,7 +48,7 @@ def _context(store: SweepStore, session: Session) -> Context:
         planned_nodes=list(config.sweep.nodes),
         planned_protocols=list(config.sweep.protocols),
         planned_repeats=config.sweep.repeats,
-        data_note=read_document(path, "data", DataNote).note if path.exists() else None,
+        data_note=store.plan.data_note,
         versions={name: version for name, version in versions.items() if version},
     )
 
@@ -88,11 +73,6 @@ def _changes(sessions: Sequence[Session]) -> list[str]:
     if all(other == first for other in others):
         return []
     return ["the sweep was resumed on another machine or with other versions; see environment.json"]
-
-
-def newest_first(results_dir: Path) -> list[Path]:
-    """List the sweeps' directories; their names are times."""
-    return sorted((path.parent for path in results_dir.glob("[!.]*/plan.json")), reverse=True)
 
 
 def measured_trial_s(results_dir: Path, config: Config) -> dict[tuple[int, Protocol], float]:

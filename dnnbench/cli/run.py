@@ -11,10 +11,8 @@ import msgspec
 
 from dnnbench.cli._options import common_options, settings_options
 from dnnbench.cli._stored import (
-    keep_data_note,
     load_analysis,
     measured_trial_s,
-    newest_first,
     write_markdown,
 )
 from dnnbench.config import load, option_name
@@ -31,7 +29,7 @@ from dnnbench.errors import (
 from dnnbench.live import download_view, make_view
 from dnnbench.plan import make_plan
 from dnnbench.runner import run_sweep
-from dnnbench.store import SweepStore, create, new_sweep_id, open_sweep
+from dnnbench.store import SweepStore, create, new_sweep_id, open_sweep, sweep_names
 from dnnbench.trial import DataOrder
 
 if TYPE_CHECKING:
@@ -146,10 +144,8 @@ def _new_sweep(resolved: Resolved, printer: Printer) -> SweepStore:
         )
     if located.note:
         printer.note(f"note: {located.note}")
-    plan = _plan(config, located.order)
-    store = create(Path(config.sweep.results_dir), resolved, plan, snapshot())
-    keep_data_note(store, located.note)
-    return store
+    plan = _plan(config, located.order, located.note)
+    return create(Path(config.sweep.results_dir), resolved, plan, snapshot())
 
 
 def _unfinished_sweep(
@@ -169,8 +165,8 @@ def _unfinished_sweep(
         if store.pending():
             return store
         raise ResultsError("has no trial left to run", where=str(store.path))
-    for path in newest_first(results_dir):
-        store = SweepStore(path)
+    for found in reversed(sweep_names(results_dir)):
+        store = SweepStore(results_dir.expanduser() / found)
         if store.pending():
             return store
     raise ResultsError(
@@ -189,10 +185,11 @@ def _refuse_hosts(resolved: Resolved) -> None:
         )
 
 
-def _plan(config: Config, data: DataOrder) -> Plan:
+def _plan(config: Config, data: DataOrder, data_note: str | None = None) -> Plan:
     results_dir = Path(config.sweep.results_dir)
     measured_s = measured_trial_s(results_dir, config)
-    return make_plan(config, data, new_sweep_id(results_dir), measured_s=measured_s)
+    sweep_id = new_sweep_id(results_dir)
+    return make_plan(config, data, sweep_id, measured_s=measured_s, data_note=data_note)
 
 
 def _data_by_name(config: Config) -> DataOrder:

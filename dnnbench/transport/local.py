@@ -8,17 +8,17 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
+import dnnbench
 from dnnbench.errors import HostError
 from dnnbench.events import decode_event, encode
 from dnnbench.transport.base import Arrival
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from dnnbench.events import AnyEvent, Order
     from dnnbench.transport.base import Inbox
 
@@ -31,6 +31,9 @@ ENVIRONMENT = {
     "KERAS_BACKEND": "tensorflow",
 }
 """What an agent's process needs in its environment before Python starts."""
+
+
+_PACKAGE_PARENT = Path(dnnbench.__file__).resolve().parent.parent
 
 
 class LocalAgent:
@@ -47,7 +50,10 @@ class LocalAgent:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env={**os.environ, **ENVIRONMENT},
+                # The agent is this very package, whatever the current directory holds; a user's own
+                # model may well be there, and is found after it.
+                cwd=_PACKAGE_PARENT,
+                env={**os.environ, **ENVIRONMENT, "PYTHONPATH": _python_path()},
                 start_new_session=True,
             )
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -101,3 +107,9 @@ class LocalAgent:
             where=self.host,
             remedy=f"see {self._log_file}",
         )
+
+
+def _python_path() -> str:
+    """Return the user's search path, the current directory in front as Python itself has it."""
+    given = os.environ.get("PYTHONPATH")
+    return os.pathsep.join([str(Path.cwd()), given] if given else [str(Path.cwd())])
