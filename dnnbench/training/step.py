@@ -252,6 +252,8 @@ class _Builder:
         names["norms_step"] = self.setting.steps_per_run // 2
         pushed: list[tf.Tensor] = []
         states = [state.read_value() for state in self.states]
+        # Traced once and called each step: an import of the graph takes time for each node of it.
+        gradient = tf.function(self._gradient, autograph=False)
         for step in range(self.setting.steps_per_run):
             measure = step == names["norms_step"]
             # A shard's pull waits for this worker's push to it, and for no other shard.
@@ -260,7 +262,7 @@ class _Builder:
                 with tf.control_dependencies(pushed[index : index + 1]):
                     pulled.append(shard.pull())
             with tf1.device(WORKER_DEVICE):
-                loss, gradients, states = self._gradient(
+                loss, gradients, states = gradient(
                     pulled, self.images[step], self.labels[step], states
                 )
                 losses.append(loss)
