@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import selectors
 import signal
 import sys
@@ -228,6 +229,13 @@ def _redirect_standard_streams(log_fd: int) -> None:
     os.dup2(log_fd, 2)
 
 
+def _is_hung_up(fd: int) -> bool:
+    """Say whether nobody holds the other end of a pipe any more."""
+    poll = select.poll()
+    poll.register(fd, 0)
+    return any(state & select.POLLHUP for _, state in poll.poll(0))
+
+
 def _send(event: Event) -> None:
     _write(encode(event))
 
@@ -241,7 +249,10 @@ def _write(line: bytes) -> None:
 def main() -> None:
     """Import TensorFlow, say so, and serve."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the controller's to handle
-    die_with_parent(os.getppid())  # while it imports or prepares, it does not read standard input
+    # While it imports or prepares, it does not read standard input.
+    die_with_parent(os.getppid())
+    if _is_hung_up(sys.stdin.fileno()):  # the controller ended before that
+        return
     start_s = time.monotonic()
     import keras  # noqa: F401 - preloaded for the roles and the building of graphs
     import tensorflow  # noqa: F401, ICN001 - as above

@@ -7,7 +7,7 @@ import select
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -46,13 +46,25 @@ class Witness:
         return sorted(self._pids[fd] for fd in left)
 
 
+class _Process(NamedTuple):
+    pid: int
+    parent: int
+    session: int
+
+
 def of_session(session: int) -> list[int]:
     """List the living processes of a session; whoever leads it, all its forks belong to it."""
-    return [pid for pid, state, found in _stats() if found == session and state != "Z"]
+    return [process.pid for process in _living() if process.session == session]
 
 
-def _stats() -> Iterator[tuple[int, str, int]]:
+def children_of(parent: int) -> list[int]:
+    """List the living processes that a process has started itself."""
+    return [process.pid for process in _living() if process.parent == parent]
+
+
+def _living() -> Iterator[_Process]:
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):  # it ended meanwhile
-            state, _parent, _group, session, *_ = path.read_text().rpartition(")")[2].split()
-            yield int(path.parent.name), state, int(session)
+            state, parent, _, session, *_ = path.read_text().rpartition(")")[2].split()
+            if state not in "ZX":
+                yield _Process(int(path.parent.name), int(parent), int(session))

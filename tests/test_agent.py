@@ -215,3 +215,14 @@ def test_an_order_that_makes_no_sense_is_refused_and_the_agent_goes_on(
 )
 def test_the_line_of_an_error_is_the_one_that_says_most(text: str, line: str) -> None:
     assert _one_line(ValueError(text)) == line
+
+
+def test_an_agent_whose_controller_is_gone_does_not_even_import_tensorflow() -> None:
+    start = [sys.executable, "-X", "importtime", "-m", "dnnbench.agent"]
+    read, write = os.pipe()
+    os.close(write)
+    with os.fdopen(read) as closed:
+        done = subprocess.run(start, stdin=closed, capture_output=True, text=True, check=True)
+    assert done.stdout == ""
+    assert "dnnbench.events" in done.stderr
+    assert "tensorflow" not in done.stderr

@@ -1,0 +1,64 @@
+"""Runs a sweep as the command line does, and says on standard output how it goes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dnnbench import config, store
+from dnnbench.data import locate
+from dnnbench.environment import snapshot
+from dnnbench.plan import make_plan
+from dnnbench.runner import run_sweep
+
+if TYPE_CHECKING:
+    from dnnbench.events import AnyEvent
+    from dnnbench.plan import Plan
+    from dnnbench.trial import TrialOrder, TrialOutcome
+
+
+class Teller:
+    """An observer that writes a word a line."""
+
+    def sweep_started(self, plan: Plan, pending: list[TrialOrder]) -> None:
+        tell(f"{len(pending)} of {len(plan.orders)} trials")
+
+    def phase(self, text: str) -> None:
+        tell(text)
+
+    def trial_started(self, order: TrialOrder) -> None:
+        tell(order.id)
+
+    def event(self, _order: TrialOrder, event: AnyEvent) -> None:
+        tell(type(event).__name__)
+
+    def trial_ended(self, outcome: TrialOutcome) -> None:
+        tell(outcome.status)
+
+
+def tell(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def main(sweep: Path) -> None:
+    """Run the sweep at this path; make it if there is none."""
+    if not sweep.exists():
+        options = {
+            "sweep.nodes": "3",
+            "sweep.protocols": "downpour",
+            "sweep.repeats": 2,
+            "train.batch_size": 500,
+            "train.epochs": 3,
+            "run.ready_timeout_s": 60,
+        }
+        resolved = config.load(None, {}, options)
+        data = locate.locate("synthetic-mnist").order
+        plan = make_plan(resolved.config, data, sweep.name)
+        store.create(sweep.parent, resolved, plan, snapshot())
+    run_sweep(store.SweepStore(sweep), Teller())
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
