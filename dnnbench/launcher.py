@@ -5,6 +5,7 @@ Every wait has a deadline and says what it waits for. The first failure is the h
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import time
 from collections import deque
@@ -146,8 +147,11 @@ class Launcher:
             trial.run(self._hosts, cores)
         except _Failed as failed:
             trial.failure = failed.failure
-        finally:
-            trial.tear_down()
+        except BaseException:
+            with contextlib.suppress(HostError):  # what came first is the headline
+                trial.tear_down()
+            raise
+        trial.tear_down()
         return trial.outcome()
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from conftest import HERE, HOST, LIMITS, Cluster, small_order
 from processes import Witness, children_of, of_session
+from real_cluster import HERE, HOST, LIMITS, Cluster, small_order
 
 from dnnbench.errors import HostError
 from dnnbench.events import AnyEvent, PortReserved, Progress, RoleExited
@@ -178,22 +178,3 @@ def test_a_controller_told_to_end_leaves_nothing(
         assert witness.alive_after(0) == []
     assert of_session(controller.agent_pid) == []
     assert len(SweepStore(controller.sweep).pending()) == 2
-
-
-def test_an_interrupted_sweep_keeps_what_is_finished_and_goes_on_from_there(
-    controller: Controller,
-) -> None:
-    controller.await_line("ok")
-    controller.await_line("Progress")
-    with controller.witness() as witness:
-        assert controller.end_by(signal.SIGINT) != 0
-        assert witness.alive_after(0) == []
-    store = SweepStore(controller.sweep)
-    assert [outcome.status for outcome in store.outcomes()] == ["ok", "interrupted"]
-    assert [order.repeat for order in store.pending()] == [2]
-
-    again = Controller(controller.sweep)
-    again.await_line("1 of 2 trials")
-    again.await_line("ok")
-    assert again.end_by(0) == 0
-    assert store.pending() == []

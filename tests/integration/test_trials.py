@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import small_order
+from real_cluster import small_order
 
 from dnnbench.trial import ModelOrder, ProtocolOrder
 
 if TYPE_CHECKING:
-    from conftest import Cluster
+    from real_cluster import Cluster
 
 DOWNPOUR = ProtocolOrder("downpour", learning_rate=0.1)
 ADAGRAD = ProtocolOrder("downpour", optimizer="adagrad", learning_rate=0.01)
