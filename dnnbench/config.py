@@ -53,7 +53,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     epoch: EpochDefinition = "replicated"
     epochs: Count = 2
     warmup_steps: Annotated[int, Meta(ge=0)] = 50
-    steps_per_run: Count = 10
+    steps_per_run: Count = 25
 
 
 class SweepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -82,7 +82,7 @@ class TrialOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     epochs: int = 2
     epoch_definition: EpochDefinition = "replicated"
     warmup_steps: int = 50
-    steps_per_run: int = 10
+    steps_per_run: int = 25
 
     @property
     def workers(self) -> int:
