@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 import subprocess
 import sys
 from decimal import ROUND_HALF_UP, Decimal
@@ -15,20 +16,15 @@ from rich.console import Console
 
 from dnnbench.cost import (
     Basis,
+    SweepCost,
     basis_of_book,
     basis_of_own_hardware,
     cost_of_sweep,
     load_book,
     table_1,
 )
-from dnnbench.cost.render import (
-    CostDocument,
-    render_sweep,
-    render_sweep_markdown,
-    render_table_1,
-    render_table_1_markdown,
-    usd,
-)
+from dnnbench.cost.render import CostDocument, render, render_markdown
+from dnnbench.cost.tables import usd
 from dnnbench.errors import ConfigError, ResultsError
 from dnnbench.trial import (
     DataOrder,
@@ -131,9 +127,8 @@ def test_a_disk_is_priced_by_the_hour_and_a_book_without_disk_prices_says_so() -
     assert with_disk.rate.usd_per_hour == Decimal("0.19") + with_disk.disk_usd_per_hour
     without = basis_of_book(load_book("aws-2026-07"), "m5.xlarge", disk_gb=20)
     assert (without.disk_gb, without.disk_usd_per_hour) == (0, Decimal(0))
-    assert "Not included: persistent disk, GPU" in render_sweep_markdown(
-        cost_of_sweep([trial()], without)
-    )
+    text = render_markdown(table_1(), cost_of_sweep([trial()], without))
+    assert "Not included: persistent disk, GPU" in text
 
 
 def test_a_year_gets_the_discount_of_whole_months_and_the_disk_does_not() -> None:
@@ -154,7 +149,7 @@ def test_a_trial_that_failed_is_in_the_bill_and_not_in_the_means() -> None:
     assert cell.usd_per_trial == 4 * Decimal("0.19") * 70 / 3600
     assert cell.list_usd == 4 * Decimal("0.19") * 170 / 3600
     assert rounded(cell.new_machines_usd, "0.000001") == "0.380000"
-    assert "1 of 3 trials did not finish" in render_sweep_markdown(cost)
+    assert "1 of 3 trials did not finish" in render_markdown(table_1(), cost)
 
 
 def test_where_no_trial_finished_there_is_a_bill_and_no_mean() -> None:
@@ -180,7 +175,7 @@ def test_a_target_that_was_not_reached_has_no_cost() -> None:
     cost = cost_of_sweep([trial(accuracies={1: 0.9})], basis(), target_accuracy=0.97)
     assert cost.cells[0].target is not None
     assert cost.cells[0].target.usd is None
-    assert "0/1" in render_sweep_markdown(cost)
+    assert "0/1" in render_markdown(table_1(), cost)
 
 
 def test_own_hardware_has_one_flat_price_and_no_rules() -> None:
@@ -209,25 +204,52 @@ def test_the_prices_used_stay_with_the_result() -> None:
     assert frozen["machine_usd_per_hour"] == "0.1900"
 
 
-def test_terminal_and_markdown_say_the_same() -> None:
+def shown(sweep: SweepCost | None, width: int) -> str:
+    console = Console(file=StringIO(), width=width, color_system=None)
+    with console.capture() as capture:
+        console.print(render(table_1(), sweep))
+    return capture.get()
+
+
+@pytest.mark.parametrize("with_sweep", [True, False])
+def test_terminal_and_markdown_say_the_same(with_sweep: bool) -> None:
     cost = cost_of_sweep(experiment(4), basis(disk_gb=20), target_accuracy=0.97)
-    pairs = [
-        (render_table_1(table_1()), render_table_1_markdown(table_1())),
-        (render_sweep(cost), render_sweep_markdown(cost)),
-    ]
-    for rich, markdown in pairs:
-        console = Console(file=StringIO(), width=400, color_system=None)
-        console.print(rich)
-        shown = console.file.getvalue()  # type: ignore[attr-defined]  # it is the StringIO above
-        for line in markdown.splitlines():
-            for cell in line.strip("#-| ").split(" | "):
-                assert set(cell) <= {"-", ":", "|"} or cell.strip() in shown
+    sweep = cost if with_sweep else None
+    terminal = shown(sweep, 400)
+    for line in render_markdown(table_1(), sweep).splitlines():
+        if line not in ("# dnnbench cost", "## Prices"):
+            for cell in re.split(r" \| |<br>|\*\*: ", line.strip("#-|* :")):
+                assert cell.strip(" -:|*") in terminal
 
 
-def test_a_sweep_names_book_date_currency_region_machine_price_disk_and_gpu() -> None:
+@pytest.mark.parametrize("width", [80, 100])
+def test_table_1_keeps_each_row_whole_and_explains_it_beneath(width: int) -> None:
+    lines = [" ".join(line.split()) for line in shown(None, width).splitlines()]
+    assert max(map(len, lines)) <= width
+    assert "N1-standard-1 / 4 4 15 0 1,272.17 5,088.68 +3,816.51" in lines
+    assert "N1-standard-1 / 4: priced for one machine, not 4." in lines
+    assert "local SSD left out; VRAM is 12 GB, not 24" in " ".join(lines)
+
+
+@pytest.mark.parametrize("book", ["gcp-2017-08", "aws-2026-07"])
+def test_every_price_book_tells_its_sources_and_assumptions_once(book: str) -> None:
+    priced = basis_of_book(load_book(book), "m5.xlarge" if "aws" in book else "n1-standard-4")
+    text = render_markdown(table_1(), cost_of_sweep([trial()], priced))
+    for name in {"gcp-2017-08", book}:
+        used = load_book(name)
+        for line in (f"{used.name}, as of {used.as_of}, USD,", *used.sources, *used.assumptions):
+            assert text.count(line) == 1
+    assert text.count("**Price book**") == (1 if book == "gcp-2017-08" else 2)
+
+
+def test_a_sweep_names_itself_its_data_book_machine_price_disk_and_gpu() -> None:
     book = load_book("gcp-2026-08")
-    text = render_sweep_markdown(cost_of_sweep([trial()], basis_of_book(book, "g2-standard-4")))
-    assert "price book gcp-2026-08, as of 2026-08-03, USD, us-central1" in text
+    cost = cost_of_sweep([trial()], basis_of_book(book, "g2-standard-4"))
+    text = render_markdown(table_1(), cost)
+    assert "- **Sweep**: s\n- **Data**: mnist\n" in text
+    assert "Cost of the sweep by node count and protocol (mnist)" in text
+    assert "price book gcp-2026-08, as of 2026-08-03" in text
+    assert "gcp-2026-08, as of 2026-08-03, USD, us-central1" in text
     assert "g2-standard-4 at 0.706832255 USD/h; its GPU (1 L4) in that price" in text
     assert "Not included: persistent disk" in text
     assert "Never to be pro-rated" in text

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from dnnbench.cli._options import common_options, settings_options
 from dnnbench.cli._output import deliver, output_options
@@ -19,7 +18,6 @@ from dnnbench.cost import (
     load_book,
     table_1,
 )
-from dnnbench.cost import render as r
 from dnnbench.errors import ResultsError
 from dnnbench.store import open_sweep
 
@@ -30,8 +28,6 @@ if TYPE_CHECKING:
     from dnnbench.console import Printer
     from dnnbench.cost import Basis, SweepCost, Table1
     from dnnbench.store import SweepStore
-
-JSON_VERSION: Final = 1
 
 
 @click.command("cost")
@@ -91,16 +87,10 @@ def _find(results_dir: Path, sweep: str | None, printer: Printer) -> SweepStore 
 
 
 def _rendered(table: Table1, cost: SweepCost | None, layout: str) -> RenderableType:
-    if layout == "json":
-        document = {
-            "dnnbench_cost": JSON_VERSION,
-            **msgspec.to_builtins(r.CostDocument(table, cost)),
-        }
-        return msgspec.json.format(msgspec.json.encode(document)).decode() + "\n"
-    if layout == "markdown":
-        parts = [r.render_table_1_markdown(table)]
-        return "\n".join([*parts, r.render_sweep_markdown(cost)] if cost else parts)
-    from rich.console import Group  # the other formats do without
+    from dnnbench.cost import render  # after the prices are known to be sound
 
-    shown = [r.render_table_1(table)]
-    return Group(*([*shown, "", r.render_sweep(cost)] if cost else shown))
+    if layout == "json":
+        return render.as_json(table, cost)
+    return (
+        render.render_markdown(table, cost) if layout == "markdown" else render.render(table, cost)
+    )

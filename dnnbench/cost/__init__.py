@@ -1,6 +1,7 @@
 """Price books (data), Table 1 recomputed, and what a sweep costs.
 
-Rendering is in :mod:`dnnbench.cost.render`, imported only where something is shown.
+Tables and rendering are in :mod:`dnnbench.cost.tables` and :mod:`dnnbench.cost.render`, which are
+imported only where something is shown.
 """
 
 from dnnbench.cost.basis import (

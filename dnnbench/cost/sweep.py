@@ -62,6 +62,7 @@ class SweepCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The cost of a sweep; amounts are exact, to be rounded where they are shown.
 
     Attributes:
+        data: name of the data set that was trained on.
         kept_machines: the largest node count of the sweep.
         kept_s: sum of the trials' durations.
         kept_usd: bill if ``kept_machines`` are started once and kept for ``kept_s``.
@@ -70,6 +71,8 @@ class SweepCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             to a short use, which gets no such discount.
     """
 
+    sweep: str
+    data: str
     basis: Basis
     cells: tuple[CellCost, ...]
     finished: int
@@ -111,7 +114,10 @@ def cost_of_sweep(
     )
     node_counts = sorted({cell.nodes for cell in cells})
     kept_s = _total_s(outcomes)
+    order = outcomes[0].order
     return SweepCost(
+        sweep=order.sweep,
+        data=order.data.name,
         basis=basis,
         cells=cells,
         finished=sum(cell.finished for cell in cells),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from dnnbench.errors import ConfigError, ResultsError
 from dnnbench.report import wording as w
+from dnnbench.report.epochs import epoch_figure
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,10 +37,11 @@ def save(analysis: Analysis, path: Path, nodes: int | None = None) -> None:
             where=str(path),
             remedy=f"use one of {', '.join(FORMATS)}",
         )
-    nodes = analysis.nodes[0] if nodes is None else nodes
-    cells = [cell for cell in analysis.cells if cell.nodes == nodes]
-    if not any(cell.typical for cell in cells):
-        raise ResultsError(f"no trial with {nodes} nodes ended well", where=analysis.settings.sweep)
+    drawn = epoch_figure(analysis, nodes)
+    if not drawn.trials:
+        raise ResultsError(
+            f"no trial with {drawn.nodes} nodes ended well", where=analysis.settings.sweep
+        )
     # Matplotlib takes longer to import than the rest of a report to make.
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -51,12 +53,9 @@ def save(analysis: Analysis, path: Path, nodes: int | None = None) -> None:
         figure = Figure(figsize=(7.5, 4.2), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
-        for cell in cells:
-            if cell.typical is None:
-                continue
-            trial = cell.typical
-            colour, marker = _STYLES[cell.protocol]
-            label = f"{w.PROTOCOL_NAMES[cell.protocol]}, trial {trial.id}"
+        for protocol, trial in drawn.trials.items():
+            colour, marker = _STYLES[protocol]
+            label = f"{w.PROTOCOL_NAMES[protocol]}, trial {trial.id}"
             axes.plot(trial.epochs, trial.mean_s, color=colour, marker=marker, label=label)
             axes.fill_between(
                 trial.epochs,
@@ -66,19 +65,17 @@ def save(analysis: Analysis, path: Path, nodes: int | None = None) -> None:
                 alpha=0.15,
                 linewidth=0,
             )
-        low, high = axes.get_ylim()
-        for cell in cells:
-            published = cell.published_epoch_s
-            # A reference far from the measured range would squash what the figure is about.
-            if published is not None and low - (high - low) <= published <= high + (high - low):
-                axes.axhline(
-                    published,
-                    color=_STYLES[cell.protocol][0],
-                    linestyle="--",
-                    linewidth=0.8,
-                    label=f"{w.PROTOCOL_NAMES[cell.protocol]}, published mean {published:.2f} s",
-                )
-        axes.set_title(w.figure_title(analysis, nodes), fontsize="medium")
+        for protocol, published_s in drawn.published_s.items():
+            axes.axhline(
+                published_s,
+                color=_STYLES[protocol][0],
+                linestyle="--",
+                linewidth=0.8,
+                label=f"{w.PROTOCOL_NAMES[protocol]}, published mean {published_s:.2f} s",
+            )
+        axes.set_ylim(drawn.ticks_s[0], drawn.ticks_s[-1])
+        axes.set_yticks(drawn.ticks_s)
+        axes.set_title(drawn.title, fontsize="medium")
         axes.set_xlabel("Epoch (line: mean over workers; band: fastest to slowest worker)")
         axes.set_ylabel("Seconds per epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

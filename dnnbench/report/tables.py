@@ -7,35 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from dnnbench.paper import SOURCE
 from dnnbench.report import wording as w
+from dnnbench.tables import NONE, Column, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from dnnbench.analysis import Analysis
     from dnnbench.cells import Cell
-
-
-class Column(msgspec.Struct, frozen=True):
-    """A column's heading; ``group`` is what neighbouring columns have in common."""
-
-    name: str
-    group: str = ""
-    is_text: bool = False
-
-
-class Table(msgspec.Struct, frozen=True):
-    """A table of finished text; ``totals`` are rows set apart at the bottom."""
-
-    title: str
-    columns: list[Column]
-    rows: list[list[str]]
-    notes: list[str]
-    totals: list[list[str]] = []
-
+    from dnnbench.tables import Facts
 
 _NODES = Column("Nodes")
 _PROTOCOL = Column("Protocol", is_text=True)
@@ -57,7 +38,7 @@ def report_tables(analysis: Analysis) -> list[Table]:
     return [table for table in tables if table.rows]
 
 
-def facts(analysis: Analysis) -> list[tuple[str, str]]:
+def facts(analysis: Analysis) -> Facts:
     """Return what was measured, on what, with what: a name and a line each."""
     settings, context = analysis.settings, analysis.context
     model = settings.model
@@ -84,7 +65,7 @@ def facts(analysis: Analysis) -> list[tuple[str, str]]:
     lines += [
         ("Trial", ", ".join(trial)),
         ("Machine", f"{context.cpu_model}, {_count(context.host_cores, 'core')}"),
-        ("Versions", versions or w.NONE),
+        ("Versions", versions or NONE),
     ]
     return lines
 
@@ -103,7 +84,7 @@ def table_2(analysis: Analysis) -> Table:
         for cell in _row(analysis, nodes):
             published = cell.published_epoch_s
             row += [w.mean_text(cell.epoch_s, w.seconds), w.n_text(cell)]
-            row.append(w.NONE if published is None else f"{published:.2f}")
+            row.append(NONE if published is None else f"{published:.2f}")
         rows.append(row)
     notes = [
         "Mean over trials ± half of its 95 % confidence interval (Student's t); n: trials.",
@@ -186,7 +167,7 @@ def accuracy_by_epoch(analysis: Analysis) -> Table:
     columns += [Column(f"{cell.nodes} nodes", cell.protocol) for cell in cells]
     by_cell = [{a.epoch: a.test_accuracy.mean for a in cell.accuracy_by_epoch} for cell in cells]
     rows = [
-        [str(epoch), *(f"{100 * of[epoch]:.2f}" if epoch in of else w.NONE for of in by_cell)]
+        [str(epoch), *(f"{100 * of[epoch]:.2f}" if epoch in of else NONE for of in by_cell)]
         for epoch in sorted({epoch for of in by_cell for epoch in of})
     ]
     return Table(
@@ -215,8 +196,8 @@ def staleness(analysis: Analysis) -> Table:
                 str(cell.nodes),
                 cell.protocol,
                 w.mean_text(cell.staleness, "{:.2f}".format),
-                w.NONE if cell.staleness_p95 is None else str(cell.staleness_p95),
-                str(len(cell.staleness_counts) - 1) if cell.staleness_counts else w.NONE,
+                NONE if cell.staleness_p95 is None else str(cell.staleness_p95),
+                str(len(cell.staleness_counts) - 1) if cell.staleness_counts else NONE,
                 w.histogram_text(cell.staleness_counts),
                 w.scientific_text(cell.compensation_ratio),
             ]
@@ -248,7 +229,7 @@ def throughput(analysis: Analysis) -> Table:
                 cell.protocol,
                 str(cell.workers),
                 w.mean_text(cell.examples_per_s, "{:,.0f}".format),
-                f"{cell.efficiency.percent:.1f}" if cell.efficiency else w.NONE,
+                f"{cell.efficiency.percent:.1f}" if cell.efficiency else NONE,
                 "base" if _is_base(analysis, cell) else w.interval_text(cell.efficiency, ".1f"),
             ]
             for cell in analysis.cells
@@ -311,8 +292,8 @@ def trials(analysis: Analysis) -> Table:
                 f"{cell.n} of {cell.planned}",
                 w.lost_text(cell),
                 w.range_text(cell.epoch_s, w.seconds),
-                w.NONE if cell.warmup_s is None else w.seconds(cell.warmup_s.mean),
-                w.NONE if cell.start_up_s is None else f"{cell.start_up_s.mean:.1f}",
+                NONE if cell.warmup_s is None else w.seconds(cell.warmup_s.mean),
+                NONE if cell.start_up_s is None else f"{cell.start_up_s.mean:.1f}",
             ]
             for cell in analysis.cells
         ],
@@ -336,7 +317,7 @@ def not_counted(analysis: Analysis) -> Table:
             [
                 lost.id,
                 lost.status,
-                " on ".join(part for part in (lost.task, lost.host) if part) or w.NONE,
+                " on ".join(part for part in (lost.task, lost.host) if part) or NONE,
                 lost.cause,
                 "yes" if lost.repeated else "no",
             ]

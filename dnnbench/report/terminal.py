@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.console import Group
 from rich.measure import Measurement
-from rich.table import Table as RichTable
 from rich.text import Text
 
 from dnnbench.report import wording as w
+from dnnbench.report.epochs import epoch_figure
 from dnnbench.report.tables import facts, report_tables
+from dnnbench.tables import facts_view, table_view
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
     from dnnbench.analysis import Analysis
-    from dnnbench.report.tables import Table
+    from dnnbench.report.epochs import EpochFigure
 
-_PLOT_HEIGHT = 16
+_PLOT_HEIGHT = 19
 _WIDEST_PLOT = 100
 _MARKERS = {"downpour": ("●", "blue"), "dc-sgd": ("x", "orange")}
+_REFERENCE = "╌"
 
 
 def render(analysis: Analysis, *, nodes: int | None = None, plot: bool = True) -> RenderableType:
@@ -32,53 +33,11 @@ def render(analysis: Analysis, *, nodes: int | None = None, plot: bool = True) -
         nodes: whose epochs to plot; the smallest node count if not given.
         plot: leave the plot out to answer sooner: its library takes a while to import.
     """
-    first, *others = (_table(table) for table in report_tables(analysis))
-    parts: list[RenderableType] = [_facts(analysis), first]
+    first, *others = map(table_view, report_tables(analysis))
+    parts = [facts_view(facts(analysis), analysis.warnings), first]
     if plot:
         parts.append(EpochPlot(analysis, nodes))
     return Group(*parts, *others)
-
-
-def _facts(analysis: Analysis) -> RenderableType:
-    grid = RichTable.grid(padding=(0, 2))
-    grid.add_column(style="bold", no_wrap=True)
-    grid.add_column(overflow="fold")
-    for name, line in facts(analysis):
-        grid.add_row(name, Text(line))
-    for warning in analysis.warnings:
-        grid.add_row(Text("Warning", style="bold yellow"), Text(warning, style="yellow"))
-    return grid
-
-
-def _table(table: Table) -> RenderableType:
-    view = RichTable(
-        title=Text(table.title, style="bold"),
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        show_edge=False,
-        padding=(0, 1, 0, 0),
-    )
-    group = ""
-    for column in table.columns:
-        # A group's name stands over its first column only.
-        over = column.group if column.group != group else ""
-        group = column.group
-        grouped = any(c.group for c in table.columns)
-        view.add_column(
-            Text(f"{over}\n{column.name}" if grouped else column.name),
-            justify="left" if column.is_text else "right",
-            vertical="bottom" if grouped else "top",
-            overflow="fold",
-        )
-    for row in table.rows:
-        view.add_row(*(Text(text) for text in row))
-    if table.totals:
-        view.add_section()
-    for row in table.totals:
-        view.add_row(*(Text(text) for text in row))
-    notes = [Text(note, style="dim") for note in table.notes]
-    return Group("", view, *notes)
 
 
 class EpochPlot:
@@ -88,35 +47,50 @@ class EpochPlot:
     """
 
     def __init__(self, analysis: Analysis, nodes: int | None = None) -> None:
-        self._nodes = analysis.nodes[0] if nodes is None else nodes
         self._analysis = analysis
+        self._figure = epoch_figure(analysis, nodes)
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         width = min(options.max_width, _WIDEST_PLOT)
         return Measurement(width, width)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        cells = [cell for cell in self._analysis.cells if cell.nodes == self._nodes]
-        typical = [(cell.protocol, cell.typical) for cell in cells if cell.typical]
-        title = w.figure_title(self._analysis, self._nodes)
-        yield Text(f"\n{title}", style="bold")
-        if not typical:
-            yield Text(f"No trial with {self._nodes} nodes ended well.")
+        yield Text(f"\n{self._figure.title}", style="bold")
+        if not self._figure.trials:
+            yield Text(f"No trial with {self._figure.nodes} nodes ended well.")
             return
-        import plotext  # heavy, and many reports have no plot
-
-        plotext.clear_figure()
-        plotext.theme("clear")
-        plotext.limit_size(False, False)  # the console knows the width, also in a pipe
-        plotext.plot_size(min(options.max_width, _WIDEST_PLOT), _PLOT_HEIGHT)
-        for protocol, trial in typical:
-            marker, color = _MARKERS[protocol]
-            plotext.scatter(trial.epochs, trial.mean_s, marker=marker, color=color)
-        longest = max((trial.epochs for _, trial in typical), key=len)
-        plotext.xticks(longest)
-        plotext.xlabel("epoch")
-        yield Text.from_ansi(plotext.build())
-        legend = "   ".join(f"{_MARKERS[p][0]} {p} (trial {trial.id})" for p, trial in typical)
-        yield Text(legend)
+        yield _drawing(self._figure, min(options.max_width, _WIDEST_PLOT))
+        yield Text(_legend(self._figure))
         for note in w.figure_notes(self._analysis):
             yield Text(note, style="dim")
+
+
+def _drawing(figure: EpochFigure, width: int) -> Text:
+    import plotext  # heavy, and many reports have no plot
+
+    plotext.clear_figure()
+    plotext.theme("clear")
+    plotext.limit_size(False, False)  # the console knows the width, also in a pipe
+    plotext.plot_size(width, _PLOT_HEIGHT)
+    epochs = max((trial.epochs for trial in figure.trials.values()), key=len)
+    ends = [epochs[0] - 0.5, epochs[-1] + 0.5]  # no mark on the frame
+    for protocol, published_s in figure.published_s.items():
+        plotext.plot(ends, [published_s] * 2, marker=_REFERENCE, color=_MARKERS[protocol][1])
+    for protocol, trial in figure.trials.items():
+        marker, color = _MARKERS[protocol]
+        plotext.scatter(trial.epochs, trial.mean_s, marker=marker, color=color)
+    plotext.xlim(*ends)
+    plotext.xticks(epochs)
+    plotext.ylim(figure.ticks_s[0], figure.ticks_s[-1])
+    plotext.yticks(figure.ticks_s, [f"{tick:g}" for tick in figure.ticks_s])
+    plotext.xlabel("epoch")
+    return Text.from_ansi(plotext.build())
+
+
+def _legend(figure: EpochFigure) -> str:
+    entries = [f"{_MARKERS[name][0]} {name} (trial {t.id})" for name, t in figure.trials.items()]
+    lines = ["   ".join(entries)]
+    if figure.published_s:
+        means = ", ".join(f"{name} {mean_s:.2f} s" for name, mean_s in figure.published_s.items())
+        lines.append(f"{_REFERENCE} published mean: {means}")
+    return "\n".join(lines)

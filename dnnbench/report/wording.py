@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dnnbench.tables import NONE
 from dnnbench.trial import EPOCH_DEFINITIONS
 
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from dnnbench.cells import Cell, Efficiency
     from dnnbench.stats import Estimate, RatioEstimate
 
-NONE = "-"
 PROTOCOL_NAMES = {"downpour": "Downpour SGD", "dc-sgd": "Delay Compensated SGD"}
 _BARS = "▁▂▃▄▅▆▇█"
 

@@ -1,0 +1,210 @@
+"""The tables of costs as values: words and amounts once, for every format.
+
+Amounts are rounded here, once: to the cent from 1 USD on, to three figures below. What a price book
+says about itself stands once, at the end, however many tables rest on it.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_UP, Decimal
+from typing import TYPE_CHECKING
+
+from dnnbench.cost.table1 import CENT
+from dnnbench.tables import NONE, Column, Table
+
+if TYPE_CHECKING:
+    from dnnbench.cost.basis import Basis
+    from dnnbench.cost.book import PriceBook
+    from dnnbench.cost.sweep import CellCost, SweepCost
+    from dnnbench.cost.table1 import Table1
+    from dnnbench.tables import Facts
+
+_NODES = Column("Nodes")
+
+
+def cost_tables(table_1: Table1, sweep: SweepCost | None) -> list[Table]:
+    """Return every table, Table 1 first; the others need a sweep."""
+    published = published_prices(table_1)
+    if sweep is None:
+        return [published]
+    return [published, cells(sweep), bills(sweep), years(sweep)]
+
+
+def cost_facts(sweep: SweepCost) -> Facts:
+    """Return what is priced."""
+    return [("Sweep", sweep.sweep), ("Data", sweep.data)]
+
+
+def published_prices(table: Table1) -> Table:
+    """Return Table 1 beside what it should read, with what explains each row."""
+    per_year = [Column(name, "USD/year") for name in ("published", "recomputed", "difference")]
+    return Table(
+        "Table 1: a year on Google Cloud, published and recomputed",
+        [
+            Column("Machine / count", is_text=True),
+            *(Column(name) for name in ("vCPUs", "RAM GB", "K80 GPUs")),
+            *per_year,
+        ],
+        [
+            [
+                row.label,
+                str(row.vcpus),
+                str(row.ram_gb),
+                str(row.gpus),
+                f"{row.published_usd:,.2f}",
+                f"{row.recomputed_usd:,.2f}",
+                f"{row.difference_usd:+,.2f}" if row.difference_usd else "0.00",
+            ]
+            for row in table.rows
+        ],
+        [
+            *(f"{row.label}: {row.why}." for row in table.rows),
+            f"Published: {table.source}.",
+            f"Recomputed from {_book_text(table.book.name, table.book)}.",
+            "Included: machines, GPUs, one local SSD a machine, sustained use of whole months.",
+            "Not included: persistent disks, network, load balancing, as in the report.",
+            "Machines with GPUs are priced as custom machine types.",
+            "A year on end: never to be pro-rated to a short use.",
+        ],
+    )
+
+
+def cells(cost: SweepCost) -> Table:
+    """Return what each node count and protocol costs."""
+    accuracy = next((cell.target.accuracy for cell in cost.cells if cell.target), None)
+    columns = [_NODES, Column("Protocol", is_text=True), Column("trials"), Column("s/epoch")]
+    columns += [Column("epoch", "USD per"), Column("trial", "USD per"), Column("all trials", "USD")]
+    if accuracy is not None:
+        columns += [Column(f"to {100 * accuracy:g} %", "USD"), Column("reached")]
+    notes = [
+        f"USD: time x nodes x {cost.basis.rate.usd_per_hour:.6f} per node and hour, no minimum.",
+        "A trial's time includes start-up, warm-up and evaluation; an epoch's does not.",
+    ]
+    if cost.unfinished:
+        notes.append(
+            f"{cost.unfinished} of {cost.finished + cost.unfinished} trials did not finish: in "
+            "USD of all trials and in the bills, not in the means per epoch and trial."
+        )
+    if accuracy is not None:
+        notes.append(
+            f"USD to {100 * accuracy:g} % test accuracy (DAWNBench's cost to accuracy): training "
+            "time to the first epoch at or above it, mean over the trials that reached it. A trial "
+            "that did not has no such cost, which is not zero."
+        )
+    title = _title(cost, "Cost of the sweep by node count and protocol")
+    return Table(title, columns, [_cell_row(cell) for cell in cost.cells], notes)
+
+
+def bills(cost: SweepCost) -> Table:
+    """Return what the whole sweep costs at list price and by the billing rules."""
+    rule = cost.basis.billing
+    minimum = f"at least {rule.minimum_s} s" if rule.minimum_s else "no minimum"
+    kept = f"{cost.kept_machines} machines kept for the whole sweep ({cost.kept_s:,.0f} s)"
+    return Table(
+        _title(cost, "Bill of the whole sweep"),
+        [Column("How", is_text=True), Column("USD")],
+        [
+            ["node-time of the trials at the list price", usd(cost.list_usd)],
+            [kept, usd(cost.kept_usd)],
+            ["new machines for every trial", usd(cost.new_machines_usd)],
+        ],
+        [
+            f"Billed by {rule.granularity_s} s a machine, {minimum}.",
+            "Time between the trials and to set machines up is not included.",
+            *_basis_notes(cost.basis),
+        ],
+    )
+
+
+def years(cost: SweepCost) -> Table:
+    """Return what the machines of each node count cost for a year."""
+    basis = cost.basis
+    discount = "with sustained use" if basis.sustained_use.tiers else "no discount"
+    return Table(
+        "The same machines for a year",
+        [_NODES, Column("USD/year")],
+        [[str(nodes), usd(amount)] for nodes, amount in cost.year_usd.items()],
+        [
+            f"{basis.hours_per_year:,} h on end, {discount}.",
+            "Never to be pro-rated: a short use is billed as above.",
+        ],
+    )
+
+
+def price_books(table_1: Table1, sweep: SweepCost | None) -> Facts:
+    """Return where the prices come from, and what of them is assumed: each book once."""
+    books = [_book_facts(table_1.book.name, table_1.book)]
+    if sweep is not None and sweep.basis.book is not None:
+        book = _book_facts(sweep.basis.book, sweep.basis)
+        if book not in books:  # a user's own book may have the name of a shipped one
+            books.append(book)
+    return [fact for book in books for fact in book]
+
+
+def usd(amount: Decimal | None) -> str:
+    """Write an amount; a dash where there is none."""
+    if amount is None:
+        return NONE
+    places = CENT if amount >= 1 or amount == 0 else Decimal(1).scaleb(amount.adjusted() - 2)
+    return f"{amount.quantize(places, ROUND_HALF_UP):,f}"
+
+
+def _title(cost: SweepCost, text: str) -> str:
+    return f"{text} ({cost.data})"
+
+
+def _cell_row(cell: CellCost) -> list[str]:
+    failed = f" + {cell.unfinished} unfinished" if cell.unfinished else ""
+    row = [
+        str(cell.nodes),
+        cell.protocol,
+        f"{cell.finished}{failed}",
+        NONE if cell.epoch_s is None else f"{cell.epoch_s:.3f}",
+        usd(cell.usd_per_epoch),
+        usd(cell.usd_per_trial),
+        usd(cell.list_usd),
+    ]
+    if cell.target is None:
+        return row
+    return [*row, usd(cell.target.usd), f"{cell.target.reached}/{cell.target.trials}"]
+
+
+def _basis_notes(basis: Basis) -> list[str]:
+    """Say where the prices come from, what they are, and what they leave out."""
+    if basis.book is None:
+        price = f"{basis.machine_usd_per_hour} {basis.currency} per node and hour"
+        return [f"Prices: own hardware at {price}, nothing added to it, no discount."]
+    included = [f"{basis.machine} at {basis.machine_usd_per_hour} {basis.currency}/h"]
+    left_out = ["local SSD", "network", "tax"]
+    if basis.gpu:
+        included.append(f"its GPU ({basis.gpu}) in that price")
+    else:
+        left_out.insert(0, "GPU (the machine has none)")
+    if basis.disk_gb:
+        disk = f"a {basis.disk_gb} GB persistent disk at {basis.disk_usd_per_hour:.6f}"
+        included.append(f"{disk} {basis.currency}/h")
+    else:
+        left_out.insert(0, "persistent disk")
+    notes = [
+        f"Prices from {_book_text(basis.book, basis)}.",
+        f"Included for each machine: {'; '.join(included)}. Not included: {', '.join(left_out)}.",
+    ]
+    if tiers := basis.sustained_use.tiers:
+        full_h = tiers[0].share * basis.hours_per_month
+        notes.append(
+            f"Sustained use: no discount for the first {full_h.normalize():f} h of a month."
+        )
+    return notes
+
+
+def _book_text(name: str, source: PriceBook | Basis) -> str:
+    return f"price book {name}, as of {source.as_of}"
+
+
+def _book_facts(name: str, source: PriceBook | Basis) -> Facts:
+    regions = ", ".join(source.regions)
+    return [
+        ("Price book", f"{name}, as of {source.as_of}, {source.currency}, {regions}"),
+        *(("Source", text) for text in source.sources),
+        *(("Assumed", text) for text in source.assumptions),
+    ]

@@ -1,0 +1,64 @@
+"""Figure 16's counterpart as values, for the terminal and for a file: seconds of each epoch."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+from dnnbench.report import wording as w
+
+if TYPE_CHECKING:
+    from dnnbench.analysis import Analysis
+    from dnnbench.cells import TypicalTrial
+    from dnnbench.trial import Protocol
+
+_MOST_STEPS = 5  # of the scale: a terminal has a dozen lines for it
+_FAR = 3.0  # times the longest epoch
+
+
+class EpochFigure(NamedTuple):
+    """What to draw for one node count.
+
+    Attributes:
+        trials: protocol -> its typical trial; empty where no trial ended well.
+        published_s: protocol -> published mean, of the protocols drawn; left out where it would
+            squash what was measured.
+        ticks_s: of the axis of seconds, ends included. It starts at 0: the figure is about how
+            steady an epoch's time is, and a cut axis exaggerates every change.
+    """
+
+    nodes: int
+    title: str
+    trials: dict[Protocol, TypicalTrial]
+    published_s: dict[Protocol, float]
+    ticks_s: list[float]
+
+
+def epoch_figure(analysis: Analysis, nodes: int | None = None) -> EpochFigure:
+    """Choose what to draw; ``nodes`` is the smallest node count if not given."""
+    nodes = analysis.nodes[0] if nodes is None else nodes
+    cells = [cell for cell in analysis.cells if cell.nodes == nodes and cell.typical]
+    trials = {cell.protocol: cell.typical for cell in cells if cell.typical}
+    highest_s = max((max(trial.slowest_worker_s) for trial in trials.values()), default=0.0)
+    published_s = {
+        cell.protocol: cell.published_epoch_s
+        for cell in cells
+        if cell.published_epoch_s is not None and cell.published_epoch_s <= _FAR * highest_s
+    }
+    return EpochFigure(
+        nodes=nodes,
+        title=w.figure_title(analysis, nodes),
+        trials=trials,
+        published_s=published_s,
+        ticks_s=scale(max([highest_s, *published_s.values()])),
+    )
+
+
+def scale(highest: float) -> list[float]:
+    """Return round, even ticks from 0 to somewhat above ``highest``."""
+    if highest <= 0:
+        return [0.0, 1.0]
+    top = 1.05 * highest  # nothing is drawn on the edge
+    magnitude = 10.0 ** math.floor(math.log10(top / _MOST_STEPS))
+    step = next(n * magnitude for n in (1, 2, 5, 10) if n * magnitude * _MOST_STEPS >= top)
+    return [round(i * step, 12) for i in range(math.ceil(top / step) + 1)]
