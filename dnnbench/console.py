@@ -80,19 +80,21 @@ class Printer:
         console = Console(
             width=FILE_WIDTH, color_system=None, force_terminal=False, highlight=False
         )
-        with console.capture() as capture:
-            console.print(content)
-        return capture.get()
+        return _rendered(console, content)
 
     def _laid_out(self, content: RenderableType) -> str:
         from rich.console import Console  # as above
 
         if not sys.stdout.isatty() and "COLUMNS" not in os.environ:
             return self.as_text(content)
-        console = Console(highlight=False)
-        with console.capture() as capture:
-            console.print(content)
-        return capture.get()
+        return _rendered(Console(highlight=False), content)
+
+
+def _rendered(console: Console, content: RenderableType) -> str:
+    with console.capture() as capture:
+        console.print(content)
+    # Rich fills the lines of a table; nobody wants the blanks in a file or on the clipboard.
+    return "\n".join(line.rstrip() for line in capture.get().split("\n"))
 
 
 def _to_stderr(text: str) -> None:

@@ -256,15 +256,23 @@ def test_report_writes_each_format_to_standard_output_alone(call: Callable[..., 
     assert sorted(path.name for path in Path().iterdir()) == ["results"]
 
 
+def test_no_line_of_a_result_ends_in_blanks(call: Callable[..., Result]) -> None:
+    make_sweep()
+    for arguments in (("report",), ("cost",), ("run", "--dry-run")):
+        lines = call(*arguments).out.splitlines()
+        assert len(lines) > 10
+        assert [line for line in lines if line != line.rstrip()] == []
+
+
 def test_report_writes_markdown_with_its_figure_beside_it(call: Callable[..., Result]) -> None:
     make_sweep()
     result = call("report", "-o", "table.md", "--nodes", "8")
     assert (result.out, result.err) == ("", "wrote table.md, table.png, table.svg\n")
-    assert "](<table.png>)" in Path("table.md").read_text()
+    assert "](table.png)" in Path("table.md").read_text()
     assert Path("table.png").read_bytes().startswith(b"\x89PNG")
     assert "8 nodes" in Path("table.svg").read_text()
     call("report", "--format", "markdown", "--figure", "drawn.svg", "-o", "sub.md", "-q")
-    assert "](<drawn.svg>)" in Path("sub.md").read_text()
+    assert "](drawn.svg)" in Path("sub.md").read_text()
     assert call("report", "-o", "table.csv").code == 0
     assert Path("table.csv").read_text() == call("report", "--format", "csv").out
 

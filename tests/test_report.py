@@ -15,9 +15,11 @@ from rich.console import Console
 from dnnbench.analysis import Analysis, analyse
 from dnnbench.errors import ConfigError, ResultsError
 from dnnbench.report import export, figure, markdown, terminal
+from dnnbench.report.epochs import epoch_figure, scale
 from dnnbench.report.tables import report_tables
 from dnnbench.report.wording import histogram_text, mean_text, seconds
 from dnnbench.stats import Estimate
+from dnnbench.trial import DataOrder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,7 +121,7 @@ def test_the_plot_marks_both_protocols_without_colour(analysis: Analysis) -> Non
 
 def test_markdown_tables_are_rectangular_and_escape_what_others_wrote(damaged: Analysis) -> None:
     text = markdown.render(damaged, figure="figures/epochs 1.png")
-    assert "](<figures/epochs%201.png>)" in text
+    assert "](figures/epochs%201.png)" in text
     assert "killed &lt;by> the \\| kernel" in text
     blocks = re.findall(r"(?:^\|.*\n?)+", text, flags=re.MULTILINE)
     assert len(blocks) == 9
@@ -127,6 +129,11 @@ def test_markdown_tables_are_rectangular_and_escape_what_others_wrote(damaged: A
         rows = [len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()]
         assert len(set(rows)) == 1
     assert "| 3.50 (n = 1) |" in re.sub(" +", " ", text)
+
+
+def test_a_link_is_bracketed_only_where_its_name_would_end_it(analysis: Analysis) -> None:
+    assert "](report.png)" in markdown.render(analysis, figure="report.png")
+    assert "](<a(1).png>)" in markdown.render(analysis, figure="a(1).png")
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg"])
@@ -141,16 +148,47 @@ def test_the_figure_is_saved_whole_and_twice_the_same(
     assert sorted(path.name for path in tmp_path.iterdir()) == [first.name, second.name]
 
 
-def test_the_figure_refers_to_the_published_means_only_where_they_are_near(
+def of_mean(epoch_s: float) -> Analysis:
+    return analyse([make_outcome(make_order(), epoch_s)], make_context())
+
+
+def test_the_figure_refers_to_the_published_means_unless_they_would_squash_it(
     analysis: Analysis, tmp_path: Path
 ) -> None:
     near, far = tmp_path / "near.svg", tmp_path / "far.svg"
     figure.save(analysis, near)
-    slow = analyse([make_outcome(make_order(), 20.0)], make_context())
-    figure.save(slow, far)
+    figure.save(of_mean(0.5), far)
     assert "published mean 3.59 s" in near.read_text()
     assert "synthetic-mnist" in near.read_text()
     assert "published" not in far.read_text()
+    assert "published mean: downpour 3.52 s, dc-sgd 3.59 s" in shown(analysis, 80)
+    assert "published mean" not in shown(of_mean(0.5), 80)
+
+
+@pytest.mark.parametrize("epoch_s", [0.5, 2.0, 3.4, 20.0])
+def test_the_axis_starts_at_zero_and_everything_lies_inside(epoch_s: float) -> None:
+    drawn = epoch_figure(of_mean(epoch_s))
+    (trial,) = drawn.trials.values()
+    assert drawn.ticks_s[0] == 0
+    assert max([*trial.slowest_worker_s, *drawn.published_s.values()]) < drawn.ticks_s[-1]
+    lines = shown(of_mean(epoch_s), 80).splitlines()
+    (top,) = (number for number, line in enumerate(lines) if "┐" in line)
+    assert re.fullmatch(r" *[\d.]+┤ +│", lines[top + 1])
+    assert any(re.match(r" *0┤", line) for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("highest", "ticks"),
+    [
+        (3.59, [0, 1, 2, 3, 4]),
+        (3.9, [0, 1, 2, 3, 4, 5]),
+        (13.5, [0, 5, 10, 15]),
+        (0.0123, [0, 0.005, 0.01, 0.015]),
+        (0, [0, 1]),
+    ],
+)
+def test_a_scale_has_round_ticks_and_room_above(highest: float, ticks: list[float]) -> None:
+    assert scale(highest) == pytest.approx(ticks)
 
 
 def test_the_figure_refuses_other_formats_and_nothing_to_draw(
@@ -180,6 +218,13 @@ def test_json_is_versioned_and_holds_the_same_figures(analysis: Analysis) -> Non
     assert document["settings"]["data"]["name"] == "synthetic-mnist"
     means = [round(cell["epoch_s"]["mean"], 6) for cell in document["cells"]]
     assert means == [3.52, 3.59, 3.53, 3.61, 3.55, 3.64]
+
+
+def test_json_does_not_tell_where_the_data_lie() -> None:
+    data = DataOrder("mnist", "/home/somebody/mnist", "d1")
+    text = export.as_json(analyse(make_sweep(data=data), make_context()))
+    assert json.loads(text)["settings"]["data"] == {"name": "mnist", "digest": "d1"}
+    assert "somebody" not in text
 
 
 def test_numbers_are_written_as_table_2_writes_them() -> None:

@@ -35,12 +35,18 @@ _ESTIMATES = {
 
 
 def as_document(analysis: Analysis) -> dict[str, Any]:
-    """Return everything in the report as plain values; units stand in the names."""
+    """Return everything in the report as plain values; units stand in the names.
+
+    Where the data lie on this machine is left out: it is nobody else's business, and the digest
+    says which they are.
+    """
+    figures = msgspec.to_builtins(analysis)
+    del figures["settings"]["data"]["directory"]
     return {
         "dnnbench_report": JSON_VERSION,
         "published_source": SOURCE,
         "epoch": EPOCH_DEFINITIONS[analysis.settings.epoch_definition],
-        **msgspec.to_builtins(analysis),
+        **figures,
     }
 
 

@@ -125,7 +125,7 @@ def test_the_report_has_both_protocols_at_every_node_count_in_every_format(sweep
 
 def test_the_report_is_written_with_its_figure_beside_it(sweep: Sweep) -> None:
     call(sweep.directory, "report", "-o", "out.md")
-    assert "(<out.png>)" in (sweep.directory / "out.md").read_text()
+    assert "](out.png)" in (sweep.directory / "out.md").read_text()
     assert (sweep.directory / "out.png").read_bytes().startswith(b"\x89PNG")
     assert "<svg" in (sweep.directory / "out.svg").read_text()
 
