@@ -450,11 +450,17 @@ def test_data_that_stands_in_is_named_in_every_report(
     def locate(name: str, data_dir: object, *, explicit: bool, progress: object) -> Located:
         del data_dir, progress
         asked.append((name, explicit))
-        return Located(SYNTHETIC, "no mirror answered")
+        return Located(SYNTHETIC, "stands in for mnist", "not in ~/here; no mirror answered")
 
     monkeypatch.setattr(run_module, "locate", locate)
-    assert "note: no mirror answered" in call("run").err
-    assert "synthetic-mnist: no mirror answered" in call("report").out
+    said = "note: synthetic-mnist stands in for mnist (not in ~/here; no mirror answered)\n"
+    assert said in call("run").err
+    reports = [call("report"), call("report", "--format", "markdown")]
+    assert all("synthetic-mnist: stands in for mnist\n" in report.out for report in reports)
+    (sweep,) = Path("results").iterdir()
+    kept = [path.read_bytes() for path in sweep.rglob("*") if path.is_file()]
+    assert any(b"stands in for mnist" in content for content in kept)
+    assert not any(b"no mirror answered" in content for content in kept)
     call("run", "--dataset", "mnist")
     assert asked == [("mnist", False), ("mnist", True)]
 

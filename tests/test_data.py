@@ -231,9 +231,24 @@ def test_where_nothing_is_found_synthetic_data_stand_in_and_the_note_says_why(
 ) -> None:
     found = locate("mnist", cache_dir=tmp_path / "cache")
     assert found.order.name == "synthetic-mnist"
-    assert found.note is not None
-    assert found.note.startswith("mnist is not to be had: not in ")
-    assert found.note.endswith("synthetic-mnist stands in for it")
+    assert found.note == (
+        "stands in for mnist, which is neither on this machine nor could be downloaded"
+    )
+    assert found.details.startswith(f"not in {tmp_path}/cache/mnist; not in {tmp_path}/system; no ")
+
+
+def test_the_home_directory_is_not_named(
+    offer: Offer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer("dead")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    found = locate("mnist", cache_dir=tmp_path / "cache")
+    assert found.details.startswith("not in ~/cache/mnist; not in ~/system; ")
+    offer("good")
+    (tmp_path / "file").write_text("a file where the directory should be")
+    details = locate("mnist", cache_dir=tmp_path / "file").details
+    assert "~/file/mnist cannot be written" in details
+    assert str(tmp_path) not in details
 
 
 @pytest.mark.usefixtures("archives")
@@ -303,7 +318,7 @@ def test_nothing_bad_is_kept_and_the_reason_is_given(
     found = locate("mnist", cache_dir=tmp_path / "cache")
 
     assert found.order.name == "synthetic-mnist"
-    assert said in str(found.note)
+    assert said in found.details
     assert files_below(tmp_path / "cache") == set()
 
 
@@ -330,7 +345,7 @@ def test_a_mirror_that_never_answers_is_given_up(
         changed = msgspec.structs.replace(catalogue.FILE_SETS["mnist"], mirrors=(address,))
         monkeypatch.setitem(catalogue.FILE_SETS, "mnist", changed)
         found = locate("mnist", cache_dir=tmp_path / "cache")
-    assert "no answer" in str(found.note)
+    assert "no answer" in found.details
 
 
 def test_a_cache_that_cannot_be_written_is_a_reason_and_no_crash(
@@ -339,7 +354,7 @@ def test_a_cache_that_cannot_be_written_is_a_reason_and_no_crash(
     offer("good")
     (tmp_path / "cache").write_text("a file where the directory should be")
     found = locate("mnist", cache_dir=tmp_path / "cache")
-    assert "cannot be written" in str(found.note)
+    assert "cannot be written" in found.details
 
 
 def test_data_of_another_digest_than_the_order_are_refused(

@@ -143,7 +143,7 @@ def _new_sweep(resolved: Resolved, printer: Printer) -> SweepStore:
             progress=progress,
         )
     if located.note:
-        printer.note(f"note: {located.note}")
+        printer.note(f"note: {located.order.name} {located.note} ({located.details})")
     plan = _plan(config, located.order, located.note)
     return create(Path(config.sweep.results_dir), resolved, plan, snapshot())
 

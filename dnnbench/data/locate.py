@@ -20,12 +20,15 @@ class Located(NamedTuple):
 
     Attributes:
         order: what a host needs to load it.
-        note: why this set stands in for the one that was looked for; None if it is that one. To be
-            shown and stored.
+        note: what this set stands in for, and why; None if it is the one looked for. To be stored
+            and shown with every result.
+        details: the places looked at and what each said; empty where ``note`` is None. To be shown
+            once: it says something about this machine and moment, and nothing about results.
     """
 
     order: DataOrder
-    note: str | None
+    note: str | None = None
+    details: str = ""
 
 
 def locate(
@@ -53,7 +56,7 @@ def locate(
         DataError: unknown, damaged, or asked for and not to be had.
     """
     if name == catalogue.SYNTHETIC:
-        return Located(_synthetic(), None)
+        return Located(_synthetic())
     wanted = catalogue.file_set(name)
     cache = (cache_dir or _user_cache_dir()) / name
     places = [
@@ -68,15 +71,16 @@ def locate(
     for look in places:
         found = look()
         if isinstance(found, Path):
-            return Located(DataOrder(name, str(found.resolve()), wanted.digest), None)
+            return Located(DataOrder(name, str(found.resolve()), wanted.digest))
         reasons.append(found)
-    problem = f"{name} is not to be had: {'; '.join(reasons)}"
+    details = "; ".join(reasons)
     if explicit or data_dir is not None:
         raise DataError(
-            problem,
+            f"{name} is not to be had: {details}",
             remedy=f"give --data-dir with its four IDX files, or use {catalogue.SYNTHETIC}",
         )
-    return Located(_synthetic(), f"{problem}; {catalogue.SYNTHETIC} stands in for it")
+    note = f"stands in for {name}, which is neither on this machine nor could be downloaded"
+    return Located(_synthetic(), note, details)
 
 
 # A place returns the directory with the four verified files, or the reason why not.
@@ -91,7 +95,7 @@ def _in_data_dir(wanted: catalogue.FileSet, data_dir: Path) -> Path | str:
 def _in_cache(wanted: catalogue.FileSet, cache: Path) -> Path | str:
     """Remove what is damaged in our own cache, so that it is downloaded again."""
     sound = [file for file in wanted.files if _kept(file, cache)]
-    return cache if len(sound) == len(wanted.files) else f"not in {cache}"
+    return cache if len(sound) == len(wanted.files) else f"not in {_short(cache)}"
 
 
 def _kept(file: catalogue.IdxFile, cache: Path) -> bool:
@@ -120,20 +124,28 @@ def _from_mirrors(wanted: catalogue.FileSet, cache: Path, progress: Progress | N
     try:
         download(wanted, cache, progress)
     except DataError as error:
-        return str(error)
+        return f"{_short(cache)} {error.problem}" if error.where else error.problem
     return _verified(wanted, cache)
 
 
 def _verified(wanted: catalogue.FileSet, directory: Path) -> Path | str:
     home = idx.home(directory, wanted)
     if home is None:
-        return f"not in {directory}"
+        return f"not in {_short(directory)}"
     idx.read_all(wanted, home)
     return home
 
 
 def _synthetic() -> DataOrder:
     return DataOrder(catalogue.SYNTHETIC, None, catalogue.SYNTHETIC_DIGEST)
+
+
+def _short(path: Path) -> str:
+    """Write a path as a shell takes it, without the name of the user's home directory."""
+    try:
+        return f"~/{path.relative_to(Path.home())}"
+    except (ValueError, RuntimeError):  # not in there; there is none
+        return str(path)
 
 
 def _user_cache_dir() -> Path:
