@@ -1,0 +1,19 @@
+"""All benchmarks, one after the other: ``python -m benchmarks --json all.json --markdown all.md``.
+
+It takes about an hour and a half on two cores; the machine has to be quiet meanwhile.
+"""
+
+from __future__ import annotations
+
+from benchmarks import command_line, compensation, scale, startup, step
+from benchmarks.harness import main
+
+if __name__ == "__main__":
+    main(
+        __doc__ or "",
+        step.measure,
+        compensation.measure,
+        scale.measure,
+        startup.measure,
+        command_line.measure,
+    )

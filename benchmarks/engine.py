@@ -1,0 +1,137 @@
+"""dnnbench's own side: trials on this machine through its launcher, as a sweep runs them."""
+
+from __future__ import annotations
+
+import queue
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks.processes import BenchmarkError
+from dnnbench.cluster import task_names
+from dnnbench.config import RunConfig, TrainConfig
+from dnnbench.data import catalogue, dataset
+from dnnbench.data.locate import locate
+from dnnbench.environment import usable_cores
+from dnnbench.inventory import local_inventory
+from dnnbench.launcher import Launcher
+from dnnbench.seeds import repeat_seed
+from dnnbench.transport.local import LocalAgent
+from dnnbench.trial import ModelOrder, ProtocolOrder, TrialOrder, TrialOutcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from benchmarks.harness import Measures
+    from dnnbench.transport.base import Inbox
+    from dnnbench.trial import DataOrder
+
+HOST = "localhost"
+SEED = 2017
+TRAIN = TrainConfig()
+DOWNPOUR = ProtocolOrder("downpour", TRAIN.optimizer, TRAIN.learning_rate)
+
+
+def find_data(data_dir: Path | None) -> DataOrder:
+    """Return MNIST where its directory is given, else the generated set."""
+    if data_dir is None:
+        return locate("synthetic-mnist").order
+    return locate("mnist", data_dir, explicit=True).order
+
+
+def export_data(order: DataOrder, directory: Path) -> None:
+    """Write the data as the peers take them: arrays, and records of label and pixels."""
+    data = dataset.load(order)
+    for part, images, labels in (
+        ("train", data.train_images, data.train_labels),
+        ("test", data.test_images, data.test_labels),
+    ):
+        np.save(directory / f"{part}_images.npy", images.astype(np.float32) / np.float32(255))
+        np.save(directory / f"{part}_labels.npy", labels.astype(np.int64))
+    records = np.concatenate([data.train_labels[:, None], data.train_images], axis=1)
+    records.tofile(directory / "train.records")
+
+
+class Engine:
+    """An agent on this machine and a launcher on it."""
+
+    def __init__(self, agent: LocalAgent, inbox: Inbox, data: DataOrder, *, quick: bool) -> None:
+        self._data = data
+        self._quick = quick
+        limits = RunConfig(trial_timeout_s=600.0)
+        self._launcher = Launcher({HOST: agent}, local_inventory(), inbox, limits)
+        self._launcher.await_agents()
+
+    def run(
+        self,
+        workers: int,
+        protocol: ProtocolOrder = DOWNPOUR,
+        *,
+        parameter_servers: int = 1,
+        repeat: int = 0,
+    ) -> TrialOutcome:
+        """Run a trial of one epoch with the default settings.
+
+        An epoch is a pass of every worker over all examples; in a quick benchmark over its share.
+
+        Raises:
+            BenchmarkError: it failed.
+        """
+        order = TrialOrder(
+            id=f"{workers}-{protocol.name}-{repeat}",
+            sweep="benchmark",
+            nodes=workers + parameter_servers,
+            parameter_servers=parameter_servers,
+            repeat=repeat + 1,
+            seed=repeat_seed(SEED, repeat),
+            data=self._data,
+            model=ModelOrder(TRAIN.model, l2=TRAIN.l2, dropout=TRAIN.dropout),
+            protocol=protocol,
+            batch_size=TRAIN.batch_size,
+            epochs=1,
+            epoch_definition="sharded" if self._quick else "replicated",
+            warmup_steps=TRAIN.warmup_steps,
+            steps_per_run=TRAIN.steps_per_run,
+        )
+        placement = dict.fromkeys(task_names(order.nodes, parameter_servers), HOST)
+        cores = {HOST: max(1, int(usable_cores()))}
+        outcome = self._launcher.run(order, placement, cores, _ignore, _ignore)
+        if outcome.status != "ok":
+            raise BenchmarkError(f"trial {order.id}: {outcome.failure}")
+        return outcome
+
+
+@contextmanager
+def running(data: DataOrder, *, quick: bool) -> Iterator[Engine]:
+    """Start an engine; end it with everything that it started."""
+    inbox: Inbox = queue.SimpleQueue()
+    with tempfile.TemporaryDirectory() as directory:
+        agent = LocalAgent(HOST, Path(directory) / "agent.log", inbox)
+        try:
+            yield Engine(agent, inbox, data, quick=quick)
+        finally:
+            agent.close()
+
+
+def measures(outcome: TrialOutcome) -> Measures:
+    """Return what the peers answer, too: means over the workers."""
+    epochs = outcome.epochs
+    updates = sum(record.steps for record in epochs)
+    return {
+        "epoch_s": sum(record.duration_s for record in epochs) / len(epochs),
+        "ps_cpu_s": outcome.parameter_server_cpu_s,
+        "ps_cpu_per_update_s": outcome.parameter_server_cpu_s / updates,
+        "test_accuracy": outcome.evaluations[-1].test_accuracy,
+    }
+
+
+def steps_of(workers: int, *, quick: bool) -> int:
+    """Return the steps of a worker's epoch."""
+    return catalogue.TRAIN_COUNT // (workers if quick else 1) // TRAIN.batch_size
+
+
+def _ignore(_: Any) -> None:
+    pass
