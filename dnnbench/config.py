@@ -7,20 +7,26 @@ file, and ``--repeats 5`` beats the profile.
 
 from __future__ import annotations
 
-import difflib
-import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
 
 from dnnbench.errors import ConfigError
 from dnnbench.tomlfile import TomlFile, read_toml
-from dnnbench.trial import PROTOCOLS, Compensation, EpochDefinition, Optimizer, Protocol
+from dnnbench.trial import (
+    MODEL_NAMES,
+    PROTOCOLS,
+    Compensation,
+    EpochDefinition,
+    Optimizer,
+    Protocol,
+)
+from dnnbench.values import check, check_text, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 DEFAULT_PATH: Final = Path("dnnbench.toml")
 PREFIX: Final = "DNNBENCH_"
@@ -203,6 +209,7 @@ def load(path: Path | None, environ: Mapping[str, str], options: Mapping[str, ob
     config = msgspec.convert(tables | {"hosts": _hosts(file)}, Config)
     origins = {key: given[key].origin if key in given else "default" for key in _TYPES}
     origins["hosts"] = file.where("hosts") if file and config.hosts else "default"
+    _check_model(config.train.model, origins["train.model"])
     _check_sweep(config.sweep, origins)
     return Resolved(config, origins)
 
@@ -212,12 +219,6 @@ def template() -> str:
     from importlib import resources  # only `init` needs it
 
     return resources.files("dnnbench").joinpath("template.toml").read_text(encoding="utf-8")
-
-
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Ask whether the closest of the known names was meant; None where none is close."""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"did you mean {close[0]}?" if close else None
 
 
 def option_name(key: str) -> str:
@@ -243,7 +244,7 @@ def _file_layer(file: TomlFile | None) -> _Layer:
             where = file.where(key)
             if key not in _TYPES:
                 raise _unknown_key(table, name, where)
-            checked = _checked(_TYPES[key], value, where, subject=f"[{table}] {name}")
+            checked = check(_TYPES[key], value, where, subject=f"[{table}] {name}")
             layer[key] = _Given(checked, where)
     return layer
 
@@ -257,13 +258,13 @@ def _environment_layer(environ: Mapping[str, str]) -> _Layer:
             remedy = nearest(name, _VARIABLES)
             raise ConfigError(f"{name} is not known", where="environment", remedy=remedy)
         key = _VARIABLES[name]
-        layer[key] = _Given(_checked_text(_TYPES[key], environ[name], name), name)
+        layer[key] = _Given(check_text(_TYPES[key], environ[name], name), name)
     return layer
 
 
 def _option_layer(options: Mapping[str, object]) -> _Layer:
     return {
-        key: _Given(_checked_text(_TYPES[key], value, option_name(key)), option_name(key))
+        key: _Given(check_text(_TYPES[key], value, option_name(key)), option_name(key))
         for key, value in options.items()
         if value is not None
     }
@@ -293,7 +294,7 @@ def _hosts(file: TomlFile | None) -> tuple[HostConfig, ...]:
                     where=where,
                     remedy=nearest(name, _HOST_TYPES),
                 )
-            _checked(_HOST_TYPES[name], value, where, subject=f"[[hosts]] {name}")
+            check(_HOST_TYPES[name], value, where, subject=f"[[hosts]] {name}")
         where = file.where(f"hosts.{index}")
         if "name" not in entry:
             raise ConfigError("[[hosts]] has no name", where=where)
@@ -301,6 +302,18 @@ def _hosts(file: TomlFile | None) -> tuple[HostConfig, ...]:
             raise ConfigError(f"[[hosts]] {entry['name']} is there twice", where=where)
         hosts[entry["name"]] = msgspec.convert(entry, HostConfig)
     return tuple(hosts.values())
+
+
+def _check_model(name: str, where: str) -> None:
+    """Refuse what no host can build; whether a host has a user's own module is for it to say."""
+    module, colon, function = name.partition(":")
+    parts = [*module.split("."), function]
+    if name not in MODEL_NAMES and not (colon and all(part.isidentifier() for part in parts)):
+        raise ConfigError(
+            f"there is no model {name!r}, expected {', '.join(MODEL_NAMES)} or module:function",
+            where=where,
+            remedy=nearest(name, MODEL_NAMES),
+        )
 
 
 def _check_sweep(sweep: SweepConfig, origins: Mapping[str, str]) -> None:
@@ -316,47 +329,6 @@ def _check_sweep(sweep: SweepConfig, origins: Mapping[str, str]) -> None:
             where=servers if nodes == "default" else nodes,
             remedy="a trial needs at least parameter_servers + 1 nodes",
         )
-
-
-def _checked_text(kind: Any, value: object, where: str) -> Any:
-    """Check a value that may be text, as the environment and the command line give it."""
-    is_list = get_origin(_bare(kind)) is tuple
-    parts = [part.strip() for part in value.split(",")] if isinstance(value, str) else value
-    return _checked(kind, parts if is_list else value, where, strict=False)
-
-
-def _checked(kind: Any, value: Any, where: str, *, subject: str = "", strict: bool = True) -> Any:
-    """Convert to ``kind``; `ConfigError` says what was expected and what was found."""
-    try:
-        checked = msgspec.convert(value, kind, strict=strict)
-        if not isinstance(checked, float) or math.isfinite(checked):
-            return checked
-        expected = "a finite number"
-    except msgspec.ValidationError as error:
-        expected = _expectation(kind, str(error))
-    problem = f"expected {expected}, got {value!r}"
-    choices = _choices(kind)
-    remedy = nearest(value, choices) if isinstance(value, str) else None
-    raise ConfigError(f"{subject}: {problem}" if subject else problem, where=where, remedy=remedy)
-
-
-def _expectation(kind: Any, message: str) -> str:
-    if choices := _choices(kind):
-        return "one of " + ", ".join(choices)
-    message = message.partition(" - at ")[0].partition(", got ")[0]
-    for word, plain in (("Expected ", ""), ("`", ""), (" | null", ""), ("array", "list")):
-        message = message.replace(word, plain)
-    return message
-
-
-def _choices(kind: Any) -> list[str]:
-    if get_origin(kind) is Literal:
-        return list(get_args(kind))
-    return [choice for part in get_args(kind) for choice in _choices(part)]
-
-
-def _bare(kind: Any) -> Any:
-    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
 def _unknown_key(table: str, name: str, where: str) -> ConfigError:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import msgspec
 
-from dnnbench.config import Resolved, nearest
+from dnnbench.config import Resolved
 from dnnbench.documents import (
     check_header,
     header_line,
@@ -32,6 +32,7 @@ from dnnbench.environment import Session
 from dnnbench.errors import ResultsError
 from dnnbench.plan import Plan
 from dnnbench.trial import TrialOrder, TrialOutcome
+from dnnbench.values import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,6 +11,8 @@ import msgspec
 
 Protocol = Literal["downpour", "dc-sgd"]
 PROTOCOLS: tuple[Protocol, ...] = ("downpour", "dc-sgd")
+MODEL_NAMES: tuple[str, ...] = ("mnist-dnn",)
+"""Models that come with the program; a user's own is named ``module:function``."""
 Optimizer = Literal["sgd", "adagrad"]
 Compensation = Literal["constant", "adaptive"]
 EpochDefinition = Literal["replicated", "sharded"]
@@ -37,7 +39,7 @@ class DataOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ModelOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A model by its registered name, with the options its builder takes."""
+    """A model by its name or as ``module:function``, with the options its builder takes."""
 
     name: str = "mnist-dnn"
     l2: float = 0.0

@@ -114,20 +114,20 @@ def test_lambda_follows_the_kind_of_compensation_unless_it_is_given() -> None:
         ),
         (
             "train.batch_size = 0\n",
-            "dnnbench.toml:1: [train] batch_size: expected int >= 1, got 0",
+            "dnnbench.toml:1: [train] batch_size: expected a whole number >= 1, got 0",
         ),
         (
             "[train]\ndropout = 1.0\n",
-            "dnnbench.toml:2: [train] dropout: expected float < 1.0, got 1.0",
+            "dnnbench.toml:2: [train] dropout: expected a number < 1.0, got 1.0",
         ),
-        ("[train]\nl2 = true\n", "dnnbench.toml:2: [train] l2: expected float, got True"),
+        ("[train]\nl2 = true\n", "dnnbench.toml:2: [train] l2: expected a number, got True"),
         (
             "[run]\nstall_timeout_s = inf\n",
             "dnnbench.toml:2: [run] stall_timeout_s: expected a finite number, got inf",
         ),
         (
             "[train]\nlearning_rate = nan\n",
-            "dnnbench.toml:2: [train] learning_rate: expected float > 0.0, got nan",
+            "dnnbench.toml:2: [train] learning_rate: expected a number > 0.0, got nan",
         ),
         (
             '[train]\noptimizer = "adagrd"\n',
@@ -135,7 +135,7 @@ def test_lambda_follows_the_kind_of_compensation_unless_it_is_given() -> None:
         ),
         (
             "[sweep]\nnodes = [\n  4,\n  1,\n]\n",
-            "dnnbench.toml:2: [sweep] nodes: expected int >= 2, got [4, 1]",
+            "dnnbench.toml:2: [sweep] nodes: expected a list of whole numbers >= 2, got [4, 1]",
         ),
         (
             "[sweep]\nnodes = [4, 8, 4]\n",
@@ -143,7 +143,7 @@ def test_lambda_follows_the_kind_of_compensation_unless_it_is_given() -> None:
         ),
         (
             "[cost]\nusd_per_hour = 0\n",
-            "dnnbench.toml:2: [cost] usd_per_hour: expected float > 0.0, got 0",
+            "dnnbench.toml:2: [cost] usd_per_hour: expected a number > 0.0, got 0",
         ),
         ("train = 3\n", "dnnbench.toml:1: [train] must be a table of keys"),
         (
@@ -170,8 +170,45 @@ def test_what_the_environment_has_wrong_is_named() -> None:
         "did you mean DNNBENCH_TRAIN_BATCH_SIZE?"
     )
     assert refusal(environ={"DNNBENCH_SWEEP_NODES": "4,x"}) == (
-        "DNNBENCH_SWEEP_NODES: expected int, got ['4', 'x']"
+        "DNNBENCH_SWEEP_NODES: expected whole numbers separated by commas, got '4,x'"
     )
+
+
+@pytest.mark.parametrize(
+    ("key", "typed", "line"),
+    [
+        (
+            "sweep.nodes",
+            "4, 1",
+            "--nodes: expected whole numbers >= 2 separated by commas, got '4, 1'",
+        ),
+        ("train.epochs", "2.5", "--epochs: expected a whole number, got '2.5'"),
+        ("train.dropout", "1", "--dropout: expected a number < 1.0, got '1'"),
+        ("cost.target_accuracy", "97%", "--target-accuracy: expected a number, got '97%'"),
+        ("run.stall_timeout_s", "inf", "--stall-timeout-s: expected a finite number, got 'inf'"),
+        (
+            "sweep.protocols",
+            "downpour,dcsgd",
+            (
+                "--protocols: expected one or more of downpour, dc-sgd, got 'downpour,dcsgd'; "
+                "did you mean dc-sgd?"
+            ),
+        ),
+    ],
+)
+def test_what_was_typed_is_shown_as_it_was_typed(key: str, typed: str, line: str) -> None:
+    assert refusal(options={key: typed}) == line
+
+
+def test_an_unknown_model_is_refused_and_a_users_own_is_not() -> None:
+    assert refusal('[train]\nmodel = "mnist-dn"\n') == (
+        "dnnbench.toml:2: there is no model 'mnist-dn', expected mnist-dnn or module:function; "
+        "did you mean mnist-dnn?"
+    )
+    for wrong in ("a model", ":wide_net", "models:", "models.py:wide net"):
+        assert refusal(options={"train.model": wrong}).startswith("--model: there is no model")
+    own = load(None, {}, {"train.model": "my_package.models:wide_net"})
+    assert own.config.train.model == "my_package.models:wide_net"
 
 
 def test_too_few_nodes_are_blamed_on_the_layer_that_caused_it() -> None:
@@ -182,7 +219,9 @@ def test_too_few_nodes_are_blamed_on_the_layer_that_caused_it() -> None:
 
 
 def test_a_value_that_a_later_layer_replaces_is_still_checked() -> None:
-    assert "expected int >= 1" in refusal("[train]\nepochs = 0\n", options={"train.epochs": 2})
+    assert "expected a whole number >= 1" in refusal(
+        "[train]\nepochs = 0\n", options={"train.epochs": 2}
+    )
 
 
 def test_a_named_file_must_exist_and_be_text(tmp_path: Path) -> None:

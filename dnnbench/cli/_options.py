@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 HELP: Final = {
-    "train.model": ("NAME", "Model to train."),
+    "train.model": ("NAME", "Model to train: mnist-dnn, or your own module:function."),
     "train.dataset": ("NAME", "mnist, fashion-mnist or synthetic-mnist."),
     "train.data_dir": ("DIR", "Directory with the data set's four IDX files."),
     "train.batch_size": ("N", "Examples of a step."),

@@ -1,7 +1,7 @@
 """Models by name: functions that build a Keras model ending in logits.
 
-To add one, write such a function and register it here, or name it in dnnbench.toml as
-``module:function``: ``[train] model = "my_package.models:wide_net"``.
+To add one, write such a function and register it here and in ``dnnbench.trial.MODEL_NAMES``, or
+name it in dnnbench.toml as ``module:function``: ``[train] model = "my_package.models:wide_net"``.
 """
 
 from __future__ import annotations

@@ -1,0 +1,91 @@
+"""Check one value of the settings against its type; say in plain words what is wrong with it."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args, get_origin
+
+import msgspec
+
+from dnnbench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_FAULT: Final = re.compile(r"Expected `(?P<type>\w+)[^`]*`(?P<bound>.*?)(, got .*)?$")
+_WORDS: Final = {
+    "int": ("a whole number", "whole numbers"),
+    "float": ("a number", "numbers"),
+    "str": ("text", "texts"),
+    "array": ("a list", "lists"),
+}
+"""msgspec's names of types -> one of them, some of them."""
+
+
+def check(kind: Any, value: Any, where: str, *, subject: str = "", typed: str | None = None) -> Any:
+    """Return the value as ``kind``.
+
+    Args:
+        kind: a type, with msgspec's constraints.
+        value: as TOML has it, or made from ``typed``.
+        where: it was given.
+        subject: what the value is for, where ``where`` does not say so.
+        typed: what the user wrote, where every value is text.
+
+    Raises:
+        ConfigError: it is of another type, or out of range.
+    """
+    try:
+        checked = msgspec.convert(value, kind, strict=typed is None)
+        if not isinstance(checked, float) or math.isfinite(checked):
+            return checked
+        expected = "a finite number"
+    except msgspec.ValidationError as error:
+        expected = _expectation(kind, str(error), is_typed=typed is not None)
+    problem = f"expected {expected}, got {(value if typed is None else typed)!r}"
+    given = value if isinstance(value, list) else [value]
+    choices = _choices(kind)
+    unknown = (part for part in given if isinstance(part, str) and part not in choices)
+    remedy = nearest(next(unknown, ""), choices)
+    raise ConfigError(f"{subject}: {problem}" if subject else problem, where=where, remedy=remedy)
+
+
+def check_text(kind: Any, value: object, where: str) -> Any:
+    """Do the same with a value that may be text, as environment and options give it."""
+    if not isinstance(value, str):
+        return check(kind, value, where)
+    parts = [part.strip() for part in value.split(",")]
+    return check(kind, parts if _is_list(kind) else value, where, typed=value)
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Ask whether the closest of the known names was meant; None where none is close."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {close[0]}?" if close else None
+
+
+def _expectation(kind: Any, message: str, *, is_typed: bool) -> str:
+    """Put msgspec's expectation into plain words."""
+    if choices := _choices(kind):
+        return ("one or more of " if _is_list(kind) else "one of ") + ", ".join(choices)
+    fault, _, path = message.partition(" - at ")
+    match = _FAULT.match(fault)
+    assert match, message
+    one, many = _WORDS[match["type"]]
+    if "[" not in path:
+        return f"{one}{match['bound']}"
+    many += match["bound"]
+    return f"{many} separated by commas" if is_typed else f"a list of {many}"
+
+
+def _choices(kind: Any) -> list[str]:
+    if get_origin(kind) is Literal:
+        return list(get_args(kind))
+    return [choice for part in get_args(kind) for choice in _choices(part)]
+
+
+def _is_list(kind: Any) -> bool:
+    bare = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+    return get_origin(bare) is tuple
