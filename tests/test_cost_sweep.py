@@ -270,3 +270,13 @@ def test_importing_cost_loads_nothing_heavy() -> None:
     code = f"import sys, dnnbench.cost; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_nodes_that_shared_a_host_are_said_to_have_done_so() -> None:
+    placement = dict.fromkeys(["ps:0", "worker:0", "worker:1"], "a") | {"worker:2": "b"}
+    shared = msgspec.structs.replace(trial(), placement=placement)
+    spread = msgspec.structs.replace(trial(), placement={"ps:0": "a", "worker:0": "b"})
+    basis = basis_of_own_hardware(Decimal(1))
+    note = "Measured with up to 3 nodes on one host"
+    assert note in render_markdown(table_1(), cost_of_sweep([shared], basis))
+    assert "nodes on one host" not in render_markdown(table_1(), cost_of_sweep([spread], basis))

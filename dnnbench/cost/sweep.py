@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -67,6 +67,8 @@ class SweepCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         kept_s: sum of the trials' durations.
         kept_usd: bill if ``kept_machines`` are started once and kept for ``kept_s``.
         new_machines_usd: bill if every trial gets new machines.
+        nodes_per_host: the largest number of nodes that shared a host while this was measured; each
+            is priced as a machine of its own.
         year_usd: nodes -> the bill of that many machines for a year on end. Never to be pro-rated
             to a short use, which gets no such discount.
     """
@@ -83,6 +85,7 @@ class SweepCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kept_usd: Decimal
     new_machines_usd: Decimal
     year_usd: dict[int, Decimal]
+    nodes_per_host: int = 1
 
 
 def cost_of_sweep(
@@ -128,6 +131,9 @@ def cost_of_sweep(
         kept_usd=basis.bill_usd(node_counts[-1], kept_s),
         new_machines_usd=sum((cell.new_machines_usd for cell in cells), Decimal(0)),
         year_usd={nodes: basis.year_usd(nodes) for nodes in node_counts},
+        nodes_per_host=max(
+            max(Counter(outcome.placement.values()).values(), default=1) for outcome in outcomes
+        ),
     )
 
 

@@ -80,6 +80,11 @@ def cells(cost: SweepCost) -> Table:
         f"USD: time x nodes x {cost.basis.rate.usd_per_hour:.6f} per node and hour, no minimum.",
         "A trial's time includes start-up, warm-up and evaluation; an epoch's does not.",
     ]
+    if cost.nodes_per_host > 1:
+        notes.append(
+            f"Measured with up to {cost.nodes_per_host} nodes on one host, priced as a machine for "
+            "each: on machines of their own, times and so costs would differ."
+        )
     if cost.unfinished:
         notes.append(
             f"{cost.unfinished} of {cost.finished + cost.unfinished} trials did not finish: in "
