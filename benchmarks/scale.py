@@ -83,8 +83,8 @@ def draw(curve: list[dict[str, Any]], path: Path) -> None:
     from matplotlib import pyplot as plt
 
     panels = {
-        "wall ms/update": "wall time an update, all workers together (ms)",
-        "a server's CPU ms/update": "CPU of one parameter server an update (ms)",
+        "wall ms/update": "wall time an update, all workers (ms)",
+        "a server's CPU ms/update": "a server's CPU an update (ms)",
     }
     figure, axes = plt.subplots(1, len(panels), figsize=_INCHES, layout="constrained")
     for axis, (key, label) in zip(axes, panels.items(), strict=True):
