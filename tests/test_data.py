@@ -375,9 +375,9 @@ def test_every_real_set_has_two_mirrors_and_its_own_digest(wanted: FileSet) -> N
     assert len({known.digest for known in catalogue.FILE_SETS.values()}) == len(catalogue.FILE_SETS)
 
 
-@pytest.mark.skipif("DNNBENCH_TEST_MNIST" not in os.environ, reason="names a directory with MNIST")
+@pytest.mark.skipif("MNIST_TEST_DIR" not in os.environ, reason="names a directory with MNIST")
 def test_the_real_mnist_is_what_the_catalogue_says() -> None:
-    found = locate("mnist", Path(os.environ["DNNBENCH_TEST_MNIST"]), explicit=True)
+    found = locate("mnist", Path(os.environ["MNIST_TEST_DIR"]), explicit=True)
     data = load(found.order)
     assert [part.shape for part in data[::2]] == [(55_000, 784), (5_000, 784), (10_000, 784)]
     # Counts of the digit 0 in the published test labels, and the first of them: a 7.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dnnbench.events import AnyEvent, Order
     from dnnbench.transport.base import Inbox
 
-_CLOSE_TIMEOUT_S = 5.0
+_CLOSE_TIMEOUT_S = 2.0
 
 ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "2",  # errors only: each role would print the same notes otherwise
