@@ -42,6 +42,7 @@ from dnnbench.events import (
     WarmedUp,
     WarmUp,
 )
+from dnnbench.seeds import task_seed
 from dnnbench.trial import Failure, TrialOutcome
 
 if TYPE_CHECKING:
@@ -408,6 +409,10 @@ class _Trial:
                 self._served[task].updates_applied for task in sorted(self._served, key=split_task)
             ],
             placement=dict(self._placement),
+            seeds={
+                task: task_seed(self._order.seed, task)
+                for task in sorted(self._workers, key=split_task)
+            },
             warmups=[event.record for event in self._warmups],
             epochs=epochs,
             evaluations=[event.record for event in self._evaluations],

@@ -35,12 +35,12 @@ class TimeModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         training_examples: in the data set.
     """
 
-    start_up_s: float = 2.0
-    start_up_cpu_s: float = 1.0
+    start_up_s: float = 0.5
+    start_up_cpu_s: float = 0.8
     step_latency_s: float = 2.0e-3
-    step_cpu_s: float = 2.8e-3
+    step_cpu_s: float = 2.4e-3
     example_cpu_s: float = 5.0e-6
-    compensation: float = 1.04
+    compensation: float = 1.15
     training_examples: int = 55_000
 
     def trial_s(self, order: TrialOrder, cores: float) -> float:

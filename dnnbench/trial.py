@@ -195,6 +195,7 @@ class TrialOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         updates_applied: by shard, as the parameter servers counted them.
         parameter_server_cpu_s: of all parameter servers, over the measured part.
         placement: task -> host.
+        seeds: worker -> the seed of its batches and its dropout, derived from the order's.
     """
 
     order: TrialOrder
@@ -207,6 +208,7 @@ class TrialOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     updates_pushed: int = 0
     updates_applied: list[int] = []
     placement: dict[str, str] = {}
+    seeds: dict[str, int] = {}
     warmups: list[WarmupRecord] = []
     epochs: list[EpochRecord] = []
     evaluations: list[EvaluationRecord] = []
