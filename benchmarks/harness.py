@@ -7,6 +7,7 @@ the ratio does not exceed it.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 from statistics import median
@@ -264,6 +265,8 @@ def main(description: str, *measures: Callable[[Options], Result]) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables")
     given = parser.parse_args()
+    for number in (signal.SIGTERM, signal.SIGHUP):  # like Ctrl-C, they end what was started
+        signal.signal(number, signal.default_int_handler)
     options = Options(given.rounds, given.quick, given.data_dir, given.torch_python)
     before = snapshot()
     results: list[Result] = []
