@@ -157,6 +157,7 @@ class _Worker:
         self._prepared = prepared
         self._order = prepared.order
         self._session = session
+        self._reported_s = time.monotonic()  # kept across epochs, which may be shorter
         self._steps = _Steps(prepared, session)
         self._rng = np.random.default_rng(task_seed(self._order.seed, channel.task))
         self._examples = worker_examples(self._order, index, len(prepared.data.train_labels))
@@ -223,12 +224,12 @@ class _Worker:
         runs = self._runs()
         steps_per_epoch = sum(map(len, runs))
         cpu_at_start_s = time.process_time()
-        start_s = reported_s = time.monotonic()
+        start_s = time.monotonic()
         for run in runs:
             totals.add(*self._steps.run(run))
             now_s = time.monotonic()
-            if now_s - reported_s >= PROGRESS_INTERVAL_S:
-                reported_s = now_s
+            if now_s - self._reported_s >= PROGRESS_INTERVAL_S:
+                self._reported_s = now_s
                 self._channel.emit(
                     Progress,
                     epoch=epoch,
