@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dnnbench.cluster import PARAMETER_SERVER, split_task
+from dnnbench.environment import snapshot
 from dnnbench.errors import DnnbenchError
 from dnnbench.events import (
     AgentFailed,
@@ -118,7 +119,7 @@ class Agent:
                 self._prepare(order)
             elif isinstance(order, Start):
                 for task in order.tasks:
-                    self._start(task, order.threads)
+                    self._start(task, order)
             elif isinstance(order, Stop):
                 for role in self._roles.values():
                     role.kill()
@@ -140,15 +141,15 @@ class Agent:
             )
         )
 
-    def _start(self, task: str, threads: int) -> None:
+    def _start(self, task: str, order: Start) -> None:
         """Fork one role; one that cannot be forked has failed and exited like any other."""
         try:
-            self._fork(task, threads)
+            self._fork(task, order.threads, (order.ports or {}).get(task, 0))
         except OSError as error:
             _send(RoleFailed(task=task, cause=f"cannot be forked: {error.strerror}"))
             _send(RoleExited(task=task, code=1))
 
-    def _fork(self, task: str, threads: int) -> None:
+    def _fork(self, task: str, threads: int, port: int) -> None:
         """Fork one role, in a process group of its own; pipes carry its orders, events and log."""
         if self._prepared is None:
             raise DnnbenchError(f"expected the order prepare before start, found none for {task}")
@@ -167,7 +168,7 @@ class Agent:
                     os.close(fd)
                 _redirect_standard_streams(log_write)
                 channel = Channel(task, orders_read, events_write)
-                code = _run_role(channel, self._prepared, threads)
+                code = _run_role(channel, self._prepared, threads, port)
             finally:
                 os._exit(code)
         with contextlib.suppress(OSError):
@@ -200,12 +201,12 @@ class Agent:
             _send(RoleExited(task=role.task, code=os.waitstatus_to_exitcode(status)))
 
 
-def _run_role(channel: Channel, prepared: PreparedTrial, threads: int) -> int:
+def _run_role(channel: Channel, prepared: PreparedTrial, threads: int, port: int) -> int:
     """Run a role to its end; return its exit code."""
     job, index = split_task(channel.task)
     run = parameter_server.serve if job == PARAMETER_SERVER else worker.work
     try:
-        run(channel, index, prepared, threads)
+        run(channel, index, prepared, threads, port)
     except Exception as error:  # noqa: BLE001 - whatever ended the role, the controller is told
         traceback.print_exc()
         sys.stderr.flush()
@@ -257,7 +258,8 @@ def main() -> None:
     import keras  # noqa: F401 - preloaded for the roles and the building of graphs
     import tensorflow  # noqa: F401, ICN001 - as above
 
-    _send(AgentReady(task=AGENT, pid=os.getpid(), preload_s=time.monotonic() - start_s))
+    preload_s = time.monotonic() - start_s
+    _send(AgentReady(task=AGENT, pid=os.getpid(), preload_s=preload_s, machine=snapshot()))
     Agent(Preparer()).run()
 
 

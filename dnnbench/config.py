@@ -43,6 +43,7 @@ Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
 Fraction = Annotated[float, Meta(ge=0, lt=1)]
 Port = Annotated[int, Meta(ge=1, le=65535)]
+PortRange = Annotated[str, Meta(pattern=r"^[0-9]{1,5}-[0-9]{1,5}$")]
 
 
 class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -111,6 +112,58 @@ class CostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     target_accuracy: Annotated[float, Meta(gt=0, le=1)] | None = None
 
 
+class SshConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How hosts are reached.
+
+    Attributes:
+        connect_timeout_s: for a TCP connection.
+        login_timeout_s: for the server's banner and for authentication, each.
+        tries: of a connection, with growing pauses; a refused key is not tried again.
+        connections: opened at once, because sshd drops some of more than 10 unauthenticated ones.
+        config: the user's own settings for SSH.
+        known_hosts: the keys that hosts must show.
+    """
+
+    connect_timeout_s: Positive = 10.0
+    login_timeout_s: Positive = 30.0
+    tries: Count = 4
+    connections: Count = 8
+    config: Name = "~/.ssh/config"
+    known_hosts: Name = "~/.ssh/known_hosts"
+
+
+class ClusterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What stands on the hosts.
+
+    Attributes:
+        directory: on every host; all that dnnbench leaves there is in it.
+        ports: first and last port that TensorFlow's servers may listen on.
+        lease_s: a launched cluster ends after so long without a controller.
+        share: also use hosts that somebody else's cluster has taken.
+        firewall: admit only the cluster's own addresses to ``ports`` while it stands.
+    """
+
+    directory: Name = "~/.dnnbench"
+    ports: PortRange = "23000-23999"
+    lease_s: Positive = 3600.0
+    share: bool = False
+    firewall: bool = False
+
+
+class ProvisionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How software gets onto a host.
+
+    Attributes:
+        python: interpreter there; None for the best of those it has.
+        index_url: package index; None for the host's own.
+        wheels: local directory with every wheel needed, pushed to hosts that have no index.
+    """
+
+    python: Name | None = None
+    index_url: Name | None = None
+    wheels: Name | None = None
+
+
 class HostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A host as the file names it.
 
@@ -139,6 +192,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     protocol: ProtocolConfig = ProtocolConfig()
     run: RunConfig = RunConfig()
     cost: CostConfig = CostConfig()
+    ssh: SshConfig = SshConfig()
+    cluster: ClusterConfig = ClusterConfig()
+    provision: ProvisionConfig = ProvisionConfig()
     hosts: tuple[HostConfig, ...] = ()
 
 
@@ -167,6 +223,9 @@ _TABLES: Final[dict[str, type[msgspec.Struct]]] = {
     "protocol": ProtocolConfig,
     "run": RunConfig,
     "cost": CostConfig,
+    "ssh": SshConfig,
+    "cluster": ClusterConfig,
+    "provision": ProvisionConfig,
 }
 _TYPES: Final[dict[str, Any]] = {
     f"{table}.{field.name}": field.type

@@ -12,6 +12,7 @@ from typing import Union
 import msgspec
 
 from dnnbench.cluster import ClusterSpec
+from dnnbench.environment import Environment
 from dnnbench.trial import EpochRecord, EvaluationRecord, TrialOrder, WarmupRecord
 
 # --- orders: controller → agent -------------------------------------------------------------------
@@ -28,10 +29,15 @@ class Prepare(Order, frozen=True, tag="prepare"):
 
 
 class Start(Order, frozen=True, tag="start"):
-    """Fork the roles of these tasks of the prepared trial; each says ``PortReserved``."""
+    """Fork the roles of these tasks of the prepared trial; each says ``PortReserved``.
+
+    Attributes:
+        ports: task -> the port that is held for it; None where the kernel chooses.
+    """
 
     tasks: list[str]
     threads: int
+    ports: dict[str, int] | None = None
 
 
 class Connect(Order, frozen=True, tag="connect"):
@@ -82,6 +88,7 @@ class AgentReady(Event, frozen=True, tag="agent_ready"):
 
     pid: int
     preload_s: float
+    machine: Environment
 
 
 class Prepared(Event, frozen=True, tag="prepared"):

@@ -16,7 +16,7 @@ MODEL_NAMES: tuple[str, ...] = ("mnist-dnn",)
 Optimizer = Literal["sgd", "adagrad"]
 Compensation = Literal["constant", "adaptive"]
 EpochDefinition = Literal["replicated", "sharded"]
-Status = Literal["ok", "failed", "interrupted"]
+Status = Literal["ok", "failed", "interrupted", "not run"]
 
 EPOCH_DEFINITIONS: dict[EpochDefinition, str] = {
     "replicated": "one pass of a worker over all training examples; every worker has all of them",

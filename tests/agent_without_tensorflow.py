@@ -12,8 +12,10 @@ import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from factories import make_ready
+
 from dnnbench import agent
-from dnnbench.events import AgentReady, Connect, PortReserved, Progress
+from dnnbench.events import Connect, PortReserved, Progress
 from dnnbench.training import parameter_server, worker
 from dnnbench.training.role import Channel, die_with_parent
 
@@ -21,9 +23,9 @@ if TYPE_CHECKING:
     from dnnbench.trial import TrialOrder
 
 
-def play(channel: Channel, index: int, prepared: Any, threads: int) -> None:
+def play(channel: Channel, index: int, prepared: Any, threads: int, port: int) -> None:
     del index, threads
-    channel.emit(PortReserved, pid=os.getpid(), port=1)
+    channel.emit(PortReserved, pid=os.getpid(), port=port or 1)
     channel.expect(Connect)
     ROLES[prepared.order.id](channel)
 
@@ -59,5 +61,5 @@ if __name__ == "__main__":
     parameter_server.serve = play
     worker.work = play
     die_with_parent(os.getppid())
-    agent._send(AgentReady(task=agent.AGENT, pid=os.getpid(), preload_s=0.0))
+    agent._send(make_ready(os.getpid()))
     agent.Agent(Preparer()).run()  # type: ignore[arg-type]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from dnnbench.analysis import Context
+from dnnbench.environment import Environment
+from dnnbench.events import AgentReady
 from dnnbench.trial import (
     DataOrder,
     EpochRecord,
@@ -29,6 +31,24 @@ PUBLISHED_S: dict[tuple[Protocol, int], float] = {
     ("dc-sgd", 8): 3.61,
     ("dc-sgd", 12): 3.64,
 }
+
+
+def make_ready(pid: int = 1, cores: float = 2.0) -> AgentReady:
+    """Return what an agent says first."""
+    machine = Environment(
+        taken_at="2026-11-22T14:28:41+00:00",
+        hostname="node",
+        cpu_model="a processor",
+        cores=2,
+        cores_usable=cores,
+        memory_bytes=1 << 34,
+        kernel="Linux 6.1",
+        python="3.11.7",
+        versions={"tensorflow": "2.21.0"},
+        git_commit=None,
+        load_average=(0.1, 0.2, 0.3),
+    )
+    return AgentReady(task="agent", pid=pid, preload_s=0.0, machine=machine)
 
 
 def make_order(

@@ -42,6 +42,8 @@ PS_CPU_S = 3.0
 class FakeAgent:
     """A host's agent that answers every order at once, as a good one does unless told otherwise."""
 
+    ports: list[int] | None = None
+
     def __init__(self, host: str, inbox: Inbox, answers: dict[type[Order], Answer]) -> None:
         self.host = host
         self.sent: list[Order] = []

@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 import msgspec
 import pytest
-from factories import make_order, make_outcome
+from factories import make_order, make_outcome, make_ready
 
 from dnnbench import events
 from dnnbench.cluster import ClusterSpec
@@ -22,7 +22,7 @@ ORDERS = [
 ]
 OUTCOME = make_outcome(make_order())
 EVENTS = [
-    events.AgentReady(task="agent", pid=7, preload_s=3.5),
+    make_ready(7),
     events.Prepared(task="agent", duration_s=0.5, parameters=55_050),
     events.PortReserved(task="ps:0", pid=8, port=4711),
     events.ServerReady(task="ps:0"),

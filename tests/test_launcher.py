@@ -5,7 +5,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from factories import make_order
+from factories import make_order, make_ready
 from fake_agent import GOOD, PS_CPU_S, FakeAgent, finish, train, train_all
 
 from dnnbench import launcher as launcher_module
@@ -14,7 +14,6 @@ from dnnbench.config import RunConfig
 from dnnbench.errors import HostError
 from dnnbench.events import (
     AgentFailed,
-    AgentReady,
     AnyEvent,
     Connect,
     EpochEnd,
@@ -360,10 +359,10 @@ def test_the_next_trial_is_not_touched_by_a_failed_one() -> None:
 def test_agents_are_awaited_on_every_host() -> None:
     cluster = Cluster({}, hosts=2, ready_timeout_s=PATIENCE_S)
     for pid, host in enumerate(cluster.agents):
-        ready = AgentReady(task="agent", pid=pid, preload_s=1.0)
+        ready = make_ready(pid)
         cluster.inbox.put(Arrival(host, ready))
     assert [r.pid for r in cluster.launcher.await_agents().values()] == [0, 1]
 
-    cluster.inbox.put(Arrival("host-1", AgentReady(task="agent", pid=1, preload_s=1.0)))
+    cluster.inbox.put(Arrival("host-1", make_ready()))
     with pytest.raises(HostError, match="host-0: expected the agent within"):
         cluster.launcher.await_agents()

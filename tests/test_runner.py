@@ -4,13 +4,14 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from factories import make_ready
 from fake_agent import FakeAgent, train_all
 
 from dnnbench import config, runner, store
 from dnnbench.data import catalogue
 from dnnbench.environment import snapshot
 from dnnbench.errors import HostError, TrialError
-from dnnbench.events import AgentReady, AnyEvent, Go, Log, Order, Progress, RoleExited
+from dnnbench.events import AnyEvent, Go, Log, Order, Progress, RoleExited
 from dnnbench.plan import make_plan
 from dnnbench.transport.base import Arrival, Inbox
 from dnnbench.trial import DataOrder
@@ -69,7 +70,7 @@ class Stage:
 
     def _start_agent(self, host: str, _log_file: Path, inbox: Inbox) -> FakeAgent:
         agent = FakeAgent(host, inbox, {Go: self._train})
-        inbox.put(Arrival(host, AgentReady(task="agent", pid=1, preload_s=0.0)))
+        inbox.put(Arrival(host, make_ready()))
         self.agents.append(agent)
         return agent
 

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from dnnbench.training.role import Channel
 
 
-def serve(channel: Channel, index: int, prepared: PreparedTrial, threads: int) -> None:
+def serve(channel: Channel, index: int, prepared: PreparedTrial, threads: int, port: int) -> None:
     """Run a parameter server from its start to the end of the trial."""
     import tensorflow as tf
 
-    port = reserve_port(channel)
+    reserved = reserve_port(channel, port)
     cluster = channel.expect(Connect).cluster
     config = session_config([f"/job:{PARAMETER_SERVER}/task:{index}"], threads)
     server = start_server(channel, cluster, PARAMETER_SERVER, index, config)
-    del port
+    del reserved
     shard = f"shard_{index}"
     graph = import_graph(prepared.step.shard_graphs[index])
     with tf.compat.v1.Session(server.target, graph=graph, config=config) as session:

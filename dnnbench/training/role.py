@@ -75,20 +75,20 @@ class ReservedPort:
     """A TCP port on all addresses that nobody else is given while this object lives.
 
     The socket is bound but never listens, so connections go to the TensorFlow server, which binds
-    the same port because both ask for SO_REUSEPORT.
+    the same port because both ask for SO_REUSEPORT. Port 0 is one that the kernel chooses.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         os.environ["TF_GRPC_REUSE_PORT"] = "true"
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        self._socket.bind(("", 0))
+        self._socket.bind(("", port))
         self.number: int = self._socket.getsockname()[1]
 
 
-def reserve_port(channel: Channel) -> ReservedPort:
-    """Reserve a port and tell the controller."""
-    port = ReservedPort()
+def reserve_port(channel: Channel, number: int) -> ReservedPort:
+    """Reserve this port, any if 0, and tell the controller."""
+    port = ReservedPort(number)
     channel.emit(PortReserved, pid=os.getpid(), port=port.number)
     return port
 

@@ -41,16 +41,16 @@ PROGRESS_INTERVAL_S = 0.5
 EVALUATION_BATCH = 5000
 
 
-def work(channel: Channel, index: int, prepared: PreparedTrial, threads: int) -> None:
+def work(channel: Channel, index: int, prepared: PreparedTrial, threads: int, port: int) -> None:
     """Run a worker from its start to the end of the trial."""
     import tensorflow as tf
 
-    port = reserve_port(channel)
+    reserved = reserve_port(channel, port)
     cluster = channel.expect(Connect).cluster
     filters = [f"/job:{PARAMETER_SERVER}", f"/job:{WORKER}/task:{index}"]
     config = session_config(filters, threads)
     server = start_server(channel, cluster, WORKER, index, config)
-    del port
+    del reserved
     graph = import_graph(prepared.step.worker_graph)
     channel.emit(ServerReady)
     channel.expect(WarmUp)

@@ -22,9 +22,15 @@ Inbox = queue.SimpleQueue[Arrival]
 
 
 class AgentHandle(Protocol):
-    """A running agent on one host; its events go to the inbox it was started with."""
+    """A running agent on one host; its events go to the inbox it was started with.
+
+    Attributes:
+        host: its name.
+        ports: that are held there for the roles; None where the kernel chooses.
+    """
 
     host: str
+    ports: list[int] | None
 
     def send(self, order: Order) -> None:
         """Send an order.

@@ -39,6 +39,8 @@ _PACKAGE_PARENT = Path(dnnbench.__file__).resolve().parent.parent
 class LocalAgent:
     """Starts ``python -m dnnbench.agent`` and holds its two pipes."""
 
+    ports: list[int] | None = None
+
     def __init__(self, host: str, log_file: Path, inbox: Inbox) -> None:
         self.host = host
         self._log_file = log_file
