@@ -169,6 +169,7 @@ class HostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         address: for SSH; None where the name is the address.
+        port: None for the one of the user's own settings for SSH, else 22.
         key: path of the private key.
         data_address: for TensorFlow's traffic where that is another network than SSH's.
         slots: tasks it takes at once.
@@ -176,7 +177,7 @@ class HostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: Name
     address: Name | None = None
-    port: Port = 22
+    port: Port | None = None
     user: Name | None = None
     key: Name | None = None
     data_address: Name | None = None

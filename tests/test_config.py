@@ -237,7 +237,7 @@ def test_a_named_file_must_exist_and_be_text(tmp_path: Path) -> None:
 def test_hosts_keep_their_order_and_what_they_leave_out_is_default() -> None:
     resolved = load_text('[[hosts]]\nname = "b"\nslots = 2\n[[hosts]]\nname = "a"\nport = 2222\n')
     assert [(host.name, host.slots, host.port) for host in resolved.config.hosts] == [
-        ("b", 2, 22),
+        ("b", 2, None),
         ("a", 1, 2222),
     ]
     assert resolved.origins["hosts"] == "dnnbench.toml:1"
