@@ -1,13 +1,19 @@
-"""What the launcher needs of a host, and no more."""
+"""What the runner and the launcher need of hosts, and no more."""
 
 from __future__ import annotations
 
 import queue
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from dnnbench.errors import HostError
+
 if TYPE_CHECKING:
-    from dnnbench.errors import HostError
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
     from dnnbench.events import AnyEvent, Order
+    from dnnbench.inventory import Host
 
 
 class Arrival(NamedTuple):
@@ -19,6 +25,8 @@ class Arrival(NamedTuple):
 
 Inbox = queue.SimpleQueue[Arrival]
 """Where the events of all hosts arrive, in the order in which they did."""
+
+_NAMED = 3  # hosts in one line
 
 
 class AgentHandle(Protocol):
@@ -41,3 +49,60 @@ class AgentHandle(Protocol):
 
     def close(self) -> None:
         """End the agent and everything it started; return once they are gone. Safe to do twice."""
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Agents that trials can run on.
+
+    Attributes:
+        agents: host -> its agent.
+        hosts: those with an agent, in the inventory's order.
+        missing: host -> why it has none, in the inventory's order; only of hosts that were tried.
+    """
+
+    agents: Mapping[str, AgentHandle]
+    hosts: Sequence[Host]
+    missing: Mapping[str, HostError] = field(default_factory=dict)
+
+
+class CrewSource(Protocol):
+    """Where agents come from: this machine, hosts over SSH, or a cluster that stands already."""
+
+    def start(
+        self,
+        hosts: Sequence[Host],
+        needed: int,
+        inbox: Inbox,
+        log_dir: Path,
+        notify: Callable[[str], None],
+    ) -> Crew:
+        """Start an agent a host, or attach to the one that is there.
+
+        ``AgentReady`` of each arrives in the inbox afterwards, also where it was ready before.
+
+        Args:
+            hosts: that may be used, in the inventory's order; later ones stand in for missing ones.
+            needed: slots that the largest trial takes; hosts beyond them need not be started.
+            inbox: where the agents' events go.
+            log_dir: for ``agent-<host>.log``.
+            notify: is called with what is waited for.
+
+        Raises:
+            HostError: no host at all came up.
+        """
+
+    def finish(self, crew: Crew) -> None:
+        """Give a crew back: end its agents, or leave those of a standing cluster. Never raises."""
+
+
+def together(missing: Mapping[str, HostError]) -> HostError:
+    """Put the loss of several hosts into one error: the first one's, the others named in it."""
+    (name, first), *others = missing.items()
+    if not others:
+        return HostError(first.problem, where=name, remedy=first.remedy)
+    also = ", ".join(f"{host} ({error.problem})" for host, error in others[:_NAMED])
+    more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
+    return HostError(
+        f"{first.problem}; also missing: {also}{more}", where=name, remedy=first.remedy
+    )

@@ -16,10 +16,13 @@ import msgspec
 import dnnbench
 from dnnbench.errors import HostError
 from dnnbench.events import decode_event, encode
-from dnnbench.transport.base import Arrival
+from dnnbench.transport.base import Arrival, Crew
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from dnnbench.events import AnyEvent, Order
+    from dnnbench.inventory import Host
     from dnnbench.transport.base import Inbox
 
 _CLOSE_TIMEOUT_S = 2.0
@@ -109,6 +112,35 @@ class LocalAgent:
             where=self.host,
             remedy=f"see {self._log_file}",
         )
+
+
+class LocalCrew:
+    """A source of agents on this machine. They live as long as their crew."""
+
+    def start(
+        self,
+        hosts: Sequence[Host],
+        needed: int,  # noqa: ARG002 - one process serves any number of nodes
+        inbox: Inbox,
+        log_dir: Path,
+        notify: Callable[[str], None],  # noqa: ARG002 - a process starts at once
+    ) -> Crew:
+        """See :class:`dnnbench.transport.base.CrewSource`."""
+        agents: dict[str, LocalAgent] = {}
+        try:
+            for host in hosts:
+                log_file = log_dir / f"agent-{host.name}.log"
+                agents[host.name] = LocalAgent(host.name, log_file, inbox)
+        except BaseException:
+            for agent in agents.values():
+                agent.close()
+            raise
+        return Crew(agents, hosts)
+
+    def finish(self, crew: Crew) -> None:
+        """See :class:`dnnbench.transport.base.CrewSource`."""
+        for agent in crew.agents.values():
+            agent.close()
 
 
 def _python_path() -> str:
