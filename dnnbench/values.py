@@ -19,6 +19,7 @@ _WORDS: Final = {
     "int": ("a whole number", "whole numbers"),
     "float": ("a number", "numbers"),
     "str": ("text", "texts"),
+    "bool": ("true or false", "true or false"),
     "array": ("a list", "lists"),
 }
 """msgspec's names of types -> one of them, some of them."""

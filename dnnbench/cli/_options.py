@@ -41,12 +41,23 @@ HELP: Final = {
     "run.ready_timeout_s": ("S", "Seconds until every task of a trial must be ready."),
     "run.stall_timeout_s": ("S", "Seconds without progress after which a trial has failed."),
     "run.trial_timeout_s": ("S", "Seconds after which a trial has failed."),
+    "cluster.directory": ("DIR", "Directory on every host for all that dnnbench leaves there."),
+    "cluster.ports": ("N-N", "First and last port that TensorFlow's servers may listen on."),
+    "cluster.lease_s": ("S", "Seconds without a controller after which a cluster ends."),
+    "cluster.share": ("", "Also use hosts that somebody else's cluster has taken."),
+    "cluster.firewall": ("", "Admit only the cluster's own addresses to its ports."),
+    "provision.python": ("NAME", "Interpreter on the hosts, by default the best there is."),
+    "provision.index_url": ("URL", "Package index, by default each host's own."),
+    "provision.wheels": ("DIR", "Local directory of wheels to push to hosts without an index."),
     "cost.price_book": ("NAME|FILE", "Price book."),
     "cost.machine": ("TYPE", "Machine type of every node."),
     "cost.usd_per_hour": ("USD", "A node's price an hour, instead of the book's."),
     "cost.target_accuracy": ("X", "Test accuracy, 0 to 1, whose cost is wanted."),
 }
-"""Key -> what its option takes, and its help. `dnnbench.config` checks what is given."""
+"""Key -> what its option takes, and its help. `dnnbench.config` checks what is given.
+
+Keys that are not here have no option: they live in the file and the environment.
+"""
 
 _BY_PROFILE: Final = ("train.epochs", "sweep.repeats")
 
@@ -78,22 +89,34 @@ def settings_options(*keys: str) -> Callable[[Callable[..., Any]], Callable[...,
             return command(*args, settings=settings, **options)
 
         for key in reversed(keys):
-            metavar, text = HELP[key]
-            text += _default_text(key)
-            call = click.option(option_name(key), _parameter(key), metavar=metavar, help=text)(call)
+            call = _setting(key)(call)
         return call
 
     return decorate
+
+
+def _setting(key: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    metavar, text = HELP[key]
+    text += _default_text(key)
+    name = option_name(key)
+    if isinstance(_default(key), bool):
+        flags = f"{name}/--no-{name.removeprefix('--')}"
+        return click.option(flags, _parameter(key), default=None, help=text)
+    return click.option(name, _parameter(key), metavar=metavar, help=text)
 
 
 def _parameter(key: str) -> str:
     return key.replace(".", "__")
 
 
-def _default_text(key: str) -> str:
+def _default(key: str) -> object:
     table, _, name = key.partition(".")
-    default = getattr(getattr(Config(), table), name)
-    if default is None:
+    return getattr(getattr(Config(), table), name)
+
+
+def _default_text(key: str) -> str:
+    default = _default(key)
+    if default is None or default is False:
         return ""
     if key in _BY_PROFILE:
         return "  [default: the profile's]"

@@ -67,6 +67,10 @@ KEYS = (
     "run.ready_timeout_s",
     "run.stall_timeout_s",
     "run.trial_timeout_s",
+    "cluster.directory",
+    "cluster.ports",
+    "cluster.share",
+    "cluster.firewall",
 )
 _NEWEST = ""
 
