@@ -25,8 +25,8 @@ COMMANDS = {
     "stop": "processes.stop",
     "probe": "probe.run",
 }
-# Their standard input is a stream of its own from the first byte on: arguments are the request.
-ARGUMENTS = {"relay": ("socket",)}
+# Their standard input is a dialogue from the first byte on; the request is in the arguments.
+DIALOGUES = {"relay": ("socket",), "probe": ()}
 
 EXIT_PROBLEM = 1
 EXIT_USAGE = 64  # not 2, which is Python's own for a zip that is not there
@@ -40,19 +40,28 @@ def main(arguments: list[str]) -> int:
     name, *values = arguments
     module, function = COMMANDS[name].split(".")
     try:
-        request = dict(zip(ARGUMENTS.get(name, ()), values)) or wire.read_request()
+        request = dict(zip(DIALOGUES[name], values)) if name in DIALOGUES else wire.read_request()
         run = getattr(importlib.import_module(f"{__package__}.{module}"), function)
         result = run(request)
         for answer in [result] if isinstance(result, dict) else result or ():
             wire.write(answer)
     except wire.HostProblem as error:
-        wire.write({"error": {"problem": error.problem, "remedy": error.remedy}})
-        return EXIT_PROBLEM
+        return _refuse(error)
     except BrokenPipeError:
         # Nobody listens any more; Python would complain once more when it flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_PROBLEM
+    except OSError as error:
+        problem = wire.problem_of(error)
+        if problem is None:
+            raise
+        return _refuse(problem)
     return 0
+
+
+def _refuse(error: wire.HostProblem) -> int:
+    wire.write({"error": {"problem": error.problem, "remedy": error.remedy}})
+    return EXIT_PROBLEM
 
 
 if __name__ == "__main__":

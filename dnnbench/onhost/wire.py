@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import select
 import sys
 from typing import Any, Dict
 
@@ -35,3 +37,28 @@ def write(answer: Answer) -> None:
     """Write one line, now."""
     sys.stdout.write(json.dumps(answer, separators=(",", ":")) + "\n")
     sys.stdout.flush()
+
+
+def listener_gone() -> bool:
+    """Tell whether whoever would read our answer has gone: sshd closes it with the connection.
+
+    The end of standard input says nothing, for a request may well be all that it holds.
+    """
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)  # errors and hang-ups are always told
+    return bool(poll.poll(0))
+
+
+def problem_of(error: OSError) -> HostProblem | None:
+    """Say what the user can do about a failure of the file system; None for any other."""
+    remedies = {
+        errno.ENOSPC: "free some space there, or set [cluster] directory to another disk",
+        errno.EDQUOT: "free some of the user's quota, or set [cluster] directory elsewhere",
+        errno.EACCES: "set [cluster] directory to one that the user may write to",
+        errno.EROFS: "set [cluster] directory to one that can be written to",
+        errno.ENOTDIR: "set [cluster] directory to a directory",
+    }
+    if error.errno not in remedies:
+        return None
+    place = f"{error.filename}: " if error.filename else ""
+    return HostProblem(f"{place}{error.strerror}", remedies[error.errno])

@@ -1,0 +1,65 @@
+"""Which interpreters a host has, and whether they can make virtual environments."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .wire import Answer
+
+NAMES = ("python3.13", "python3.12", "python3.11", "python3.10", "python3")
+_DEADLINE_S = 10.0
+_QUESTION = """\
+import json, sys
+try:
+    import ensurepip, venv
+    able = True
+except ImportError:
+    able = False
+version = ".".join(map(str, sys.version_info[:3]))
+print(json.dumps({"path": sys.executable, "version": version, "venv": able}))
+"""
+
+
+def found(asked: str | None) -> list[Answer]:
+    """List interpreters, each once; the one asked for is the only one where it is named."""
+    names = (os.path.expanduser(asked),) if asked else NAMES
+    paths = [path for path in map(shutil.which, names) if path]
+    started = [_start(path) for path in paths]  # all at once: each takes its time
+    deadline_s = time.monotonic() + _DEADLINE_S
+    answers: dict[str, Answer] = {}
+    for process in filter(None, started):
+        answer = _answer(process, deadline_s)
+        if answer:
+            answers.setdefault(os.path.realpath(answer["path"]), answer)
+    return list(answers.values())
+
+
+def _start(path: str) -> subprocess.Popen[bytes] | None:
+    try:
+        return subprocess.Popen(
+            [path, "-I", "-c", _QUESTION],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+    except OSError:
+        return None
+
+
+def _answer(process: subprocess.Popen[bytes], deadline_s: float) -> Answer | None:
+    try:
+        text, _ = process.communicate(timeout=max(0.1, deadline_s - time.monotonic()))
+        answer: Answer = json.loads(text)
+    except ValueError:  # no Python after all
+        return None
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        return None
+    return answer
