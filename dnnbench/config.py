@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from dnnbench.errors import ConfigError
+from dnnbench.errors import ConfigError, nearest
+from dnnbench.inventory import HostConfig
+from dnnbench.inventory.sources import HostsChoice, find_hosts
 from dnnbench.tomlfile import TomlFile, read_toml
 from dnnbench.trial import (
     MODEL_NAMES,
@@ -23,7 +25,7 @@ from dnnbench.trial import (
     Optimizer,
     Protocol,
 )
-from dnnbench.values import check, check_text, nearest
+from dnnbench.values import Count, Name, Positive, check, check_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,14 +38,15 @@ PROFILES: Final[dict[str, dict[str, int]]] = {
 }
 LAMBDA0: Final[dict[Compensation, float]] = {"adaptive": 2.0, "constant": 0.04}
 """The DC-ASGD paper's own choices for CIFAR-10; 0.04 is also MXNet's default."""
+FIRST_PORT, LAST_PORT = 1024, 65535
+"""What a user who is not root may listen on."""
 
-Name = Annotated[str, Meta(min_length=1)]
-Count = Annotated[int, Meta(ge=1)]
-Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
 Fraction = Annotated[float, Meta(ge=0, lt=1)]
-Port = Annotated[int, Meta(ge=1, le=65535)]
-PortRange = Annotated[str, Meta(pattern=r"^[0-9]{1,5}-[0-9]{1,5}$")]
+PortRange = Annotated[
+    str,
+    Meta(pattern=r"^[0-9]{1,5}-[0-9]{1,5}\Z", description="two ports with a dash, as 23000-23999"),
+]
 
 
 class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -149,6 +152,12 @@ class ClusterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     share: bool = False
     firewall: bool = False
 
+    @property
+    def port_range(self) -> tuple[int, int]:
+        """First and last of ``ports``."""
+        first, _, last = self.ports.partition("-")
+        return int(first), int(last)
+
 
 class ProvisionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How software gets onto a host.
@@ -162,27 +171,6 @@ class ProvisionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     python: Name | None = None
     index_url: Name | None = None
     wheels: Name | None = None
-
-
-class HostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A host as the file names it.
-
-    Attributes:
-        address: for SSH; None where the name is the address.
-        port: None for the one of the user's own settings for SSH, else 22.
-        key: path of the private key.
-        data_address: for TensorFlow's traffic where that is another network than SSH's.
-        slots: tasks it takes at once.
-    """
-
-    name: Name
-    address: Name | None = None
-    port: Port | None = None
-    user: Name | None = None
-    key: Name | None = None
-    data_address: Name | None = None
-    slots: Count = 1
-    usd_per_hour: Positive | None = None
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -204,7 +192,8 @@ class Resolved(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         origins: ``train.batch_size`` -> ``default``, ``dnnbench.toml:12``,
-            ``DNNBENCH_TRAIN_BATCH_SIZE`` or ``--batch-size``. Hosts share one entry, ``hosts``.
+            ``DNNBENCH_TRAIN_BATCH_SIZE`` or ``--batch-size``. Hosts share one entry, ``hosts``:
+            ``--hosts``, or where a file has the first one.
     """
 
     config: Config
@@ -233,24 +222,28 @@ _TYPES: Final[dict[str, Any]] = {
     for table, struct in _TABLES.items()
     for field in msgspec.structs.fields(struct)
 }
-_HOST_TYPES: Final[dict[str, Any]] = {
-    field.name: field.type for field in msgspec.structs.fields(HostConfig)
-}
 _VARIABLES: Final = {PREFIX + key.replace(".", "_").upper(): key for key in _TYPES}
 _OPTIONS: Final = {"sweep.parameter_servers": "--ps"}
 """Options that are not spelled as their key."""
 
 
-def load(path: Path | None, environ: Mapping[str, str], options: Mapping[str, object]) -> Resolved:
+def load(
+    path: Path | None,
+    environ: Mapping[str, str],
+    options: Mapping[str, object],
+    hosts: HostsChoice | None = None,
+) -> Resolved:
     """Put together the settings.
 
     Args:
         path: of the file, which then must exist; None for ``./dnnbench.toml`` if there is one.
         environ: ``DNNBENCH_<TABLE>_<KEY>``, lists with commas; an empty value is not given.
         options: ``train.batch_size`` and so on; None is not given.
+        hosts: the options that say where hosts come from; without any, it is the file.
 
     Raises:
-        ConfigError: an unknown table or key, a wrong type or range, values that exclude each other.
+        ConfigError: an unknown table or key, a wrong type or range, values that exclude each other,
+            a list of hosts that cannot be used.
     """
     file = None
     if path is not None or DEFAULT_PATH.exists():
@@ -266,11 +259,13 @@ def load(path: Path | None, environ: Mapping[str, str], options: Mapping[str, ob
         }
         for table in _TABLES
     }
-    config = msgspec.convert(tables | {"hosts": _hosts(file)}, Config)
+    found = find_hosts(hosts or HostsChoice(), file)
+    config = msgspec.convert(tables | {"hosts": found.hosts}, Config)
     origins = {key: given[key].origin if key in given else "default" for key in _TYPES}
-    origins["hosts"] = file.where("hosts") if file and config.hosts else "default"
+    origins["hosts"] = found.origin or "default"
     _check_model(config.train.model, origins["train.model"])
     _check_sweep(config.sweep, origins)
+    _check_ports(config, origins["cluster.ports"])
     return Resolved(config, origins)
 
 
@@ -338,32 +333,6 @@ def _expand_profile(layer: _Layer) -> _Layer:
     return implied | layer
 
 
-def _hosts(file: TomlFile | None) -> tuple[HostConfig, ...]:
-    entries = file.data.get("hosts", []) if file else []
-    if not file or not entries:
-        return ()
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise ConfigError("hosts are written as [[hosts]] tables", where=file.where("hosts"))
-    hosts: dict[str, HostConfig] = {}
-    for index, entry in enumerate(entries):
-        for name, value in entry.items():
-            where = file.where(f"hosts.{index}.{name}")
-            if name not in _HOST_TYPES:
-                raise ConfigError(
-                    f"[[hosts]] {name} is not known",
-                    where=where,
-                    remedy=nearest(name, _HOST_TYPES),
-                )
-            check(_HOST_TYPES[name], value, where, subject=f"[[hosts]] {name}")
-        where = file.where(f"hosts.{index}")
-        if "name" not in entry:
-            raise ConfigError("[[hosts]] has no name", where=where)
-        if entry["name"] in hosts:
-            raise ConfigError(f"[[hosts]] {entry['name']} is there twice", where=where)
-        hosts[entry["name"]] = msgspec.convert(entry, HostConfig)
-    return tuple(hosts.values())
-
-
 def _check_model(name: str, where: str) -> None:
     """Refuse what no host can build; whether a host has a user's own module is for it to say."""
     module, colon, function = name.partition(":")
@@ -389,6 +358,19 @@ def _check_sweep(sweep: SweepConfig, origins: Mapping[str, str]) -> None:
             where=servers if nodes == "default" else nodes,
             remedy="a trial needs at least parameter_servers + 1 nodes",
         )
+
+
+def _check_ports(config: Config, where: str) -> None:
+    first, last = config.cluster.port_range
+    most = max(config.sweep.nodes)
+    problem = None
+    if not FIRST_PORT <= first <= last <= LAST_PORT:
+        problem = f"the first not above the last, both from {FIRST_PORT} to {LAST_PORT}"
+    elif config.hosts and last - first + 1 < most:
+        # Hosts may be one machine under several names: all tasks of a trial then share the range.
+        problem = f"at least {most} ports, one for each node of the largest trial"
+    if problem:
+        raise ConfigError(f"[cluster] ports: expected {problem}, got {first}-{last}", where=where)
 
 
 def _unknown_key(table: str, name: str, where: str) -> ConfigError:

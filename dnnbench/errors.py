@@ -7,6 +7,11 @@ command line is a bug and ends with 1.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 EXIT_OK = 0
 EXIT_BUG = 1
 EXIT_INTERRUPTED = 130
@@ -64,3 +69,11 @@ class HostError(DnnbenchError):
     """A host or its agent cannot be reached, started or kept."""
 
     exit_code = 5
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Ask whether the closest of the known names was meant: a remedy; None where none is close."""
+    import difflib  # takes longer than a command without an error should wait for it
+
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {close[0]}?" if close else None

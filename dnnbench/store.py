@@ -29,13 +29,12 @@ from dnnbench.documents import (
     writing,
 )
 from dnnbench.environment import Session
-from dnnbench.errors import ResultsError
+from dnnbench.errors import ResultsError, nearest
 from dnnbench.plan import Plan
 from dnnbench.trial import TrialOrder, TrialOutcome
-from dnnbench.values import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from types import TracebackType
 
     from typing_extensions import Self
@@ -121,7 +120,14 @@ class SweepStore:
     def end_session(self, load_average: tuple[float, float, float]) -> None:
         """Note the load at the end of the newest session."""
         *earlier, last = self.sessions()
-        self._write_sessions([*earlier, Session(last.before, load_average)])
+        last = msgspec.structs.replace(last, load_after=load_average)
+        self._write_sessions([*earlier, last])
+
+    def note_hosts(self, hosts: Mapping[str, Environment]) -> None:
+        """Note what the hosts of the newest session are; those of an earlier start stay noted."""
+        *earlier, last = self.sessions()
+        last = msgspec.structs.replace(last, hosts={**last.hosts, **hosts})
+        self._write_sessions([*earlier, last])
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from dnnbench.errors import ConfigError
+from dnnbench.textfile import read_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,17 +47,7 @@ def read_toml(path: Path) -> TomlFile:
     Raises:
         ConfigError: it is missing, cannot be read, or is not TOML; with the line.
     """
-    try:
-        # Editors on Windows put a byte order mark in front, which TOML does not know.
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise ConfigError(
-            "there is no such file", where=str(path), remedy="`dnnbench init` writes one"
-        ) from None
-    except OSError as error:
-        raise ConfigError(f"cannot be read: {error.strerror}", where=str(path)) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"is not UTF-8 text at byte {error.start}", where=str(path)) from None
+    text = read_text(path, remedy="`dnnbench init` writes one")
     try:
         data = msgspec.toml.decode(text)
     except msgspec.DecodeError as error:

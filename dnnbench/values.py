@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
 import msgspec
+from msgspec import Meta
 
-from dnnbench.errors import ConfigError
+from dnnbench.errors import ConfigError, nearest
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+Name = Annotated[str, Meta(min_length=1)]
+Count = Annotated[int, Meta(ge=1)]
+Positive = Annotated[float, Meta(gt=0)]
+Port = Annotated[int, Meta(ge=1, le=65535)]
+HostName = Annotated[
+    str,
+    # It becomes part of paths and of command lines: no slash, no blank, no dash or dot in front.
+    Meta(pattern=r"^[\w:][\w.:%-]*\Z", description="a host's name or address"),
+]
 
 _FAULT: Final = re.compile(r"Expected `(?P<type>\w+)[^`]*`(?P<bound>.*?)(, got .*)?$")
 _WORDS: Final = {
@@ -61,16 +68,12 @@ def check_text(kind: Any, value: object, where: str) -> Any:
     return check(kind, parts if _is_list(kind) else value, where, typed=value)
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Ask whether the closest of the known names was meant; None where none is close."""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"did you mean {close[0]}?" if close else None
-
-
 def _expectation(kind: Any, message: str, *, is_typed: bool) -> str:
     """Put msgspec's expectation into plain words."""
     if choices := _choices(kind):
         return ("one or more of " if _is_list(kind) else "one of ") + ", ".join(choices)
+    if description := _description(kind):
+        return description
     fault, _, path = message.partition(" - at ")
     match = _FAULT.match(fault)
     assert match, message
@@ -85,6 +88,13 @@ def _choices(kind: Any) -> list[str]:
     if get_origin(kind) is Literal:
         return list(get_args(kind))
     return [choice for part in get_args(kind) for choice in _choices(part)]
+
+
+def _description(kind: Any) -> str | None:
+    """Return the words of a kind that says itself what it is, as one with a pattern has to."""
+    own = (part.description for part in get_args(kind) if isinstance(part, Meta))
+    inner = (_description(part) for part in get_args(kind))
+    return next(filter(None, (*own, *inner)), None)
 
 
 def _is_list(kind: Any) -> bool:

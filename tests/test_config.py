@@ -161,7 +161,7 @@ def test_lambda_follows_the_kind_of_compensation_unless_it_is_given() -> None:
         ),
         (
             '[[hosts]]\nname = "a"\n\n[[hosts]]\nname = "a"\n',
-            "dnnbench.toml:4: [[hosts]] a is there twice",
+            "dnnbench.toml:4: a is there twice, first at dnnbench.toml:1",
         ),
         ("[[hosts]]\nport = 22\n", "dnnbench.toml:1: [[hosts]] has no name"),
         ('hosts = ["a"]\n', "dnnbench.toml:1: hosts are written as [[hosts]] tables"),

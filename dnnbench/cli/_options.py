@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from dnnbench.config import Config, option_name
+from dnnbench.inventory import sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,6 +76,38 @@ def common_options(
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         return functools.reduce(lambda decorated, option: option(decorated), options, command)
+
+    return decorate
+
+
+def hosts_options() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add the options that say where hosts come from; the command gets ``hosts``, a choice."""
+    options = (
+        click.option(
+            sources.HOSTS,
+            metavar="NAME,...",
+            help="Hosts, [user@]name[:port] each.  [default: [[hosts]], else this machine]",
+        ),
+        click.option(sources.HOSTFILE, metavar="FILE", help="Hosts from an Open MPI host file."),
+        click.option(
+            sources.INVENTORY, metavar="FILE", help="Hosts from an Ansible inventory (INI)."
+        ),
+        click.option(
+            sources.GROUP,
+            metavar="NAME",
+            help="Group of the inventory.  [default: the one that has every host]",
+        ),
+    )
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def call(*args: Any, **options: Any) -> Any:
+            given = {name: options.pop(name) for name in sources.HostsChoice.__struct_fields__}
+            return command(*args, hosts=sources.HostsChoice(**given), **options)
+
+        for option in reversed(options):
+            call = option(call)
+        return call
 
     return decorate
 

@@ -19,7 +19,7 @@ from dnnbench.cost.book import (
     PriceBook,
     SustainedUse,
 )
-from dnnbench.errors import ConfigError
+from dnnbench.errors import ConfigError, nearest
 from dnnbench.tomlfile import read_toml
 
 if TYPE_CHECKING:
@@ -115,8 +115,7 @@ def _refusal(toml: TomlFile, error: msgspec.ValidationError) -> ConfigError:
     elif match := re.fullmatch(r"Object contains unknown field `(.*)`", message):
         keys.append(match[1])
         problem = "unknown key"
-        near = difflib.get_close_matches(match[1], _KEYS, n=1)
-        remedy = f"did you mean {near[0]}?" if near else None
+        remedy = nearest(match[1], _KEYS)
     elif match := re.fullmatch(r"`(\w+)` (expected .*)", message):  # from our own structs
         keys.append(match[1])
         problem = match[2]

@@ -6,13 +6,12 @@ packed again is as good as the published archive; a download has to be the publi
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from pathlib import Path
 
 import msgspec
 
-from dnnbench.errors import DataError
+from dnnbench.errors import DataError, nearest
 
 SYNTHETIC = "synthetic-mnist"
 SYNTHETIC_DIGEST = "78ebf6f4730ae69ace03fc1a99aa3f4a7a1045b9557c9044693487d996d515b1"
@@ -159,11 +158,8 @@ def file_set(name: str) -> FileSet:
     """
     if name in FILE_SETS:
         return FILE_SETS[name]
-    nearest = difflib.get_close_matches(name, NAMES, n=1)
-    raise DataError(
-        f"no data set {name!r}",
-        remedy=f"did you mean {nearest[0]}?" if nearest else f"choose one of {', '.join(NAMES)}",
-    )
+    remedy = nearest(name, NAMES) or f"choose one of {', '.join(NAMES)}"
+    raise DataError(f"no data set {name!r}", remedy=remedy)
 
 
 def owner_of(content_sha256: str) -> str | None:

@@ -8,6 +8,7 @@ import msgspec
 
 from dnnbench.cluster import task_names
 from dnnbench.errors import ConfigError
+from dnnbench.values import Count, HostName, Name, Port, Positive
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +16,27 @@ if TYPE_CHECKING:
 PLACEMENT_RULE: Final = (
     "parameter servers first, then workers; each host is filled to its slots in the order given"
 )
+
+
+class HostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A host as a list of hosts names it.
+
+    Attributes:
+        address: for SSH; None where the name is the address.
+        port: None for the one of the user's own settings for SSH, else 22.
+        key: path of the private key.
+        data_address: for TensorFlow's traffic where that is another network than SSH's.
+        slots: tasks it takes at once.
+    """
+
+    name: HostName
+    address: HostName | None = None
+    port: Port | None = None
+    user: Name | None = None
+    key: Name | None = None
+    data_address: HostName | None = None
+    slots: Count = 1
+    usd_per_hour: Positive | None = None
 
 
 class Host(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,6 +55,16 @@ class Host(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def local_inventory() -> list[Host]:
     """Return this machine as the only host."""
     return [Host(name="localhost", address="127.0.0.1")]
+
+
+def to_host(config: HostConfig, resolved_address: str) -> Host:
+    """Return what a plan stores of a host.
+
+    Args:
+        config: as it was listed.
+        resolved_address: that SSH reached it at; TensorFlow's, too, unless it has one of its own.
+    """
+    return Host(config.name, config.data_address or resolved_address, config.slots)
 
 
 def place(nodes: int, parameter_servers: int, hosts: Sequence[Host]) -> dict[str, str]:
