@@ -19,6 +19,7 @@ import dnnbench
 PACKAGES: Final = ("tensorflow", "keras", "numpy")
 _SOURCE: Final = Path(dnnbench.__file__).resolve().parent.parent
 _CGROUP_ROOT: Final = Path("/sys/fs/cgroup")
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -32,6 +33,8 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         versions: package -> version; None where it is not installed.
         git_commit: of the dnnbench source, ``-dirty`` where changed; None outside a checkout.
         load_average: over 1, 5 and 15 minutes.
+        boot_id: random, of each start of its kernel: containers and namespaces that have it in
+            common share one machine. None where the kernel does not say.
     """
 
     taken_at: str
@@ -45,17 +48,21 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     versions: dict[str, str | None]
     git_commit: str | None
     load_average: tuple[float, float, float]
+    boot_id: str | None = None
 
 
 class Session(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One stretch of running: a resumed sweep has several, perhaps after an upgrade or a reboot.
 
     Attributes:
-        load_after: load average at its end; None while it runs, or if it was killed.
+        before: of the machine that it was started from.
+        load_after: load average there at its end; None while it runs, or if it was killed.
+        hosts: host -> what its agent said of it; empty before any was ready.
     """
 
     before: Environment
     load_after: tuple[float, float, float] | None = None
+    hosts: dict[str, Environment] = {}
 
 
 def snapshot() -> Environment:
@@ -72,6 +79,7 @@ def snapshot() -> Environment:
         versions={"dnnbench": dnnbench.__version__, **{name: _version(name) for name in PACKAGES}},
         git_commit=git_commit(_SOURCE),
         load_average=load_average(),
+        boot_id=_read(_BOOT_ID).strip() or None,
     )
 
 

@@ -65,6 +65,11 @@ class QuietView:
         with self._lock:
             self._show_phase(text)
 
+    def notice(self, text: str) -> None:
+        """Show what the user should know of."""
+        with self._lock:
+            self._show_notice(text)
+
     def trial_started(self, order: TrialOrder) -> None:
         """Show a trial."""
         assert self.sweep
@@ -88,6 +93,7 @@ class QuietView:
 
     def _show_sweep(self, sweep: SweepProgress, pending: list[TrialOrder]) -> None: ...
     def _show_phase(self, text: str) -> None: ...
+    def _show_notice(self, text: str) -> None: ...
     def _show_trial(self, sweep: SweepProgress, order: TrialOrder) -> None: ...
     def _show_event(self, sweep: SweepProgress, order: TrialOrder) -> None: ...
     def _show_outcome(self, outcome: TrialOutcome) -> None: ...
@@ -111,6 +117,9 @@ class PlainView(QuietView):
         if self.sweep and self.sweep.current is None:
             self._line(f"{text} ...")
 
+    def _show_notice(self, text: str) -> None:
+        self._line(f"note: {text}")
+
     def _show_trial(self, sweep: SweepProgress, order: TrialOrder) -> None:
         number = f"{sweep.ended + 1}/{sweep.total}"
         self._line(f"[{number}] {order.id}: {setting_text(order)}")
@@ -121,6 +130,8 @@ class PlainView(QuietView):
             self._line(f"  {_workers_text(sweep, order)}; about {left} left")
 
     def _show_outcome(self, outcome: TrialOutcome) -> None:
+        if outcome.status == "not run" and self.sweep:  # no line says yet which trial this is
+            self._line(f"[{self.sweep.ended}/{self.sweep.total}] {outcome.order.id}")
         for line in outcome_lines(outcome):
             self._line(f"  {line}")
 
@@ -168,6 +179,9 @@ class LiveView(QuietView):
 
     def _show_phase(self, text: str) -> None:
         self._phase, self._phase_start_s = text, self._clock()
+
+    def _show_notice(self, text: str) -> None:
+        self._console.print(f"note: {text}", style="yellow", markup=False, soft_wrap=True)
 
     def _show_outcome(self, outcome: TrialOutcome) -> None:
         self._show_phase("")
@@ -285,14 +299,14 @@ def setting_text(order: TrialOrder) -> str:
 
 def outcome_lines(outcome: TrialOutcome) -> list[str]:
     """Say what came of a trial: its figures, or its failure with the last lines of its log."""
+    if outcome.status == "not run":
+        return [f"not run: {outcome.failure}"]
     took = duration_text(outcome.duration_s)
     if outcome.status != "ok":
         failure = outcome.failure
         if failure is None:
             return [f"{outcome.status} after {took}"]
-        place = " on ".join(part for part in (failure.task, failure.host) if part)
-        cause = " ".join(failure.cause.split())
-        headline = f"{outcome.status} after {took}: {f'{place}: ' if place else ''}{cause}"
+        headline = f"{outcome.status} after {took}: {failure}"
         return [headline, *(f"  | {line}" for line in failure.log_tail[-_LOG_LINES:])]
     parts = [f"ok in {took}"]
     if outcome.epochs:
@@ -310,6 +324,8 @@ def _sweep_line(sweep: SweepProgress) -> RenderableType:
     text = f"{sweep.ended} of {sweep.total} trials"
     if sweep.failed:
         text += f", {sweep.failed} failed"
+    if sweep.not_run:
+        text += f", {sweep.not_run} not run"
     left = f"{duration_text(sweep.elapsed_s)}, about {duration_text(sweep.remaining_s())} left"
     line = Table.grid(padding=(0, 2, 0, 0), expand=True)
     line.add_column(no_wrap=True)

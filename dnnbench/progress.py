@@ -92,7 +92,7 @@ class SweepProgress:
 
     Attributes:
         total: trials of the plan.
-        ended: of those, the ones that a trial need not be run for again; failed ones too.
+        ended: of those, the ones that are not to come any more; failed and not run ones too.
         current: the trial that runs, with its ``roles`` by task.
     """
 
@@ -106,6 +106,7 @@ class SweepProgress:
         self.total = len(plan.orders)
         self.ended = self.total - len(pending)
         self.failed = 0
+        self.not_run = 0
         self.current: TrialOrder | None = None
         self.roles: dict[str, Role] = {}
         self._clock = clock
@@ -146,8 +147,9 @@ class SweepProgress:
         self.roles = {}
         self.ended += 1
         self._pending.pop(order.id, None)
-        if outcome.status != "ok":
-            self.failed += 1  # how long it took says nothing about the others
+        if outcome.status != "ok":  # how long it took says nothing about the others
+            self.failed += outcome.status != "not run"
+            self.not_run += outcome.status == "not run"
             return
         self._measured_s[order.nodes, order.protocol.name].append(outcome.duration_s)
         self._measured_sum_s += outcome.duration_s

@@ -9,23 +9,26 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
-from dnnbench.environment import load_average, snapshot, usable_cores
-from dnnbench.errors import HostError, TrialError
+from dnnbench.environment import load_average, snapshot
+from dnnbench.errors import ConfigError, HostError, TrialError
 from dnnbench.events import Log
+from dnnbench.inventory import place
 from dnnbench.launcher import Launcher, without_result
-from dnnbench.transport.local import LocalAgent
+from dnnbench.transport.base import together
+from dnnbench.trial import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
     from typing import TextIO
 
     from typing_extensions import Self
 
     from dnnbench.events import AnyEvent
+    from dnnbench.inventory import Host
     from dnnbench.plan import Plan
     from dnnbench.store import SweepStore
-    from dnnbench.transport.base import AgentHandle, Inbox
+    from dnnbench.transport.base import Crew, CrewSource, Inbox
     from dnnbench.trial import Status, TrialOrder, TrialOutcome
 
 MAX_FAILURES_IN_A_ROW = 3
@@ -40,6 +43,9 @@ class Observer(Protocol):
     def phase(self, text: str) -> None:
         """Say what is waited for."""
 
+    def notice(self, text: str) -> None:
+        """Say what the user should know of, such as a host that is down."""
+
     def trial_started(self, order: TrialOrder) -> None:
         """Say which trial runs now."""
 
@@ -47,17 +53,24 @@ class Observer(Protocol):
         """Pass on an event of the running trial."""
 
     def trial_ended(self, outcome: TrialOutcome) -> None:
-        """Say what came of it; it is stored by now."""
+        """Say what came of it; it is stored by now. One that was not run was never started."""
 
 
-def run_sweep(store: SweepStore, observer: Observer) -> list[TrialOutcome]:
+def run_sweep(store: SweepStore, observer: Observer, source: CrewSource) -> list[TrialOutcome]:
     """Run every pending trial of a sweep, in the plan's order.
 
+    Trials that need more hosts than are up are not run; they stay pending.
+
+    Args:
+        store: of the sweep.
+        observer: is told how it goes.
+        source: of the agents that the trials run on.
+
     Returns:
-        The outcomes of these trials, failed ones included.
+        The outcomes of these trials, failed ones and those that were not run included.
 
     Raises:
-        HostError: an agent could not be started or kept.
+        HostError: no host came up, or none is left.
         TrialError: several trials in a row failed; the others are left to ``run --resume``.
         KeyboardInterrupt: on Ctrl-C, SIGTERM or SIGHUP, after the tear-down; what is finished is
             stored.
@@ -69,7 +82,7 @@ def run_sweep(store: SweepStore, observer: Observer) -> list[TrialOutcome]:
         observer.sweep_started(store.plan, pending)
         outcomes: list[TrialOutcome] = []
         try:
-            with _Cluster(store, observer) as cluster:
+            with _Cluster(store, observer, source, pending) as cluster:
                 for order in pending:
                     outcomes.append(cluster.run(order))
                     _refuse_to_go_on_failing(outcomes)
@@ -79,13 +92,27 @@ def run_sweep(store: SweepStore, observer: Observer) -> list[TrialOutcome]:
 
 
 class _Cluster:
-    """The agents that a sweep's trials run on; started at the first trial, again after a loss."""
+    """The agents that a sweep's trials run on; started at the first trial, again after a loss.
 
-    def __init__(self, store: SweepStore, observer: Observer) -> None:
+    A host that is found dead at a start stays out to the end, so that it is waited for only once.
+    """
+
+    def __init__(
+        self,
+        store: SweepStore,
+        observer: Observer,
+        source: CrewSource,
+        pending: list[TrialOrder],
+    ) -> None:
         self._store = store
         self._observer = observer
-        self._agents: dict[str, AgentHandle] = {}
+        self._source = source
+        self._needed = max((order.nodes for order in pending), default=0)
+        self._out: dict[str, HostError] = {}
+        self._crew: Crew | None = None
         self._launcher: Launcher | None = None
+        self._hosts: list[Host] = []
+        self._cores: dict[str, int] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -94,58 +121,108 @@ class _Cluster:
         self._close()
 
     def run(self, order: TrialOrder) -> TrialOutcome:
-        """Run one trial and store its outcome."""
+        """Run one trial, if the hosts that are up suffice for it, and store its outcome."""
         launcher = self._launcher or self._start()
-        placement = self._store.plan.placement(order)
-        cores = dict.fromkeys(self._agents, max(1, int(usable_cores())))
-        observer = self._observer
-        observer.trial_started(order)
-        start_s = time.monotonic()
-
-        def stopped(status: Status, cause: str) -> TrialOutcome:
-            duration_s = time.monotonic() - start_s
-            return without_result(order, placement, status, cause, duration_s)
-
-        with _Recorder(self._store, order, observer) as recorder:
-            try:
-                outcome = launcher.run(order, placement, cores, recorder.record, observer.phase)
-            except HostError as error:
-                # The next trial starts with new agents.
-                self._close()
-                outcome = stopped("failed", str(error))
-            except BaseException as error:
-                status: Status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-                outcome = stopped(status, type(error).__name__)
-                self._store.append(outcome)
-                raise
+        placement = _placed(order, self._hosts)
+        if placement and launcher.lost().keys() & set(placement.values()):
+            self._close()
+            launcher = self._start()
+            placement = _placed(order, self._hosts)
+        if placement is None:
+            outcome = without_result(order, {}, "not run", self._shortage())
+        else:
+            outcome = self._carry_out(order, placement, launcher)
         self._store.append(outcome)
-        observer.trial_ended(outcome)
+        self._observer.trial_ended(outcome)
         return outcome
 
+    def _carry_out(
+        self, order: TrialOrder, placement: Mapping[str, str], launcher: Launcher
+    ) -> TrialOutcome:
+        """Run a trial; store what an interrupt or a bug leaves of it."""
+        observer = self._observer
+        start_s = time.monotonic()
+        try:
+            observer.trial_started(order)
+            with _Recorder(self._store, order, placement, observer) as recorder:
+                return launcher.run(order, placement, self._cores, recorder.record, observer.phase)
+        except BaseException as error:
+            status: Status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            failure = Failure(type(error).__name__)
+            duration_s = time.monotonic() - start_s
+            self._store.append(without_result(order, placement, status, failure, duration_s))
+            raise
+
     def _start(self) -> Launcher:
-        """Start an agent a host and wait until all have TensorFlow in memory."""
-        self._observer.phase("importing TensorFlow")
-        inbox: Inbox = queue.SimpleQueue()
-        hosts = self._store.plan.hosts
-        for host in hosts:
-            log_file = self._store.path / f"agent-{host.name}.log"
-            self._agents[host.name] = LocalAgent(host.name, log_file, inbox)
-        self._launcher = Launcher(self._agents, hosts, inbox, self._store.resolved.config.run)
-        self._launcher.await_agents()
+        """Get agents and wait until they have TensorFlow in memory.
+
+        One that is not ready in the end may have kept out a host that would have been; then all of
+        it begins again without that one.
+
+        Raises:
+            HostError: no host is left.
+        """
+        while True:
+            hosts = [host for host in self._store.plan.hosts if host.name not in self._out]
+            if not hosts:
+                raise together(self._out)
+            inbox: Inbox = queue.SimpleQueue()
+            notify = self._observer.phase
+            crew = self._source.start(hosts, self._needed, inbox, self._store.path, notify)
+            self._crew = crew
+            notify("importing TensorFlow")
+            limits = self._store.resolved.config.run
+            self._launcher = Launcher(crew.agents, crew.hosts, inbox, limits)
+            ready = self._launcher.await_agents()
+            self._hosts = [host for host in crew.hosts if host.name in ready]
+            late = {name: e for name, e in self._launcher.lost().items() if name not in ready}
+            self._keep_out({**crew.missing, **late})
+            stand_ins = {host.name for host in hosts} - {host.name for host in crew.hosts}
+            if len(ready) == len(crew.hosts) or stand_ins <= self._out.keys():
+                break
+            self._close()
+        machines = {name: said.machine for name, said in ready.items()}
+        self._store.note_hosts(machines)
+        self._cores = {name: max(1, int(m.cores_usable)) for name, m in machines.items()}
         return self._launcher
 
+    def _keep_out(self, missing: Mapping[str, HostError]) -> None:
+        for name, error in missing.items():
+            self._out[name] = error
+            self._observer.notice(str(error))
+
+    def _shortage(self) -> Failure:
+        """Name the missing hosts for which a trial cannot run."""
+        order = {host.name: number for number, host in enumerate(self._store.plan.hosts)}
+        error = together(dict(sorted(self._out.items(), key=lambda item: order[item[0]])))
+        return Failure(error.problem, host=error.where)
+
     def _close(self) -> None:
-        for agent in self._agents.values():
-            agent.close()
-        self._agents.clear()
-        self._launcher = None
+        if self._crew is not None:
+            self._source.finish(self._crew)
+        self._crew = self._launcher = None
+
+
+def _placed(order: TrialOrder, hosts: list[Host]) -> dict[str, str] | None:
+    """Give every task of a trial a host; None if they have too few slots."""
+    try:
+        return place(order.nodes, order.parameter_servers, hosts)
+    except ConfigError:
+        return None
 
 
 class _Recorder:
     """Keeps what a trial's roles say: events in one file, log lines in one a task."""
 
-    def __init__(self, store: SweepStore, order: TrialOrder, observer: Observer) -> None:
+    def __init__(
+        self,
+        store: SweepStore,
+        order: TrialOrder,
+        placement: Mapping[str, str],
+        observer: Observer,
+    ) -> None:
         self._order = order
+        self._placement = placement
         self._observer = observer
         self._events = store.event_writer(order)
         self._log_dir: Path = store.log_dir(order)
@@ -165,7 +242,8 @@ class _Recorder:
             if event.task not in self._logs:
                 path = self._log_dir / f"{event.task.replace(':', '-')}.log"
                 self._logs[event.task] = path.open("a", encoding="utf-8")
-            self._logs[event.task].write(event.line + "\n")
+            place = f"{event.task} on {self._placement.get(event.task, '?')}"
+            self._logs[event.task].write(f"{place} | {event.line}\n")
             self._logs[event.task].flush()
             return
         self._events.write(event)
@@ -174,7 +252,8 @@ class _Recorder:
 
 def _refuse_to_go_on_failing(outcomes: list[TrialOutcome]) -> None:
     """Stop a sweep in which nothing works any more."""
-    last = outcomes[-MAX_FAILURES_IN_A_ROW:]
+    last = [outcome for outcome in outcomes if outcome.status != "not run"]
+    last = last[-MAX_FAILURES_IN_A_ROW:]
     if len(last) < MAX_FAILURES_IN_A_ROW or any(outcome.status == "ok" for outcome in last):
         return
     failure = last[-1].failure

@@ -182,9 +182,19 @@ class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     host: str | None = None
     log_tail: list[str] = []
 
+    @property
+    def place(self) -> str:
+        """``worker:1 on node3``, or as much of it as is known."""
+        return " on ".join(part for part in (self.task, self.host) if part)
+
+    def __str__(self) -> str:
+        """One line: place and cause."""
+        cause = " ".join(self.cause.split())
+        return f"{self.place}: {cause}" if self.place else cause
+
 
 class TrialOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What came of one trial.
+    """What came of one trial; of one that was ``not run``, only why.
 
     Attributes:
         started_at: UTC, ISO 8601.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from dnnbench.errors import HostError
 from dnnbench.events import (
     AnyEvent,
     Connect,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 FIRST_PORT = 4000
 PS_CPU_S = 3.0
+DIED = "the agent ended with -9"
 
 
 class FakeAgent:
@@ -50,11 +52,14 @@ class FakeAgent:
         self.running: list[str] = []
         self.inbox = inbox
         self.is_closed = False
+        self.is_gone = False
         self._answers = GOOD | answers
         self._ports = count(FIRST_PORT)
 
     def send(self, order: Order) -> None:
         self.sent.append(order)
+        if self.is_gone:
+            raise HostError("the agent is gone", where=self.host)
         for event in self._answers[type(order)](self, order):
             if isinstance(event, RoleExited) and event.task in self.running:
                 self.running.remove(event.task)
@@ -62,6 +67,12 @@ class FakeAgent:
 
     def close(self) -> None:
         self.is_closed = True
+
+    def die(self) -> None:
+        """End as a killed agent does, or a host that is switched off: its roles end, too."""
+        self.is_gone = True
+        self.running.clear()
+        self.inbox.put(Arrival(self.host, HostError(DIED, where=self.host)))
 
     def start(self, order: Start) -> list[AnyEvent]:
         self.running += order.tasks

@@ -89,7 +89,7 @@ def engine(
 ) -> None:
     """Put an engine in place that ends its trials at once: one may fail, and then it may raise."""
 
-    def run_sweep(store: SweepStore, observer: QuietView) -> list[TrialOutcome]:
+    def run_sweep(store: SweepStore, observer: QuietView, _source: object) -> list[TrialOutcome]:
         pending = store.pending()
         observer.sweep_started(store.plan, pending)
         for order in pending[:trials]:

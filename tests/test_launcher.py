@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from factories import make_order, make_ready
-from fake_agent import GOOD, PS_CPU_S, FakeAgent, finish, train, train_all
+from fake_agent import DIED, GOOD, PS_CPU_S, FakeAgent, finish, train, train_all
 
-from dnnbench import launcher as launcher_module
+from dnnbench import trial_run
 from dnnbench.cluster import task_names
 from dnnbench.config import RunConfig
 from dnnbench.errors import HostError
@@ -60,10 +60,13 @@ class Cluster:
         self.watch: Callable[[AnyEvent], None] = self.watched.append
         self.phases: list[str] = []
 
-    def run(self, nodes: int = 3, cores: int = 2, **changes: Any) -> TrialOutcome:
+    def run(
+        self, nodes: int = 3, cores: int = 2, on: int | None = None, **changes: Any
+    ) -> TrialOutcome:
+        """Run a trial on the first hosts, so many of them as ``on`` says."""
         order = make_order(nodes, **changes)
         tasks = task_names(nodes, order.parameter_servers)
-        names = [host.name for host in self.hosts]
+        names = [host.name for host in self.hosts[:on]]
         placement = {task: names[i % len(names)] for i, task in enumerate(tasks)}
         return self.launcher.run(
             order,
@@ -84,7 +87,7 @@ def sent(agent: FakeAgent) -> list[type[Order]]:
 
 @pytest.fixture(autouse=True)
 def _short_hindsight(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launcher_module, "_HINDSIGHT_S", PATIENCE_S)
+    monkeypatch.setattr(trial_run, "_HINDSIGHT_S", PATIENCE_S)
 
 
 def test_a_good_trial_passes_every_gate_once_and_kills_nobody() -> None:
@@ -206,8 +209,7 @@ def test_an_agent_that_cannot_prepare_says_why() -> None:
     cause = "synthetic-mnist here has another digest"
     cluster = Cluster({Prepare: lambda _agent, _order: [AgentFailed(task="agent", cause=cause)]})
     outcome = cluster.run()
-    assert outcome.failure
-    assert outcome.failure.cause == cause
+    assert str(outcome.failure) == f"agent on host-0: {cause}"
     assert Start not in sent(cluster.agent)
 
 
@@ -247,7 +249,7 @@ def test_the_worker_that_stalls_is_named_though_others_go_on() -> None:
 
     failure = Cluster({Go: one_stalls}, stall_timeout_s=PATIENCE_S).run().failure
     assert failure
-    assert failure.cause == f"waited {PATIENCE_S} s for progress of worker:1"
+    assert failure.cause == f"waited {PATIENCE_S} s for progress of worker:1 on host-0"
 
 
 def test_the_trials_own_limit_beats_the_limits_of_its_phases() -> None:
@@ -295,15 +297,36 @@ def test_ports_that_are_always_taken_fail_the_trial() -> None:
     assert cluster.agent.running == []
 
 
-def test_the_tear_down_waits_for_every_exit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launcher_module, "TEAR_DOWN_TIMEOUT_S", PATIENCE_S)
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial_run, "TEAR_DOWN_TIMEOUT_S", PATIENCE_S)
 
-    def one_survives(agent: FakeAgent, _order: Order) -> list[AnyEvent]:
-        return agent.exits(agent.workers(), -9)
 
+def one_survives(agent: FakeAgent, _order: Order) -> list[AnyEvent]:
+    return agent.exits(agent.workers(), -9)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_the_tear_down_waits_for_every_exit_and_a_host_where_a_role_survives_is_lost() -> None:
     cluster = Cluster({Go: silent, Stop: one_survives}, stall_timeout_s=PATIENCE_S)
-    with pytest.raises(HostError, match=r"host-0: ps:0: still there"):
-        cluster.run()
+    failure = cluster.run().failure
+    assert failure
+    survives = f"ps:0 on host-0 still there {PATIENCE_S} s after the kill"
+    assert failure.host == "host-0"
+    assert failure.cause.startswith(f"{survives} (waited {PATIENCE_S} s for progress of worker:")
+    assert [error.problem for error in cluster.launcher.lost().values()] == [survives]
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_tear_down_that_fails_does_not_hide_why_there_was_one() -> None:
+    def fail(_agent: FakeAgent, _order: Order) -> list[AnyEvent]:
+        return [RoleFailed(task="worker:0", cause="OutOfMemory")]
+
+    cluster = Cluster({Go: fail, Stop: one_survives})
+    failure = cluster.run().failure
+    assert failure
+    assert (failure.task, failure.cause) == ("worker:0", "OutOfMemory")
+    assert cluster.launcher.lost().keys() == {"host-0"}
 
 
 def test_an_interrupt_tears_down_before_it_goes_on() -> None:
@@ -319,11 +342,8 @@ def test_an_interrupt_tears_down_before_it_goes_on() -> None:
     assert cluster.agent.running == []
 
 
-def test_an_interrupt_is_not_lost_in_a_tear_down_that_fails(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(launcher_module, "TEAR_DOWN_TIMEOUT_S", PATIENCE_S)
-
+@pytest.mark.usefixtures("hasty")
+def test_an_interrupt_is_not_lost_in_a_tear_down_that_fails() -> None:
     def interrupt(event: AnyEvent) -> None:
         if isinstance(event, Progress):
             raise KeyboardInterrupt
@@ -334,13 +354,100 @@ def test_an_interrupt_is_not_lost_in_a_tear_down_that_fails(
         cluster.run()
 
 
-def test_the_loss_of_an_agent_is_an_error_of_its_host() -> None:
-    def die(agent: FakeAgent, _order: Order) -> list[AnyEvent]:
-        agent.inbox.put(Arrival(agent.host, HostError("the agent ended with -9", where=agent.host)))
-        return []
+def test_a_lost_host_fails_the_trial_and_every_other_host_is_torn_down() -> None:
+    def die(agent: FakeAgent, order: Order) -> list[AnyEvent]:
+        if agent.host == "host-1":
+            agent.die()
+            return []
+        return train_all(agent, order)
 
-    with pytest.raises(HostError, match="host-0: the agent ended with -9"):
-        Cluster({Go: die}).run()
+    cluster = Cluster({Go: die}, hosts=3)
+    outcome = cluster.run(nodes=6)
+    failure = outcome.failure
+    assert failure
+    assert (outcome.status, failure.host, failure.cause) == ("failed", "host-1", DIED)
+    assert str(failure) == f"host-1: {DIED}"
+    for name in ("host-0", "host-2"):
+        assert sent(cluster.agents[name])[-1] is Stop
+        assert cluster.agents[name].running == []
+    assert cluster.launcher.lost().keys() == {"host-1"}
+
+
+def test_a_host_that_is_gone_when_an_order_is_sent_fails_the_trial_too() -> None:
+    cluster = Cluster({}, hosts=2)
+    cluster.agents["host-1"].is_gone = True
+    failure = cluster.run().failure
+    assert failure
+    assert (failure.host, failure.cause) == ("host-1", "the agent is gone")
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_silent_host_explains_what_the_others_noticed() -> None:
+    def noticed(agent: FakeAgent, _order: Order) -> list[AnyEvent]:
+        return [lost_contact("worker:1")] if agent.host == "host-0" else []
+
+    def stop(agent: FakeAgent, order: Order) -> list[AnyEvent]:
+        return GOOD[Stop](agent, order) if agent.host == "host-0" else []
+
+    cluster = Cluster({Go: noticed, Stop: stop}, hosts=2)
+    failure = cluster.run(nodes=4).failure
+    assert failure
+    assert failure.host == "host-1"
+    assert failure.cause == (
+        f"worker:0, worker:2 on host-1 still there {PATIENCE_S} s after the kill "
+        "(worker:1 on host-0: UnavailableError: Socket closed)"
+    )
+
+
+def test_an_agent_that_does_not_answer_is_not_asked_again() -> None:
+    def prepare(agent: FakeAgent, order: Order) -> list[AnyEvent]:
+        return GOOD[Prepare](agent, order) if agent.host == "host-0" else []
+
+    cluster = Cluster({Prepare: prepare}, hosts=2, ready_timeout_s=PATIENCE_S)
+    failure = cluster.run().failure
+    assert failure
+    assert failure.cause == f"waited {PATIENCE_S} s for Prepared from the agent on host-1"
+    assert cluster.launcher.lost().keys() == {"host-1"}
+
+
+def test_a_host_that_takes_no_part_may_go_without_harm_and_is_remembered() -> None:
+    def other_dies(agent: FakeAgent, order: Order) -> list[AnyEvent]:
+        cluster.agents["host-1"].die()
+        return train_all(agent, order)
+
+    cluster = Cluster({Go: other_dies}, hosts=2)
+    late = Log(task="worker:9", line="of no trial that runs")
+    cluster.inbox.put(Arrival("host-1", late))
+    assert cluster.run(on=1).status == "ok"
+    assert late not in cluster.watched
+    assert [str(error) for error in cluster.launcher.lost().values()] == [f"host-1: {DIED}"]
+
+
+def test_a_host_that_goes_between_two_trials_is_known_before_the_next() -> None:
+    cluster = Cluster({}, hosts=2)
+    assert cluster.run().status == "ok"
+    assert cluster.launcher.lost() == {}
+    cluster.agents["host-0"].die()
+    assert cluster.launcher.lost().keys() == {"host-0"}
+
+
+def test_tasks_take_the_ports_that_are_held_on_their_host_in_order() -> None:
+    cluster = Cluster({}, hosts=2)
+    cluster.agents["host-0"].ports = [23004, 23001, 23002]
+    cluster.run(nodes=4)
+    starts = [agent.sent[1] for agent in cluster.agents.values()]
+    assert starts == [
+        Start(tasks=["ps:0", "worker:1"], threads=1, ports={"ps:0": 23004, "worker:1": 23001}),
+        Start(tasks=["worker:0", "worker:2"], threads=1, ports=None),
+    ]
+
+
+def test_a_host_that_holds_too_few_ports_is_named() -> None:
+    cluster = Cluster({})
+    cluster.agent.ports = [23000]
+    failure = cluster.run().failure
+    assert str(failure) == "host-0: 3 tasks need a port each, 1 are held here"
+    assert Start not in sent(cluster.agent)
 
 
 def test_the_next_trial_is_not_touched_by_a_failed_one() -> None:
@@ -359,10 +466,29 @@ def test_the_next_trial_is_not_touched_by_a_failed_one() -> None:
 def test_agents_are_awaited_on_every_host() -> None:
     cluster = Cluster({}, hosts=2, ready_timeout_s=PATIENCE_S)
     for pid, host in enumerate(cluster.agents):
-        ready = make_ready(pid)
-        cluster.inbox.put(Arrival(host, ready))
+        cluster.inbox.put(Arrival(host, make_ready(pid)))
     assert [r.pid for r in cluster.launcher.await_agents().values()] == [0, 1]
 
-    cluster.inbox.put(Arrival("host-1", make_ready()))
-    with pytest.raises(HostError, match="host-0: expected the agent within"):
+
+def test_agents_that_are_late_or_lost_do_not_keep_the_others_from_working() -> None:
+    cluster = Cluster({}, hosts=4, ready_timeout_s=PATIENCE_S)
+    cluster.agents["host-2"].die()
+    for host in ("host-3", "host-1"):
+        cluster.inbox.put(Arrival(host, make_ready()))
+    assert list(cluster.launcher.await_agents()) == ["host-1", "host-3"]
+    lost = cluster.launcher.lost()
+    assert list(lost) == ["host-0", "host-2"]
+    assert lost["host-0"].problem == f"expected the agent within {PATIENCE_S} s"
+    assert lost["host-2"].problem == DIED
+
+
+def test_no_agent_at_all_is_an_error_that_names_them() -> None:
+    cluster = Cluster({}, hosts=3, ready_timeout_s=PATIENCE_S)
+    cluster.agents["host-1"].die()
+    with pytest.raises(HostError) as caught:
         cluster.launcher.await_agents()
+    late = f"expected the agent within {PATIENCE_S} s"
+    assert str(caught.value) == (
+        f"host-0: {late}; also missing: host-1 ({DIED}), host-2 ({late}); "
+        "raise [run] ready_timeout_s if the host is slow"
+    )

@@ -5,25 +5,27 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from factories import make_ready
-from fake_agent import FakeAgent, train_all
+from fake_agent import DIED, FakeAgent, train_all
 
 from dnnbench import config, runner, store
 from dnnbench.data import catalogue
 from dnnbench.environment import snapshot
 from dnnbench.errors import HostError, TrialError
 from dnnbench.events import AnyEvent, Go, Log, Order, Progress, RoleExited
+from dnnbench.inventory import Host, local_inventory
 from dnnbench.plan import make_plan
-from dnnbench.transport.base import Arrival, Inbox
+from dnnbench.transport.base import Arrival, Crew, Inbox, together
 from dnnbench.trial import DataOrder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from dnnbench.plan import Plan
     from dnnbench.trial import TrialOrder, TrialOutcome
 
 TRIALS = 4
+REFUSED = "connection refused"
 
 
 class Watcher:
@@ -31,6 +33,8 @@ class Watcher:
 
     def __init__(self, sweep: store.SweepStore) -> None:
         self.told: list[tuple[str, int]] = []
+        self.noticed: list[str] = []
+        self.on_start: Callable[[], None] = lambda: None
         self.on_event: Callable[[AnyEvent], None] = lambda _event: None
         self._sweep = sweep
 
@@ -44,8 +48,12 @@ class Watcher:
         if text == "importing TensorFlow":
             self._note(text)
 
+    def notice(self, text: str) -> None:
+        self.noticed.append(text)
+
     def trial_started(self, _order: TrialOrder) -> None:
         self._note("started")
+        self.on_start()
 
     def event(self, _order: TrialOrder, event: AnyEvent) -> None:
         self.on_event(event)
@@ -55,42 +63,93 @@ class Watcher:
 
 
 class Stage:
-    """A stored sweep of 4 trials, and agents whose training follows a script."""
+    """A stored sweep of 4 trials, and a source of agents whose training follows a script.
 
-    def __init__(self, path: Path, patch: pytest.MonkeyPatch) -> None:
-        options = {"sweep.nodes": "3", "sweep.repeats": 2, "sweep.results_dir": str(path)}
-        resolved = config.load(None, {}, options)
+    Attributes:
+        down: hosts that cannot be reached.
+        late: hosts whose agent never gets ready.
+        asked: the hosts of each start.
+    """
+
+    def __init__(self, path: Path, hosts: int = 1, **options: object) -> None:
+        settings = {"sweep.nodes": "3", "sweep.repeats": 2, "sweep.results_dir": str(path)}
+        resolved = config.load(None, {}, settings | options)
         data = DataOrder(catalogue.SYNTHETIC, None, catalogue.SYNTHETIC_DIGEST)
-        plan = make_plan(resolved.config, data, "sweep")
+        inventory = [Host(f"node{n}", f"10.0.0.{n}", slots=1) for n in range(1, hosts + 1)]
+        plan = make_plan(
+            resolved.config, data, "sweep", hosts=inventory if hosts > 1 else local_inventory()
+        )
         self.store = store.create(path, resolved, plan, snapshot())
         self.agents: list[FakeAgent] = []
         self.watcher = Watcher(self.store)
+        self.down: set[str] = set()
+        self.late: set[str] = set()
+        self.asked: list[list[str]] = []
         self._script: Any = iter(())
-        patch.setattr(runner, "LocalAgent", self._start_agent)
 
-    def _start_agent(self, host: str, _log_file: Path, inbox: Inbox) -> FakeAgent:
-        agent = FakeAgent(host, inbox, {Go: self._train})
-        inbox.put(Arrival(host, make_ready()))
-        self.agents.append(agent)
-        return agent
+    def start(
+        self,
+        hosts: Sequence[Host],
+        needed: int,
+        inbox: Inbox,
+        log_dir: Path,
+        notify: Callable[[str], None],
+    ) -> Crew:
+        """Reach the first hosts that are up, as many as needed, as a source over SSH does."""
+        assert log_dir == self.store.path
+        notify("connecting")
+        self.asked.append([host.name for host in hosts])
+        agents: dict[str, FakeAgent] = {}
+        missing: dict[str, HostError] = {}
+        for host in hosts:
+            if host.name in self.down:
+                missing[host.name] = HostError(REFUSED, where=host.name, remedy="start sshd")
+            elif len(agents) < needed:
+                agents[host.name] = FakeAgent(host.name, inbox, {Go: self._train})
+                if host.name not in self.late:
+                    inbox.put(Arrival(host.name, make_ready()))
+        self.agents += agents.values()
+        if not agents:
+            raise together(missing)
+        return Crew(agents, [host for host in hosts if host.name in agents], missing)
+
+    def finish(self, crew: Crew) -> None:
+        for agent in crew.agents.values():
+            agent.close()
 
     def _train(self, agent: FakeAgent, order: Order) -> list[AnyEvent]:
-        act = next(self._script)
-        events: list[AnyEvent] = act(agent, order)
+        """Follow the script, a step a trial: where the parameter server is, it goes on."""
+        if "ps:0" in agent.running:
+            self._act = next(self._script)
+        events: list[AnyEvent] = self._act(agent, order)
         return events
 
     def run(self, *script: Callable[[FakeAgent, Order], list[AnyEvent]]) -> list[TrialOutcome]:
         """Run what is pending; the trials train as the script says, then well."""
         self._script = chain(script, iter(lambda: train_all, None))
-        return runner.run_sweep(self.store, self.watcher)
+        return runner.run_sweep(self.store, self.watcher, self)
 
     def stored(self) -> list[str]:
         return [outcome.status for outcome in self.store.outcomes()]
 
+    def by_nodes(self) -> dict[int, set[str]]:
+        """Return the statuses of the outcomes of each node count."""
+        found: dict[int, set[str]] = {}
+        for outcome in self.store.outcomes():
+            found.setdefault(outcome.order.nodes, set()).add(outcome.status)
+        return found
+
 
 @pytest.fixture
-def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
-    return Stage(tmp_path, monkeypatch)
+def stage(tmp_path: Path) -> Stage:
+    return Stage(tmp_path)
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Stage:
+    """5 hosts, one of them to spare; 2 trials each of 2 and of 4 nodes."""
+    options = {"sweep.nodes": "2,4", "sweep.protocols": "downpour"}
+    return Stage(tmp_path, hosts=5, **options)
 
 
 def crash(_agent: FakeAgent, _order: Order) -> list[AnyEvent]:
@@ -99,7 +158,7 @@ def crash(_agent: FakeAgent, _order: Order) -> list[AnyEvent]:
 
 
 def lose_agent(agent: FakeAgent, _order: Order) -> list[AnyEvent]:
-    agent.inbox.put(Arrival(agent.host, HostError("the agent ended with -9", where=agent.host)))
+    agent.die()
     return []
 
 
@@ -125,7 +184,9 @@ def test_a_failed_trial_is_stored_with_its_log_and_run_again_later(stage: Stage)
     assert failed.failure
     assert failed.failure.cause == "killed by signal 9"
     folder = stage.store.path / "trials" / failed.order.id
-    assert (folder / "logs" / "worker-1.log").read_text() == "no memory left\n"
+    assert (
+        folder / "logs" / "worker-1.log"
+    ).read_text() == "worker:1 on localhost | no memory left\n"
     assert b'"role_exited"' in (folder / "events.jsonl").read_bytes()
 
     (again,) = stage.run()
@@ -142,7 +203,7 @@ def test_a_lost_agent_costs_its_trial_and_is_replaced(stage: Stage) -> None:
     assert second.is_closed
     failure = stage.store.outcomes()[0].failure
     assert failure
-    assert failure.cause == "localhost: the agent ended with -9"
+    assert (failure.host, failure.cause) == ("localhost", DIED)
 
 
 def test_three_failures_in_a_row_end_the_sweep_and_the_rest_stays_pending(stage: Stage) -> None:
@@ -173,4 +234,127 @@ def test_an_interrupt_is_stored_and_closes_the_agents(stage: Stage) -> None:
     assert stage.agents[0].running == []
     assert stage.agents[0].is_closed
     (session,) = stage.store.sessions()
+    assert session.load_after is not None
+
+
+def test_an_interrupt_before_the_first_order_is_stored_too(stage: Stage) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    stage.watcher.on_start = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        stage.run()
+    assert stage.stored() == ["interrupted"]
+
+
+def test_node_counts_that_fit_run_on_the_first_hosts_that_are_up(fleet: Stage) -> None:
+    fleet.down = {"node2"}
+    fleet.run()
+    assert fleet.by_nodes() == {2: {"ok"}, 4: {"ok"}}
+    assert fleet.watcher.noticed == ["node2: connection refused; start sshd"]
+    for outcome in fleet.store.outcomes():
+        up = ["node1", "node3", "node4", "node5"][: outcome.order.nodes]
+        tasks = ["ps:0", *(f"worker:{n}" for n in range(outcome.order.nodes - 1))]
+        assert outcome.placement == dict(zip(tasks, up, strict=True))
+    assert len(fleet.asked) == 1
+
+
+def test_node_counts_that_do_not_fit_are_not_run_and_stay_pending(fleet: Stage) -> None:
+    fleet.down = {"node5", "node2"}
+    outcomes = fleet.run()
+    assert fleet.by_nodes() == {2: {"ok"}, 4: {"not run"}}
+    left = [outcome for outcome in outcomes if outcome.status == "not run"]
+    assert [outcome.order for outcome in left] == fleet.store.pending()
+    for outcome in left:
+        assert str(outcome.failure) == (
+            "node2: connection refused; also missing: node5 (connection refused)"
+        )
+        assert (outcome.placement, outcome.duration_s) == ({}, 0.0)
+        assert not (fleet.store.path / "trials" / outcome.order.id).exists()
+    assert [what for what, _ in fleet.watcher.told].count("started") == 2
+
+    fleet.down = set()
+    fleet.run()
+    assert fleet.by_nodes() == {2: {"ok"}, 4: {"ok"}}
+
+
+def test_trials_that_are_not_run_are_no_failures_in_a_row(tmp_path: Path) -> None:
+    options = {"sweep.nodes": "2,4", "sweep.protocols": "downpour", "sweep.repeats": 5}
+    fleet = Stage(tmp_path, hosts=4, **options)
+    fleet.down = {"node4"}
+    fleet.run(crash, crash)
+    ran = [status for status in fleet.stored() if status != "not run"]
+    assert ran == ["failed", "failed", "ok", "ok", "ok"]
+    assert fleet.stored().count("not run") == 5
+
+
+def test_a_host_lost_in_a_trial_fails_it_and_is_waited_for_once(tmp_path: Path) -> None:
+    options = {"sweep.nodes": "2,4", "sweep.protocols": "downpour", "sweep.repeats": 3}
+    fleet = Stage(tmp_path, hosts=4, **options)
+
+    def node_1_burns(agent: FakeAgent, _order: Order) -> list[AnyEvent]:
+        if agent.host == "node1":
+            fleet.down = {"node1"}
+            agent.die()
+        return []
+
+    fleet.run(node_1_burns)
+    first, *others = fleet.store.outcomes()
+    assert first.failure
+    assert (first.status, first.failure.host, first.failure.cause) == ("failed", "node1", DIED)
+    assert {(o.order.nodes, o.status) for o in others} == {(2, "ok"), (4, "not run")}
+    everyone = ["node1", "node2", "node3", "node4"]
+    assert fleet.asked == [everyone, everyone]
+    assert all(agent.is_closed and not agent.running for agent in fleet.agents)
+    assert {host for o in others for host in o.placement.values()} == {"node2", "node3"}
+
+
+def test_a_host_lost_beside_a_trial_is_replaced_when_it_is_wanted(tmp_path: Path) -> None:
+    options = {"sweep.nodes": "2,4", "sweep.protocols": "downpour", "sweep.repeats": 3}
+    fleet = Stage(tmp_path, hosts=5, **options)
+
+    def node_4_burns(agent: FakeAgent, order: Order) -> list[AnyEvent]:
+        (other,) = (a for a in fleet.agents if a.host == "node4")
+        if agent.host == "node1":
+            fleet.down = {"node4"}
+            other.die()
+        return train_all(agent, order)
+
+    small = next(n for n, order in enumerate(fleet.store.plan.orders) if order.nodes == 2)
+    fleet.run(*[train_all] * small, node_4_burns)
+    assert set(fleet.stored()) == {"ok"}
+    assert len(fleet.asked) == 2
+    last = [o for o in fleet.store.outcomes() if o.order.nodes == 4][-1]
+    assert list(last.placement.values()) == ["node1", "node2", "node3", "node5"]
+
+
+def test_another_host_stands_in_for_one_that_is_not_ready_in_time(tmp_path: Path) -> None:
+    options = {
+        "sweep.nodes": "4",
+        "sweep.protocols": "downpour",
+        "run.ready_timeout_s": 0.05,
+    }
+    fleet = Stage(tmp_path, hosts=5, **options)
+    fleet.late = {"node3"}
+    fleet.run()
+    assert set(fleet.stored()) == {"ok"}
+    assert fleet.asked[1:] == [["node1", "node2", "node4", "node5"]]
+    assert [text.partition(";")[0] for text in fleet.watcher.noticed] == [
+        "node3: expected the agent within 0.05 s"
+    ]
+
+
+def test_no_host_at_all_ends_the_sweep_and_leaves_it_pending(fleet: Stage) -> None:
+    fleet.down = {f"node{n}" for n in range(1, 6)}
+    with pytest.raises(HostError, match=r"node1: connection refused; also .* and 1 more; start"):
+        fleet.run()
+    assert fleet.stored() == []
+
+
+def test_every_session_keeps_what_its_hosts_said(fleet: Stage) -> None:
+    fleet.down = {"node1"}
+    fleet.run()
+    (session,) = fleet.store.sessions()
+    assert list(session.hosts) == ["node2", "node3", "node4", "node5"]
+    assert all(said == make_ready().machine for said in session.hosts.values())
     assert session.load_after is not None

@@ -217,3 +217,20 @@ def test_a_sweep_is_never_made_over_another_or_by_half(
     with pytest.raises(ResultsError, match="No space left"):
         make(tmp_path, "another")
     assert [path.name for path in tmp_path.iterdir()] == [store.name]
+
+
+def test_hosts_are_noted_in_the_newest_session_and_a_sweep_without_them_reads_on(
+    store: SweepStore,
+) -> None:
+    store.note_hosts({"node1": ENVIRONMENT})
+    store.note_hosts({"node2": ENVIRONMENT})
+    store.end_session((1.0, 2.0, 3.0))
+    (session,) = store.sessions()
+    assert list(session.hosts) == ["node1", "node2"]
+    path = store.path / "environment.json"
+    document = json.loads(path.read_text())
+    for old in document["content"]:
+        del old["hosts"], old["before"]["boot_id"]
+    path.write_text(json.dumps(document))
+    (session,) = store.sessions()
+    assert (session.hosts, session.before.boot_id) == ({}, None)

@@ -30,6 +30,7 @@ from dnnbench.live import download_view, make_view
 from dnnbench.plan import make_plan
 from dnnbench.runner import run_sweep
 from dnnbench.store import SweepStore, create, new_sweep_id, open_sweep, sweep_names
+from dnnbench.transport.local import LocalCrew
 from dnnbench.trial import DataOrder
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def command(
     stopped: TrialError | None = None
     try:
         with make_view(printer) as view:
-            run_sweep(store, view)
+            run_sweep(store, view, LocalCrew())
     except KeyboardInterrupt:
         printer.note(f"interrupted after {_standing(store)}")
         ctx.exit(EXIT_INTERRUPTED)
@@ -131,7 +132,7 @@ def command(
     except TrialError as error:
         stopped = error
     _report(store, printer, as_json=as_json)
-    if failure := stopped or _first_failure(store):
+    if failure := stopped or _first_failure(store) or _not_run(store):
         raise failure
 
 
@@ -250,10 +251,23 @@ def _first_failure(store: SweepStore) -> TrialError | None:
     if not failed:
         return None
     order, failure = failed[0].order, failed[0].failure
-    place = [part for part in (failure.task, failure.host) if part] if failure else []
+    place = failure.place if failure else ""
     return TrialError(
         f"{len(failed)} of {len(store.plan.orders)} trials failed, the first: "
         f"{' '.join(failure.cause.split()) if failure else 'no cause known'}",
-        where=f"{order.id} ({' on '.join(place)})" if place else order.id,
+        where=f"{order.id} ({place})" if place else order.id,
         remedy=f"logs are in {store.path}; `dnnbench run --resume{_argument(store)}` tries again",
+    )
+
+
+def _not_run(store: SweepStore) -> HostError | None:
+    """Return the error that names the host for which trials could not be run, if any could not."""
+    left = [outcome for outcome in store.outcomes() if outcome.status == "not run"]
+    if not left:
+        return None
+    failure = left[0].failure
+    return HostError(
+        f"{len(left)} of {len(store.plan.orders)} trials not run: "
+        f"{failure or 'no cause known'}",
+        remedy=f"once that is mended, `dnnbench run --resume{_argument(store)}` runs them",
     )

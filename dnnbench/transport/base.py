@@ -89,7 +89,7 @@ class CrewSource(Protocol):
             notify: is called with what is waited for.
 
         Raises:
-            HostError: no host at all came up.
+            HostError: no host at all came up. Whatever is raised, nothing stays started.
         """
 
     def finish(self, crew: Crew) -> None:

@@ -11,6 +11,7 @@ from dnnbench.data import locate
 from dnnbench.environment import snapshot
 from dnnbench.plan import make_plan
 from dnnbench.runner import run_sweep
+from dnnbench.transport.local import LocalCrew
 
 if TYPE_CHECKING:
     from dnnbench.events import AnyEvent
@@ -25,6 +26,9 @@ class Teller:
         tell(f"{len(pending)} of {len(plan.orders)} trials")
 
     def phase(self, text: str) -> None:
+        tell(text)
+
+    def notice(self, text: str) -> None:
         tell(text)
 
     def trial_started(self, order: TrialOrder) -> None:
@@ -57,7 +61,7 @@ def main(sweep: Path) -> None:
         data = locate.locate("synthetic-mnist").order
         plan = make_plan(resolved.config, data, sweep.name)
         store.create(sweep.parent, resolved, plan, snapshot())
-    run_sweep(store.SweepStore(sweep), Teller())
+    run_sweep(store.SweepStore(sweep), Teller(), LocalCrew())
 
 
 if __name__ == "__main__":
