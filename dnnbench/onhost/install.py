@@ -1,0 +1,156 @@
+"""``install``: a virtual environment with TensorFlow, and dnnbench's own package.
+
+What is complete is left alone; what fails leaves nothing behind but ``install.log``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from typing import IO, TYPE_CHECKING, Any
+
+from . import directory, pip
+from .facts import has_environment
+from .wire import HostProblem, problem_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+    from .wire import Answer, Request
+
+LOG = "install.log"
+_DEADLINE_S = 1700.0
+# tensorflow-cpu 2.21 with what it needs is 1.6 GB unpacked, from 0.3 GB of wheels that lie beside
+# it while pip works; tensorflow is 2.2 GB, from 0.6 GB.
+_NEEDED_BYTES = {"tensorflow-cpu": 2_000_000_000, "tensorflow": 3_000_000_000}
+_GB = 1e9
+
+
+def run(request: Request) -> Iterator[Answer]:
+    """Install what is asked for and missing; one answer a step, as it ends.
+
+    Args:
+        request: ``directory``; ``environment`` {key, python, requirements, index_url, find_links}
+            or null; ``package`` {digest, wheel, environment} or null: the key of the environment
+            whose pip installs it; ``deadline_s``; ``needed_bytes`` of disk, null to estimate.
+            ``find_links`` and ``wheel`` are relative to the directory.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _give_up)
+    home = directory.made(request["directory"])
+    wait_s = request.get("deadline_s") or _DEADLINE_S
+    deadline_s = time.monotonic() + wait_s
+    with directory.locked(home, wait_s) as lock, _log(home) as log:
+        installer = pip.Installer(home, log, lock, deadline_s)
+        for name, step in _steps(installer, request):
+            answer = _done(name, step)
+            yield answer
+            if answer["state"] == "failed":
+                return
+
+
+def _steps(installer: pip.Installer, request: Request) -> Iterator[tuple[str, Callable[[], bool]]]:
+    environment, package = request.get("environment"), request.get("package")
+    if environment:
+        needed = request.get("needed_bytes") or _needed_bytes(environment["requirements"])
+        yield "environment", lambda: _environment(installer, environment, needed)
+    if package:
+        yield "package", lambda: _package(installer, package)
+
+
+def _done(name: str, step: Callable[[], bool]) -> Answer:
+    """Take a step and say what came of it."""
+    started_s = time.monotonic()
+    problem = None
+    state = "failed"
+    try:
+        state = "changed" if step() else "ok"
+    except HostProblem as error:
+        problem = error
+    except OSError as error:
+        problem = problem_of(error)
+        if problem is None:
+            raise
+    return {
+        "step": name,
+        "state": state,
+        "problem": problem and problem.problem,
+        "remedy": problem and problem.remedy,
+        "duration_s": round(time.monotonic() - started_s, 3),
+    }
+
+
+def _environment(installer: pip.Installer, wanted: dict[str, Any], needed_bytes: int) -> bool:
+    """Make a virtual environment where it is missing; it cannot be moved, so it is made in place.
+
+    Returns:
+        Whether there was anything to do.
+    """
+    if has_environment(installer.home, wanted["key"]):
+        return False
+    path = os.path.join(installer.home, "env", wanted["key"])
+    shutil.rmtree(path, ignore_errors=True)
+    free_bytes = shutil.disk_usage(installer.home).free
+    if free_bytes < needed_bytes:
+        raise HostProblem(
+            f"no disk space: {installer.home} has {free_bytes / _GB:.1f} GB free, "
+            f"the environment needs {needed_bytes / _GB:.1f} GB",
+            "free some space there, or set [cluster] directory to another disk",
+        )
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        installer.make_environment(wanted["python"], path)
+        installer.install(
+            path,
+            wanted["requirements"],
+            index_url=wanted.get("index_url"),
+            find_links=wanted.get("find_links"),
+        )
+        about = {"requirements": wanted["requirements"], "python": wanted["python"]}
+        directory.mark_complete(path, about)
+    except BaseException:
+        shutil.rmtree(path, ignore_errors=True)
+        raise
+    return True
+
+
+def _package(installer: pip.Installer, wanted: dict[str, Any]) -> bool:
+    """Install dnnbench's own wheel where it is missing: aside, then renamed.
+
+    Returns:
+        Whether there was anything to do.
+    """
+    path = os.path.join(installer.home, "packages", wanted["digest"])
+    if directory.is_complete(path):
+        return False
+    if not has_environment(installer.home, wanted["environment"]):
+        raise HostProblem("no environment to install the package with", "provision the host again")
+    environment = os.path.join(installer.home, "env", wanted["environment"])
+    aside = path + ".aside"
+    for leftover in (path, aside):
+        shutil.rmtree(leftover, ignore_errors=True)
+    try:
+        installer.install_package(environment, wanted["wheel"], aside)
+        directory.mark_complete(aside, {"wheel": wanted["wheel"]})
+        os.rename(aside, path)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return True
+
+
+def _needed_bytes(requirements: list[str]) -> int:
+    names = [requirement.split("==")[0] for requirement in requirements]
+    return sum(_NEEDED_BYTES.get(name, 0) for name in names)
+
+
+def _give_up(number: int, frame: FrameType | None) -> None:
+    """End by an exception, so that what is half-made goes with us."""
+    del frame
+    raise SystemExit(128 + number)
+
+
+def _log(home: str) -> IO[bytes]:
+    return open(os.path.join(home, LOG), "ab")

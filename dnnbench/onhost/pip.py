@@ -1,0 +1,176 @@
+"""Run ``venv`` and ``pip`` under a deadline, and say in one line why they failed."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from typing import IO, TYPE_CHECKING
+
+from .wire import HostProblem, listener_gone
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_READ_BYTES = 1 << 16
+_TAIL_BYTES = 1 << 15
+_WATCH_MS = 1000
+# An index that cannot be reached is given up within half a minute.
+_PATIENCE = ("--retries", "2", "--timeout", "10")
+_OFFLINE = re.compile(
+    r"NewConnectionError|NameResolutionError|ConnectTimeoutError|ReadTimeoutError|ProxyError"
+    r"|Temporary failure in name resolution|Network is unreachable|Could not fetch URL"
+    r"|Max retries exceeded|SSLError|HTTP error|Connection refused|connection broken"
+)
+_UNMATCHED = re.compile(r"(?:No matching distribution found for|satisfies the requirement) (\S+)")
+_NO_ENSUREPIP = re.compile(r"ensurepip is not available|No module named '?(?:ensurepip|venv)")
+_NO_SPACE = re.compile(r"No space left on device|Errno 28|[Dd]isk quota exceeded|Errno 122")
+
+
+class Installer:
+    """Installs into one directory.
+
+    Attributes:
+        home: dnnbench's directory.
+    """
+
+    def __init__(self, home: str, log: IO[bytes], lock: int, deadline_s: float) -> None:
+        self.home = home
+        self._log = log
+        self._lock = lock
+        self._deadline_s = deadline_s
+
+    def make_environment(self, python: str, path: str) -> None:
+        """Make a virtual environment with pip in it."""
+        self._run([python, "-I", "-m", "venv", path], "")
+
+    def install(
+        self,
+        environment: str,
+        requirements: Sequence[str],
+        index_url: str | None,
+        find_links: str | None,
+    ) -> None:
+        """Install requirements into a virtual environment, from an index or from files alone."""
+        source = []
+        if find_links:
+            source = ["--no-index", "--find-links", os.path.join(self.home, find_links)]
+        command = [*_pip(environment), *_PATIENCE, *source, *requirements]
+        self._run(command, index_url if index_url and not find_links else "")
+
+    def install_package(self, environment: str, wheel: str, target: str) -> None:
+        """Install one wheel into a directory of its own, without what it depends on."""
+        options = ["--no-deps", "--no-index", "--no-compile", "--target", target]
+        self._run([*_pip(environment), *options, os.path.join(self.home, wheel)], "")
+
+    def _run(self, command: list[str], index_url: str) -> None:
+        """Run a command to its end.
+
+        Raises:
+            HostProblem: it failed, took too long, or nobody waits for it any more.
+        """
+        # Everything in the one directory: /tmp may be small, and a cache would outlive us.
+        scratch = os.path.join(self.home, "tmp")
+        shutil.rmtree(scratch, ignore_errors=True)
+        os.mkdir(scratch)
+        environment = {**os.environ, "TMPDIR": scratch, "LC_ALL": "C"}
+        if index_url:
+            # It may hold a password, which the list of processes would show to everybody.
+            environment["PIP_INDEX_URL"] = index_url
+        try:
+            process = subprocess.Popen(
+                command,
+                cwd=self.home,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=[self._lock],  # held for as long as this process may still write
+            )
+            try:
+                said = self._watch(process, command)
+            finally:
+                _end(process)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        if process.returncode:
+            raise diagnosed(said, f"{self.home}/install.log")
+
+    def _watch(self, process: subprocess.Popen[bytes], command: list[str]) -> str:
+        """Write the command's output into the log until it ends; return the last of it."""
+        assert process.stdout
+        self._log.write(os.fsencode(f"$ {' '.join(command)}\n"))
+        tail = b""
+        poll = select.poll()
+        poll.register(process.stdout, select.POLLIN)
+        poll.register(sys.stdout.fileno(), 0)
+        while True:
+            poll.poll(_WATCH_MS)
+            if listener_gone():
+                raise HostProblem("whoever asked is gone")
+            if time.monotonic() > self._deadline_s:
+                raise HostProblem(
+                    "the installation did not end in time",
+                    "provision the host again, or give a nearer [provision] index_url",
+                )
+            if not select.select([process.stdout], [], [], 0)[0]:
+                continue
+            chunk = os.read(process.stdout.fileno(), _READ_BYTES)
+            if not chunk:
+                process.wait()
+                return tail.decode(errors="replace")
+            self._log.write(chunk)
+            self._log.flush()
+            tail = (tail + chunk)[-_TAIL_BYTES:]
+
+
+def diagnosed(said: str, log: str) -> HostProblem:
+    """Tell from what venv or pip said why it failed, and what to do about it."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    errors = [line for line in lines if line.lower().startswith("error:")]
+    headline = (errors or lines or ["it said nothing"])[-1]
+    cause = re.sub(r"^(?i:error):\s*", "", headline)
+    if _NO_SPACE.search(said):
+        return HostProblem(
+            "no disk space left while installing",
+            "free some space there, or set [cluster] directory to another disk",
+        )
+    if _NO_ENSUREPIP.search(said):
+        return HostProblem(
+            "Python there cannot make virtual environments: ensurepip is missing",
+            "install its venv package (Debian: apt install python3-venv), "
+            "or name another in [provision] python",
+        )
+    if _OFFLINE.search(said):
+        return HostProblem(
+            f"the package index cannot be used: {cause}",
+            "give [provision] index_url, or a directory of wheels in [provision] wheels",
+        )
+    unmatched = _UNMATCHED.search(cause)
+    if unmatched:
+        return HostProblem(
+            f"no package fits {unmatched.group(1)} for the Python and processor there",
+            "name another Python in [provision] python, or complete the index or the wheels",
+        )
+    return HostProblem(f"the installation failed: {cause}", f"see {log} there")
+
+
+def _pip(environment: str) -> list[str]:
+    python = os.path.join(environment, "bin", "python")
+    quiet = ["--disable-pip-version-check", "--no-input", "--no-cache-dir", "--progress-bar", "off"]
+    return [python, "-I", "-m", "pip", "install", *quiet]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a command and whatever it started; harmless where it has ended."""
+    assert process.stdout
+    process.stdout.close()
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
