@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from processes import Witness, children_of
 
-from dnnbench.config import HostConfig, SshConfig
+from dnnbench.config import SshConfig
+from dnnbench.inventory import HostConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

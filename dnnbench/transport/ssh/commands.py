@@ -1,0 +1,201 @@
+"""Run commands on a host: to their end, or as a conversation of lines."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import paramiko
+
+from dnnbench.errors import HostError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_CHUNK_BYTES: Final = 64 * 1024
+_OPEN_TIMEOUT_S: Final = 30.0
+_WRITE_TIMEOUT_S: Final = 60.0
+_SHOWN_CHARACTERS: Final = 80
+_KEPT_CHUNKS: Final = 4
+
+
+class Completed(NamedTuple):
+    """A command that has ended.
+
+    Attributes:
+        code: its exit code, -1 if a signal ended it.
+    """
+
+    code: int
+    stdout: bytes
+    stderr: bytes
+
+
+class Stream:
+    """A command that runs, and is written to and read from line by line."""
+
+    def __init__(self, channel: paramiko.Channel, host: str, command: str) -> None:
+        self.host = host
+        self._channel = channel
+        self._command = command
+        self._pending = bytearray()
+        self._errors: deque[bytes] = deque(maxlen=_KEPT_CHUNKS)
+        # Nobody may want its errors, but unread they would stop the command.
+        self._drain = threading.Thread(
+            target=_read_all, args=(channel.recv_stderr, self._errors.append), daemon=True
+        )
+        self._drain.start()
+
+    def write(self, data: bytes) -> None:
+        """Send data.
+
+        Raises:
+            HostError: the command or the connection has ended, or takes nothing for a minute.
+        """
+        deadline_s = time.monotonic() + _WRITE_TIMEOUT_S
+        left = memoryview(data)
+        while left:
+            try:
+                sent = self._channel.send(bytes(left[:_CHUNK_BYTES]))
+            except TimeoutError as error:  # that of a reader, which is the channel's, too
+                if time.monotonic() >= deadline_s:
+                    raise self._failed(f"takes no input for {_WRITE_TIMEOUT_S:g} s") from error
+                continue
+            except OSError as error:
+                raise self._failed("has ended") from error
+            left = left[sent:]
+
+    def read_line(self, timeout_s: float | None = None) -> bytes:
+        """Return the next line with its end; b"" if there is none any more.
+
+        Raises:
+            HostError: none came within the time.
+        """
+        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        while b"\n" not in self._pending:
+            remaining_s = None if deadline_s is None else max(deadline_s - time.monotonic(), 0.001)
+            self._channel.settimeout(remaining_s)
+            try:
+                chunk = self._channel.recv(_CHUNK_BYTES)
+            except TimeoutError as error:
+                raise self._failed(f"says nothing for {timeout_s:g} s") from error
+            if not chunk:
+                break
+            self._pending += chunk
+        end = self._pending.find(b"\n") + 1 or len(self._pending)
+        line = bytes(self._pending[:end])
+        del self._pending[:end]
+        return line
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Read lines to the end of the output, however long it takes."""
+        return iter(self.read_line, b"")
+
+    def end_input(self) -> None:
+        """Let the command read the end of its input."""
+        with suppress(OSError, EOFError):
+            self._channel.shutdown_write()
+
+    def exit_code(self, timeout_s: float) -> int | None:
+        """Wait for the end of the command; None if its code is unknown or it still runs."""
+        self._channel.status_event.wait(timeout_s)
+        code: int = self._channel.exit_status
+        return code if code >= 0 else None
+
+    @property
+    def errors(self) -> str:
+        """Return the end of what the command wrote to standard error."""
+        if self._channel.closed:
+            self._drain.join(1.0)
+        return b"".join(self._errors).decode(errors="replace").strip()
+
+    def close(self) -> None:
+        """End the conversation; the command reads the end of its input. Safe to do twice."""
+        with suppress(OSError, EOFError):
+            self._channel.close()
+
+    def _failed(self, what: str) -> HostError:
+        last = self.errors.splitlines()[-1:]
+        problem = f"`{shortened(self._command)}` {what}{': ' + last[0] if last else ''}"
+        return HostError(problem, where=self.host)
+
+
+def launch(transport: paramiko.Transport, host: str, command: str) -> Stream:
+    """Start a command; see `Connection.open`."""
+    return Stream(_start(transport, host, command), host, command)
+
+
+def complete(
+    transport: paramiko.Transport, host: str, command: str, stdin: bytes, timeout_s: float
+) -> Completed:
+    """Run a command to its end; see `Connection.run`."""
+    deadline_s = time.monotonic() + timeout_s
+    channel = _start(transport, host, command)
+    outputs: tuple[list[bytes], list[bytes]] = ([], [])
+    # Both streams at once and the input beside them: a command that waits for one of the three
+    # while we wait for another would never end.
+    threads = [
+        threading.Thread(target=_read_all, args=(channel.recv, outputs[0].append), daemon=True),
+        threading.Thread(
+            target=_read_all, args=(channel.recv_stderr, outputs[1].append), daemon=True
+        ),
+        threading.Thread(target=_write_all, args=(channel, stdin), daemon=True),
+    ]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads[:2]:
+            thread.join(max(deadline_s - time.monotonic(), 0.0))
+        channel.status_event.wait(max(deadline_s - time.monotonic(), 0.0))
+        if not channel.status_event.is_set() or any(thread.is_alive() for thread in threads[:2]):
+            problem = f"`{shortened(command)}` does not end within {timeout_s:g} s"
+            raise HostError(problem, where=host)
+        if channel.exit_status < 0 and not transport.is_active():
+            raise lost(host, f"`{shortened(command)}` ran")
+    finally:
+        channel.close()  # which ends the threads
+    return Completed(channel.exit_status, b"".join(outputs[0]), b"".join(outputs[1]))
+
+
+def lost(host: str, when: str) -> HostError:
+    """Say that the connection is no more."""
+    remedy = "is the host still up?"
+    return HostError(f"the connection was lost while {when}", where=host, remedy=remedy)
+
+
+def shortened(command: str) -> str:
+    """Return as much of a command as fits into a message of one line."""
+    line = " ".join(command.split())
+    return line if len(line) <= _SHOWN_CHARACTERS else line[: _SHOWN_CHARACTERS - 1] + "…"
+
+
+def _start(transport: paramiko.Transport, host: str, command: str) -> paramiko.Channel:
+    try:
+        channel = transport.open_session(timeout=_OPEN_TIMEOUT_S)
+        channel.exec_command(command)
+    except paramiko.ChannelException as error:
+        problem = f"`{shortened(command)}` cannot be started: {error.text}"
+        remedy = "MaxSessions in its sshd_config"
+        raise HostError(problem, where=host, remedy=remedy) from error
+    except (paramiko.SSHException, OSError, EOFError) as error:
+        if not transport.is_active():
+            raise lost(host, f"`{shortened(command)}` was started") from error
+        problem = f"`{shortened(command)}` cannot be started: {error}"
+        raise HostError(problem, where=host) from error
+    return channel
+
+
+def _read_all(receive: Callable[[int], bytes], keep: Callable[[bytes], None]) -> None:
+    with suppress(OSError, EOFError):
+        while chunk := receive(_CHUNK_BYTES):
+            keep(chunk)
+
+
+def _write_all(channel: paramiko.Channel, data: bytes) -> None:
+    with suppress(OSError, EOFError):  # a command need not read its input
+        if data:
+            channel.sendall(data)
+        channel.shutdown_write()
