@@ -18,7 +18,10 @@ Port = Annotated[int, Meta(ge=1, le=65535)]
 HostName = Annotated[
     str,
     # It becomes part of paths and of command lines: no slash, no blank, no dash or dot in front.
-    Meta(pattern=r"^[\w:][\w.:%-]*\Z", description="a host's name or address"),
+    Meta(
+        pattern=r"^(\w[\w.-]*|[0-9A-Fa-f]*(:[0-9A-Fa-f.]*){2,7}(%[\w.-]+)?)\Z",
+        description="a host's name or address",
+    ),
 ]
 
 _FAULT: Final = re.compile(r"Expected `(?P<type>\w+)[^`]*`(?P<bound>.*?)(, got .*)?$")
@@ -76,7 +79,8 @@ def _expectation(kind: Any, message: str, *, is_typed: bool) -> str:
         return description
     fault, _, path = message.partition(" - at ")
     match = _FAULT.match(fault)
-    assert match, message
+    if not match:  # "Integer value out of range"
+        return "a smaller number"
     one, many = _WORDS[match["type"]]
     if "[" not in path:
         return f"{one}{match['bound']}"

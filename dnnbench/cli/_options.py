@@ -12,7 +12,9 @@ from dnnbench.config import Config, option_name
 from dnnbench.inventory import sources
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 HELP: Final = {
@@ -65,22 +67,18 @@ _BY_PROFILE: Final = ("train.epochs", "sweep.repeats")
 
 def common_options(
     config_help: str = "Settings.  [default: dnnbench.toml, if there is one]",
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+) -> _Decorator:
     """Add ``--config``, which the command gets, and ``--debug`` and ``--quiet`` for the printer."""
     config = click.Path(path_type=Path, dir_okay=False)
     options = (
-        click.option("-q", "--quiet", **_flag("quiet"), help="Print results and errors only."),
-        click.option("--debug", **_flag("debug"), help="Print the traceback of an error."),
         click.option("--config", "config_path", type=config, metavar="FILE", help=config_help),
+        click.option("--debug", **_flag("debug"), help="Print the traceback of an error."),
+        click.option("-q", "--quiet", **_flag("quiet"), help="Print results and errors only."),
     )
-
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        return functools.reduce(lambda decorated, option: option(decorated), options, command)
-
-    return decorate
+    return functools.partial(_decorated, options)
 
 
-def hosts_options() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def hosts_options() -> _Decorator:
     """Add the options that say where hosts come from; the command gets ``hosts``, a choice."""
     options = (
         click.option(
@@ -101,18 +99,16 @@ def hosts_options() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(command)
-        def call(*args: Any, **options: Any) -> Any:
-            given = {name: options.pop(name) for name in sources.HostsChoice.__struct_fields__}
-            return command(*args, hosts=sources.HostsChoice(**given), **options)
+        def call(*args: Any, **given: Any) -> Any:
+            choice = {name: given.pop(name) for name in sources.HostsChoice.__struct_fields__}
+            return command(*args, hosts=sources.HostsChoice(**choice), **given)
 
-        for option in reversed(options):
-            call = option(call)
-        return call
+        return _decorated(options, call)
 
     return decorate
 
 
-def settings_options(*keys: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def settings_options(*keys: str) -> _Decorator:
     """Add an option for each key; the command gets ``settings``, key -> text, None if not given."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -121,14 +117,19 @@ def settings_options(*keys: str) -> Callable[[Callable[..., Any]], Callable[...,
             settings = {key: options.pop(_parameter(key)) for key in keys}
             return command(*args, settings=settings, **options)
 
-        for key in reversed(keys):
-            call = _setting(key)(call)
-        return call
+        return _decorated([_setting(key) for key in keys], call)
 
     return decorate
 
 
-def _setting(key: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def _decorated(options: Sequence[_Decorator], command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command options; help shows them in this order."""
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _setting(key: str) -> _Decorator:
     metavar, text = HELP[key]
     text += _default_text(key)
     name = option_name(key)

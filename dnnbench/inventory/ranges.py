@@ -1,0 +1,66 @@
+"""Ranges of hosts as Ansible writes them: ``node[01:12]``, ``rack[a:c]-[1:9:2]``."""
+
+from __future__ import annotations
+
+import re
+from itertools import product
+from math import prod
+from string import ascii_letters
+from typing import TYPE_CHECKING, Final
+
+from dnnbench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MOST: Final = 10_000
+"""Hosts of one pattern: more are a slip of the pen."""
+
+_BRACKETS: Final = re.compile(r"\[([^\[\]]*)\]")
+_NUMBERS: Final = re.compile(r"([0-9]{0,9}):([0-9]{1,9})(?::([0-9]{1,9}))?")
+_LETTERS: Final = re.compile(r"([A-Za-z]):([A-Za-z])(?::([0-9]{1,9}))?")
+_IPV6: Final = re.compile(r"\[([0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)\]")
+
+
+def expand(pattern: str, where: str) -> list[str]:
+    """List the names that a pattern stands for; both ends of a range are in it.
+
+    Raises:
+        ConfigError: a range that is none, or too many names.
+    """
+    if _IPV6.fullmatch(pattern) and not _NUMBERS.fullmatch(pattern[1:-1]):
+        return [pattern[1:-1]]
+    literals, inner = _BRACKETS.split(pattern)[::2], _BRACKETS.findall(pattern)
+    choices = [_values(text, where) for text in inner]
+    count = prod(map(len, choices))
+    if count > MOST:
+        raise ConfigError(f"expected at most {MOST} hosts a line, got {count}", where=where)
+    return [
+        "".join(part for pair in zip(literals, [*values, ""], strict=True) for part in pair)
+        for values in product(*choices)
+    ]
+
+
+def _values(text: str, where: str) -> Sequence[str]:
+    if match := _LETTERS.fullmatch(text):
+        first, last = ascii_letters.index(match[1]), ascii_letters.index(match[2])
+        places = _steps(first, last, match[3], text, where)
+        return [ascii_letters[place] for place in places]
+    if match := _NUMBERS.fullmatch(text):
+        start = match[1] or "0"
+        width = len(start) if start.startswith("0") and len(start) > 1 else 0
+        if width and len(match[2]) != width:
+            raise ConfigError(f"[{text}]: expected as many digits at both ends", where=where)
+        numbers = _steps(int(start), int(match[2]), match[3], text, where)
+        return [f"{number:0{width}d}" for number in numbers]
+    raise ConfigError(f"expected a range as [01:12] or [a:f], got [{text}]", where=where)
+
+
+def _steps(first: int, last: int, step: str | None, text: str, where: str) -> range:
+    if last < first or (step and not int(step)):
+        problem = f"[{text}]: expected a start not above the end, and a step above 0"
+        raise ConfigError(problem, where=where)
+    steps = range(first, last + 1, int(step or 1))
+    if len(steps) > MOST:
+        raise ConfigError(f"[{text}]: expected at most {MOST} hosts", where=where)
+    return steps
