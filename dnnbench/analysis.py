@@ -13,6 +13,7 @@ import msgspec
 
 from dnnbench.cells import Cell, TrialFigures, make_cell, measure, per_worker_throughput
 from dnnbench.errors import ResultsError
+from dnnbench.machines import HostFacts, Placement, placements, roles_per_core
 from dnnbench.paper import TABLE_2_EPOCH_S, TABLE_2_GROWTH_PERCENT
 from dnnbench.stats import RatioEstimate, ratio_percent
 from dnnbench.trial import (
@@ -36,6 +37,7 @@ class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         host_cores: cores of all hosts together.
+        hosts: those that trials ran on, in the inventory's order.
         planned_nodes: node counts of the sweep; cells that never ran are shown as missing.
         planned_repeats: trials planned for each cell.
         data_note: why this data set, if the user did not ask for it.
@@ -50,6 +52,7 @@ class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     planned_repeats: int
     data_note: str | None = None
     versions: dict[str, str] = {}
+    hosts: dict[str, HostFacts] = {}
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -102,7 +105,11 @@ class Overhead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Analysis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All figures of a report; a cell for each protocol at each node count, by nodes."""
+    """All figures of a report; a cell for each protocol at each node count, by nodes.
+
+    Attributes:
+        placements: which task ran on which host; empty where there is only one.
+    """
 
     context: Context
     settings: Settings
@@ -111,6 +118,7 @@ class Analysis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     overhead: list[Overhead]
     not_counted: list[NotCounted]
     warnings: list[str]
+    placements: list[Placement] = []
 
     @property
     def nodes(self) -> list[int]:
@@ -159,16 +167,18 @@ def analyse(outcomes: Sequence[TrialOutcome], context: Context) -> Analysis:
     node_counts = sorted({*context.planned_nodes, *(nodes for nodes, _ in seen)})
     protocols = {*context.planned_protocols, *(protocol for _, protocol in seen)}
     keys = [(n, protocol) for n in node_counts for protocol in PROTOCOLS if protocol in protocols]
+    placed = placements(outcomes) if len(context.hosts) > 1 else []
     times = {key: {i: t.epoch_s for i, t in trials[key].items()} for key in keys}
     return Analysis(
         context=context,
         settings=settings,
-        cells=_cells(keys, trials, lost, settings, context),
+        cells=_cells(keys, trials, lost, settings, context, crowding=_crowding(placed, context)),
         growth=_growth(times),
         overhead=_overhead(times),
         not_counted=[_not_counted(o, trials) for o in outcomes if o.status != "ok"],
         warnings=_setting_warnings(settings)
         + [w for key in keys for _, t in sorted(trials[key].items()) for w in t.warnings],
+        placements=placed,
     )
 
 
@@ -178,6 +188,8 @@ def _cells(
     lost: Mapping[_Key, Mapping[int, Status]],
     settings: Settings,
     context: Context,
+    *,
+    crowding: Mapping[int, float],
 ) -> list[Cell]:
     smallest = min(nodes for nodes, _ in keys)
     base_workers = smallest - settings.parameter_servers
@@ -194,11 +206,20 @@ def _cells(
             lost=[s for repeat, s in lost.get((nodes, protocol), {}).items() if repeat not in good],
             planned=context.planned_repeats,
             workers=nodes - settings.parameter_servers,
-            host_cores=context.host_cores,
+            roles_per_core=crowding.get(nodes, nodes / context.host_cores),
             base_throughput=base,
         )
         cells.append(cell)
     return cells
+
+
+def _crowding(placed: Sequence[Placement], context: Context) -> dict[int, float]:
+    """Return nodes -> roles per core, of the fullest host that any of its trials had."""
+    crowding: dict[int, float] = {}
+    for placement in placed:
+        here = roles_per_core(placement.tasks, context.hosts)
+        crowding[placement.nodes] = max(crowding.get(placement.nodes, 0.0), here)
+    return crowding
 
 
 def _settings(outcomes: Sequence[TrialOutcome]) -> Settings:

@@ -59,7 +59,10 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One protocol at one node count. Figures are None where no trial gave one.
 
     Attributes:
+        roles_per_core: on the host that has most of them for each of its cores.
         n: trials that ended well, which are the ones averaged.
+        not_run: trials for which too few hosts were up.
+        missing: trials without any outcome.
         epoch_s: of a trial's mean over workers and epochs.
         loss: mean training loss of the last epoch.
         staleness: of a trial's mean; ``staleness_p95`` and ``staleness_counts`` take all updates.
@@ -75,6 +78,7 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     n: int
     failed: int
     interrupted: int
+    not_run: int
     missing: int
     published_epoch_s: float | None
     epoch_s: Estimate | None
@@ -167,7 +171,7 @@ def make_cell(
     lost: Sequence[Status],
     planned: int,
     workers: int,
-    host_cores: int,
+    roles_per_core: float,
     base_throughput: Mapping[int, float] | None,
 ) -> Cell:
     """Average the trials of one protocol at one node count.
@@ -185,11 +189,12 @@ def make_cell(
         protocol=protocol,
         nodes=nodes,
         workers=workers,
-        roles_per_core=nodes / host_cores,
+        roles_per_core=roles_per_core,
         planned=planned,
         n=len(good),
         failed=lost.count("failed"),
         interrupted=lost.count("interrupted"),
+        not_run=lost.count("not run"),
         missing=planned - len(good) - len(lost),
         published_epoch_s=TABLE_2_EPOCH_S[protocol].get(nodes),
         epoch_s=estimate([t.epoch_s for t in good]),

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from dnnbench.analysis import Context
+from dnnbench.cluster import task_names
 from dnnbench.environment import Environment
 from dnnbench.events import AgentReady
+from dnnbench.machines import HostFacts
 from dnnbench.trial import (
     DataOrder,
     EpochRecord,
@@ -140,6 +142,16 @@ def make_failed(
     return TrialOutcome(**(fields | changes))
 
 
+def make_not_run(order: TrialOrder, **changes: Any) -> TrialOutcome:
+    """Return the outcome of a trial for which node12 was missing."""
+    fields: dict[str, Any] = {
+        "status": "not run",
+        "duration_s": 0.0,
+        "failure": Failure(cause="connection refused", host="node12"),
+    }
+    return make_failed(order, **(fields | changes))
+
+
 def make_sweep(repeats: int = 3, **order_changes: Any) -> list[TrialOutcome]:
     """Return a whole sweep whose means are Table 2's; repeats lie 30 ms apart around them."""
     return [
@@ -150,6 +162,19 @@ def make_sweep(repeats: int = 3, **order_changes: Any) -> list[TrialOutcome]:
         for (protocol, nodes), published_s in PUBLISHED_S.items()
         for repeat in range(1, repeats + 1)
     ]
+
+
+def spread(order: TrialOrder) -> dict[str, str]:
+    """Return the placement of a task a host: ``node1``, ``node2`` and so on."""
+    tasks = task_names(order.nodes, order.parameter_servers)
+    return {task: f"node{number}" for number, task in enumerate(tasks, start=1)}
+
+
+def make_hosts(number: int, cores: float = 4.0, **changes: Any) -> dict[str, HostFacts]:
+    """Return hosts with a machine each; ``changes`` replace what is alike of all."""
+    facts: dict[str, Any] = {"cpu_model": "a processor", "cores": cores, "machine_cores": 4}
+    names = [f"node{n}" for n in range(1, number + 1)]
+    return {name: HostFacts(**({"machine": name} | facts | changes)) for name in names}
 
 
 def make_context(**changes: Any) -> Context:

@@ -9,9 +9,12 @@ from factories import (
     PUBLISHED_S,
     make_context,
     make_failed,
+    make_hosts,
+    make_not_run,
     make_order,
     make_outcome,
     make_sweep,
+    spread,
 )
 
 from dnnbench.analysis import analyse
@@ -65,25 +68,28 @@ def test_growth_between_other_node_counts_is_derived_from_table_2() -> None:
     assert one_size.growth == []
 
 
-def test_failed_interrupted_and_missing_trials_are_counted_and_never_averaged() -> None:
+def test_trials_that_failed_or_were_not_run_are_counted_and_never_averaged() -> None:
     outcomes = [
         make_outcome(make_order(4, "downpour", 1), 3.5),
         make_failed(make_order(4, "downpour", 2), cause="session ended:\n  connection reset"),
         make_failed(make_order(4, "downpour", 3), status="interrupted", failure=None),
+        make_not_run(make_order(4, "downpour", 4)),
     ]
-    context = make_context(planned_nodes=[4], planned_repeats=4)
+    context = make_context(planned_nodes=[4], planned_repeats=5)
     analysis = analyse(outcomes, context)
     cell = analysis.cell(4, "downpour")
-    assert (cell.n, cell.planned) == (1, 4)
-    assert (cell.failed, cell.interrupted, cell.missing) == (1, 1, 1)
+    assert (cell.n, cell.planned) == (1, 5)
+    assert (cell.failed, cell.interrupted, cell.not_run, cell.missing) == (1, 1, 1, 1)
     assert cell.epoch_s is not None
     assert (cell.epoch_s.mean, cell.epoch_s.half_width) == (pytest.approx(3.5), None)
-    failed, interrupted = analysis.not_counted
+    failed, interrupted, not_run = analysis.not_counted
     assert (failed.id, failed.task) == ("n04-downpour-r2", "worker:1")
     assert failed.cause == "session ended: connection reset"
     assert interrupted.cause == "interrupted"
+    assert (not_run.status, not_run.task) == ("not run", None)
+    assert (not_run.host, not_run.cause) == ("node12", "connection refused")
     never_ran = analysis.cell(4, "dc-sgd")
-    assert (never_ran.n, never_ran.missing, never_ran.epoch_s) == (0, 4, None)
+    assert (never_ran.n, never_ran.missing, never_ran.epoch_s) == (0, 5, None)
 
 
 def test_a_trial_repeated_after_a_failure_counts_once_and_the_failure_stays_visible() -> None:
@@ -231,3 +237,14 @@ def test_the_paper_profile_is_analysed_at_once() -> None:
     analysis = analyse(outcomes, make_context(planned_repeats=20))
     assert time.process_time() - started < 2.0  # about 0.1 s; quadratic work would take minutes
     assert all(cell.n == 20 for cell in analysis.cells)
+
+
+def test_roles_per_core_are_those_of_the_hosts_that_a_trial_had() -> None:
+    outcomes = [msgspec.structs.replace(o, placement=spread(o.order)) for o in make_sweep()]
+    context = make_context(hosts=make_hosts(12), host_cores=48)
+    analysis = analyse(outcomes, context)
+    assert {cell.roles_per_core for cell in analysis.cells} == {0.25}
+    assert [(p.nodes, len(p.trials)) for p in analysis.placements] == [(4, 6), (8, 6), (12, 6)]
+    alone = analyse(outcomes, make_context(hosts=make_hosts(1)))
+    assert alone.placements == []
+    assert alone.cell(4, "downpour").roles_per_core == 2.0

@@ -141,6 +141,17 @@ def test_a_year_gets_the_discount_of_whole_months_and_the_disk_does_not() -> Non
     }
 
 
+def test_a_trial_that_was_not_run_costs_nothing_but_is_counted() -> None:
+    not_run = trial(nodes=12, duration_s=0.0, epochs=0, status="not run")
+    alone, cost = cost_of_sweep([trial()], basis()), cost_of_sweep([trial(), not_run], basis())
+    assert (alone.not_run, cost.not_run) == (0, 1)
+    assert msgspec.structs.replace(cost, not_run=0) == alone
+    text = render_markdown(table_1(), cost)
+    assert "1 more trial was not run, and cost nothing." in text
+    with pytest.raises(ResultsError, match="none that ran"):
+        cost_of_sweep([not_run], basis())
+
+
 def test_a_trial_that_failed_is_in_the_bill_and_not_in_the_means() -> None:
     failed = trial(epoch_s=99.0, epochs=1, duration_s=30.0, status="failed")
     cost = cost_of_sweep([trial(), trial(), failed], basis())

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from factories import make_failed, make_outcome
+from factories import make_failed, make_not_run, make_outcome
 from rich.console import Console
 
 from dnnbench.cluster import task_names
@@ -111,6 +111,13 @@ def test_a_failed_trial_is_counted_but_teaches_nothing_about_time(clock: Clock) 
     assert sweep.remaining_s() == pytest.approx(plan.estimated_s[plan.orders[1].id])
 
 
+def test_a_trial_that_is_not_run_is_no_failure(clock: Clock) -> None:
+    plan = plan_of(4)
+    sweep = SweepProgress(plan, plan.orders, clock)
+    sweep.trial_ended(make_not_run(plan.orders[0]))
+    assert (sweep.ended, sweep.failed, sweep.not_run) == (1, 0, 1)
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0.4, "0 s"), (59.6, "1 min 00 s"), (250, "4 min 10 s"), (7500, "2 h 05 min")],
@@ -181,6 +188,20 @@ def test_a_failure_comes_with_its_place_cause_and_last_log_lines(clock: Clock) -
     view.trial_ended(make_failed(plan.orders[0], failure=failure))
     assert lines[1] == "  failed after 2 s: ps:0 on localhost: killed by signal 9"
     assert lines[2:] == [f"    | line {number}" for number in range(15, 20)]
+
+
+def test_a_trial_that_is_not_run_is_a_line_with_host_and_cause(clock: Clock) -> None:
+    lines: list[str] = []
+    plan = plan_of(4)
+    view = PlainView(lines.append, clock)
+    view.sweep_started(plan, plan.orders)
+    view.notice("node12: connection refused; start sshd there")
+    view.trial_ended(make_not_run(plan.orders[0]))
+    assert lines[1:] == [
+        "note: node12: connection refused; start sshd there",
+        "[1/2] n04-downpour-r01",
+        "  not run: node12: connection refused",
+    ]
 
 
 # --- the live view -------------------------------------------------------------------------------
@@ -258,6 +279,21 @@ def test_no_color_is_respected(clock: Clock) -> None:
     assert coloured.search(drawn(view, console))
     view, console = live_view(clock, 4, **options, _environ={"NO_COLOR": "1"})
     assert not coloured.search(drawn(view, console))
+
+
+def test_the_live_view_keeps_what_the_user_should_know(clock: Clock) -> None:
+    view, console = live_view(clock, 4)
+    assert view.sweep
+    first, second = view.sweep.plan.orders
+    with view:
+        view.notice("node12: [connection] refused")
+        view.trial_ended(make_failed(first))
+        view.trial_ended(make_not_run(second))
+    assert isinstance(console.file, io.StringIO)
+    text = plain(console.file.getvalue())
+    assert "note: node12: [connection] refused" in text
+    assert "n04-downpour-r02  not run: node12: connection refused" in text
+    assert "2 of 2 trials, 1 failed, 1 not run" in plain(drawn(view, console))
 
 
 def test_what_ended_stays_on_the_screen_and_the_view_does_not(clock: Clock) -> None:

@@ -8,8 +8,18 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
-from factories import make_context, make_failed, make_order, make_outcome, make_sweep
+from factories import (
+    make_context,
+    make_failed,
+    make_hosts,
+    make_not_run,
+    make_order,
+    make_outcome,
+    make_sweep,
+    spread,
+)
 from rich.console import Console
 
 from dnnbench.analysis import Analysis, analyse
@@ -43,6 +53,21 @@ def damaged() -> Analysis:
     ]
     outcomes.append(make_failed(make_order(12, "dc-sgd", 2), cause="killed <by> the | kernel"))
     return analyse(outcomes, make_context())
+
+
+@pytest.fixture
+def spread_out() -> Analysis:
+    """A sweep on 11 hosts of two kinds; the 12th was missing."""
+    outcomes = [
+        msgspec.structs.replace(outcome, placement=spread(outcome.order))
+        if outcome.order.nodes < 12
+        else make_not_run(outcome.order)
+        for outcome in make_sweep()
+    ]
+    hosts = make_hosts(11)
+    for name in ("node1", "node2"):
+        hosts[name] = msgspec.structs.replace(hosts[name], cpu_model="old", cores=0.5)
+    return analyse(outcomes, make_context(hosts=hosts, host_cores=37))
 
 
 def shown(analysis: Analysis, width: int, **options: bool) -> str:
@@ -100,6 +125,46 @@ def test_a_sweep_in_which_every_trial_failed_is_still_reported() -> None:
     assert "No trial with 4 nodes ended well." in text
     assert "0 of 3" in markdown.render(analysis)
     assert export.as_csv(analysis).count("\n") == 3
+
+
+def test_the_report_says_which_task_ran_on_which_host(spread_out: Analysis) -> None:
+    text = words(shown(spread_out, 80))
+    assert "Hosts 11 hosts: 2 x old, 0.5 cores; 9 x a processor, 4 cores" in text
+    assert "Tasks on each host (synthetic-mnist) 4 nodes 8 nodes Host 6 trials 6 trials" in text
+    assert "node1 ps:0 ps:0 node2 worker:0 worker:0 node3 worker:1 worker:1" in text
+    assert "node8 - worker:6 Epoch" in text
+    assert "node9" not in text
+    assert "4 roles on 4 hosts: 2.0 roles per core; 8 roles on 8 hosts: 2.0" in text
+    lines = re.sub(" +", " ", markdown.render(spread_out))
+    assert "| node4 | worker:2 | worker:2 |" in lines
+    document = json.loads(export.as_json(spread_out))
+    small, large = document["placements"]
+    assert small["tasks"] == spread(make_order(4))
+    assert (large["nodes"], len(large["trials"])) == (8, 6)
+    assert document["context"]["hosts"]["node1"]["cores"] == 0.5
+
+
+def test_trials_that_were_not_run_are_shown_with_host_and_cause(spread_out: Analysis) -> None:
+    text = words(shown(spread_out, 80))
+    assert "12 downpour 0 of 3 3 not run" in text
+    assert "n12-dc-sgd-r2 not run node12 connection refused no" in text
+    rows = {
+        (row["nodes"], row["protocol"]): row
+        for row in csv.DictReader(io.StringIO(export.as_csv(spread_out)))
+    }
+    cell = rows["12", "downpour"]
+    assert (cell["trials_not_run"], cell["trials_missing"]) == ("3", "0")
+
+
+def test_hosts_that_are_one_machine_say_so() -> None:
+    outcomes = [
+        msgspec.structs.replace(outcome, placement=spread(outcome.order))
+        for outcome in make_sweep()
+    ]
+    hosts = make_hosts(12, cores=2.0, machine="node1", machine_cores=2)
+    text = words(shown(analyse(outcomes, make_context(hosts=hosts)), 80))
+    assert "Hosts 12 hosts on 1 machine: 1 x a processor, 2 cores" in text
+    assert "12 roles on 12 hosts: 6.0 roles per core" in text
 
 
 def test_warnings_are_visible_in_terminal_and_markdown() -> None:

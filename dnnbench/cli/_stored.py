@@ -10,17 +10,19 @@ from dnnbench.config import PROFILES
 from dnnbench.documents import write_whole, writing
 from dnnbench.environment import usable_cores
 from dnnbench.errors import ResultsError
+from dnnbench.inventory import local_inventory
+from dnnbench.machines import host_facts, total_cores
 from dnnbench.store import open_sweep
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from dnnbench.config import Config
     from dnnbench.console import Printer
-    from dnnbench.environment import Session
+    from dnnbench.environment import Environment, Session
     from dnnbench.store import SweepStore
-    from dnnbench.trial import Protocol
+    from dnnbench.trial import Protocol, TrialOutcome
 
 FIGURE_FORMATS: Final = (".png", ".svg")
 
@@ -35,22 +37,41 @@ def load_analysis(store: SweepStore, printer: Printer) -> Analysis:
     sessions = store.sessions()
     for note in [*store.notes, *_changes(sessions)]:
         printer.note(f"note: {note}")
-    return analyse(outcomes, _context(store, sessions[-1]))
+    return analyse(outcomes, _context(store, sessions, outcomes))
 
 
-def _context(store: SweepStore, session: Session) -> Context:
-    config, machine = store.resolved.config, session.before
-    versions = {"python": machine.python, **machine.versions}
+def _context(
+    store: SweepStore, sessions: Sequence[Session], outcomes: Sequence[TrialOutcome]
+) -> Context:
+    config = store.resolved.config
+    used = {host for outcome in outcomes for host in outcome.placement.values()}
+    said = {host: facts for session in sessions for host, facts in session.hosts.items()}
+    hosts = {
+        host.name: said[host.name] for host in store.plan.hosts if host.name in used & said.keys()
+    }
+    machine, *others = hosts.values() or [sessions[-1].before]
+    facts = host_facts(hosts)
     return Context(
         profile=profile_text(config),
-        host_cores=max(1, int(machine.cores_usable)),
+        host_cores=max(1, int(total_cores(facts) if facts else machine.cores_usable)),
         cpu_model=machine.cpu_model,
         planned_nodes=list(config.sweep.nodes),
         planned_protocols=list(config.sweep.protocols),
         planned_repeats=config.sweep.repeats,
         data_note=store.plan.data_note,
-        versions={name: version for name, version in versions.items() if version},
+        versions=_versions([machine, *others]),
+        hosts=facts,
     )
+
+
+def _versions(machines: Iterable[Environment]) -> dict[str, str]:
+    """Return what ran; several versions of one thing where the machines differ."""
+    found: dict[str, dict[str, None]] = {}
+    for machine in machines:
+        for name, version in {"python": machine.python, **machine.versions}.items():
+            if version:
+                found.setdefault(name, {})[version] = None
+    return {name: " and ".join(versions) for name, versions in found.items()}
 
 
 def profile_text(config: Config) -> str:
@@ -66,13 +87,15 @@ def profile_text(config: Config) -> str:
 
 def _changes(sessions: Sequence[Session]) -> list[str]:
     """Say if a sweep was resumed on something else than it was started on."""
-    first, *others = [
-        (s.before.cpu_model, s.before.cores_usable, s.before.versions, s.before.git_commit)
-        for s in sessions
-    ]
-    if all(other == first for other in others):
-        return []
-    return ["the sweep was resumed on another machine or with other versions; see environment.json"]
+    known: dict[str, object] = {}
+    for session in sessions:
+        # Older sweeps, and a session that ended early, have no hosts; they ran here.
+        for host, m in (session.hosts or {local_inventory()[0].name: session.before}).items():
+            ran_on = m.cpu_model, m.cores_usable, m.versions, m.git_commit
+            if known.setdefault(host, ran_on) != ran_on:
+                what = "the sweep was resumed on another machine or with other versions"
+                return [f"{what}; see environment.json"]
+    return []
 
 
 def measured_trial_s(results_dir: Path, config: Config) -> dict[tuple[int, Protocol], float]:
@@ -94,7 +117,7 @@ def measured_trial_s(results_dir: Path, config: Config) -> dict[tuple[int, Proto
 
 def _conditions(config: Config) -> tuple[object, ...]:
     """Return the settings that a trial's duration depends on."""
-    return config.train, config.protocol, config.sweep.parameter_servers
+    return config.train, config.protocol, config.sweep.parameter_servers, config.hosts
 
 
 def write_markdown(

@@ -267,7 +267,6 @@ def _not_run(store: SweepStore) -> HostError | None:
         return None
     failure = left[0].failure
     return HostError(
-        f"{len(left)} of {len(store.plan.orders)} trials not run: "
-        f"{failure or 'no cause known'}",
+        f"{len(left)} of {len(store.plan.orders)} trials not run: {failure or 'no cause known'}",
         remedy=f"once that is mended, `dnnbench run --resume{_argument(store)}` runs them",
     )

@@ -63,6 +63,7 @@ class SweepCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         data: name of the data set that was trained on.
+        not_run: trials for which too few hosts were up; they cost nothing, and are nowhere else.
         kept_machines: the largest node count of the sweep.
         kept_s: sum of the trials' durations.
         kept_usd: bill if ``kept_machines`` are started once and kept for ``kept_s``.
@@ -86,12 +87,13 @@ class SweepCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     new_machines_usd: Decimal
     year_usd: dict[int, Decimal]
     nodes_per_host: int = 1
+    not_run: int = 0
 
 
 def cost_of_sweep(
     outcomes: Sequence[TrialOutcome], basis: Basis, *, target_accuracy: float | None = None
 ) -> SweepCost:
-    """Price every trial of a sweep, whatever its status.
+    """Price every trial of a sweep that ran, whatever came of it.
 
     Args:
         outcomes: all trials of one sweep.
@@ -99,25 +101,26 @@ def cost_of_sweep(
         target_accuracy: test accuracy, 0 to 1, whose cost is wanted.
 
     Raises:
-        ResultsError: there are no trials.
+        ResultsError: there are no trials that ran.
         ConfigError: the target is no accuracy.
     """
-    if not outcomes:
-        raise ResultsError("expected at least one trial to price, found none")
+    ran = [outcome for outcome in outcomes if outcome.status != "not run"]
+    if not ran:
+        raise ResultsError("expected at least one trial to price, found none that ran")
     if target_accuracy is not None and not 0 < target_accuracy <= 1:
         raise ConfigError(
             f"expected an accuracy above 0 and up to 1, found {target_accuracy}", where="target"
         )
     groups: defaultdict[tuple[int, Protocol], list[TrialOutcome]] = defaultdict(list)
-    for outcome in outcomes:
+    for outcome in ran:
         groups[outcome.order.nodes, outcome.order.protocol.name].append(outcome)
     cells = tuple(
         _cell(nodes, protocol, trials, basis, target_accuracy)
         for (nodes, protocol), trials in sorted(groups.items(), key=_by_nodes_and_name)
     )
     node_counts = sorted({cell.nodes for cell in cells})
-    kept_s = _total_s(outcomes)
-    order = outcomes[0].order
+    kept_s = _total_s(ran)
+    order = ran[0].order
     return SweepCost(
         sweep=order.sweep,
         data=order.data.name,
@@ -132,8 +135,9 @@ def cost_of_sweep(
         new_machines_usd=sum((cell.new_machines_usd for cell in cells), Decimal(0)),
         year_usd={nodes: basis.year_usd(nodes) for nodes in node_counts},
         nodes_per_host=max(
-            max(Counter(outcome.placement.values()).values(), default=1) for outcome in outcomes
+            max(Counter(outcome.placement.values()).values(), default=1) for outcome in ran
         ),
+        not_run=len(outcomes) - len(ran),
     )
 
 

@@ -90,6 +90,9 @@ def cells(cost: SweepCost) -> Table:
             f"{cost.unfinished} of {cost.finished + cost.unfinished} trials did not finish: in "
             "USD of all trials and in the bills, not in the means per epoch and trial."
         )
+    if cost.not_run:
+        more = "trial was" if cost.not_run == 1 else "trials were"
+        notes.append(f"{cost.not_run} more {more} not run, and cost nothing.")
     if accuracy is not None:
         notes.append(
             f"USD to {100 * accuracy:g} % test accuracy (DAWNBench's cost to accuracy): training "

@@ -81,6 +81,7 @@ def _row(analysis: Analysis, cell: Cell) -> dict[str, object]:
         "trials_ok": cell.n,
         "trials_failed": cell.failed,
         "trials_interrupted": cell.interrupted,
+        "trials_not_run": cell.not_run,
         "trials_missing": cell.missing,
         "epoch_published_s": cell.published_epoch_s,
         "epoch_minimum_s": cell.epoch_s.minimum if cell.epoch_s else None,

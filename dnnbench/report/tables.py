@@ -33,6 +33,7 @@ def report_tables(analysis: Analysis) -> list[Table]:
         throughput(analysis),
         cpu_time(analysis),
         trials(analysis),
+        placement(analysis),
         not_counted(analysis),
     ]
     return [table for table in tables if table.rows]
@@ -57,14 +58,14 @@ def facts(analysis: Analysis) -> Facts:
                 line += f" (decay {order.mean_square_decay:g}, epsilon {order.epsilon:g})"
         lines.append((name, f"{w.PROTOCOL_NAMES[name]}: {line}"))
     trial = [
-        _count(settings.epochs, "epoch"),
+        w.count_text(settings.epochs, "epoch"),
         f"batch size {settings.batch_size}",
-        _count(settings.parameter_servers, "parameter server"),
+        w.count_text(settings.parameter_servers, "parameter server"),
         f"{settings.steps_per_run} steps a run",
     ]
     lines += [
         ("Trial", ", ".join(trial)),
-        ("Machine", f"{context.cpu_model}, {_count(context.host_cores, 'core')}"),
+        ("Hosts" if len(context.hosts) > 1 else "Machine", w.machines_text(context)),
         ("Versions", versions or NONE),
     ]
     return lines
@@ -151,7 +152,7 @@ def accuracy(analysis: Analysis) -> Table:
             row.append(w.mean_text(cell.test_accuracy, "{:.2f}".format, 100.0))
             row.append(w.mean_text(cell.validation_accuracy, "{:.2f}".format, 100.0))
         rows.append(row)
-    epochs = _count(analysis.settings.epochs, "epoch")
+    epochs = w.count_text(analysis.settings.epochs, "epoch")
     return Table(
         _title(analysis, f"Accuracy after {epochs}"),
         columns,
@@ -299,9 +300,31 @@ def trials(analysis: Analysis) -> Table:
         ],
         _notes(
             analysis,
-            f"Warm-up: the first {_count(steps, 'step')} of every worker, applied and not "
+            f"Warm-up: the first {w.count_text(steps, 'step')} of every worker, applied and not "
             "measured. Start-up: from the order to the first measured epoch, warm-up included.",
         ),
+    )
+
+
+def placement(analysis: Analysis) -> Table:
+    """Return which task ran on which host; without rows where there is only one host."""
+    placed = analysis.placements
+    used = {host for placement in placed for host in placement.tasks.values()}
+    columns = [Column("Host", is_text=True)]
+    columns += [
+        Column(w.count_text(len(p.trials), "trial"), f"{p.nodes} nodes", is_text=True)
+        for p in placed
+    ]
+    rows = [
+        [host, *(", ".join(t for t, at in p.tasks.items() if at == host) or NONE for p in placed)]
+        for host in analysis.context.hosts
+        if host in used
+    ]
+    return Table(
+        _title(analysis, "Tasks on each host"),
+        columns,
+        rows,
+        _notes(analysis, "Of the trials that ended well."),
     )
 
 
@@ -311,7 +334,7 @@ def not_counted(analysis: Analysis) -> Table:
         _title(analysis, "Trials in no average"),
         [
             Column(name, is_text=True)
-            for name in ("Trial", "Status", "Task", "Cause", "Repeated since")
+            for name in ("Trial", "Status", "Where", "Cause", "Repeated since")
         ],
         [
             [
@@ -347,7 +370,3 @@ def _too_few(analysis: Analysis) -> list[str]:
     """Name the cells whose mean has no interval."""
     cells = [f"{cell.protocol} at {cell.nodes} nodes" for cell in analysis.cells if cell.n == 1]
     return [f"n = 1: no interval ({', '.join(cells)})."] if cells else []
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dnnbench.machines import machine_groups
 from dnnbench.tables import NONE
 from dnnbench.trial import EPOCH_DEFINITIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from dnnbench.analysis import Analysis
+    from dnnbench.analysis import Analysis, Context
     from dnnbench.cells import Cell, Efficiency
     from dnnbench.stats import Estimate, RatioEstimate
 
@@ -82,7 +83,12 @@ def n_text(cell: Cell) -> str:
 
 def lost_text(cell: Cell) -> str:
     """Write what became of the planned trials that are not averaged."""
-    lost = (("failed", cell.failed), ("interrupted", cell.interrupted), ("missing", cell.missing))
+    lost = (
+        ("failed", cell.failed),
+        ("interrupted", cell.interrupted),
+        ("not run", cell.not_run),
+        ("missing", cell.missing),
+    )
     return ", ".join(f"{number} {name}" for name, number in lost if number) or NONE
 
 
@@ -107,8 +113,9 @@ def sharing_text(analysis: Analysis) -> str:
     cores = analysis.context.host_cores
     per_core = {cell.nodes: cell.roles_per_core for cell in analysis.cells}
     core = "core" if cores == 1 else "cores"
+    hosts = {p.nodes: f"on {len(set(p.tasks.values()))} hosts" for p in analysis.placements}
     shared = [
-        f"{nodes} roles share {cores} {core}: {ratio:.1f} roles per core"
+        f"{nodes} roles {hosts.get(nodes, f'share {cores} {core}')}: {ratio:.1f} roles per core"
         for nodes, ratio in sorted(per_core.items())
         if ratio > 1.0
     ]
@@ -119,6 +126,23 @@ def sharing_text(analysis: Analysis) -> str:
         + ". Roles that share a core wait for each other, so wall time grows with "
         "the number of roles; CPU seconds per example do not depend on sharing."
     )
+
+
+def machines_text(context: Context) -> str:
+    """Say what the trials ran on: one machine, or how many hosts and of which kinds."""
+    hosts = context.hosts
+    if len(hosts) <= 1:
+        return f"{context.cpu_model}, {count_text(context.host_cores, 'core')}"
+    groups = machine_groups(hosts)
+    machines = sum(group.machines for group in groups)
+    shared = f" on {count_text(machines, 'machine')}" if machines < len(hosts) else ""
+    kinds = [f"{g.machines} x {g.cpu_model}, {count_text(g.cores, 'core')}" for g in groups]
+    return f"{len(hosts)} hosts{shared}: {'; '.join(kinds)}"
+
+
+def count_text(number: float, noun: str) -> str:
+    """Write how many there are of something."""
+    return f"{number:g} {noun}" if number == 1 else f"{number:g} {noun}s"
 
 
 def figure_title(analysis: Analysis, nodes: int) -> str:
