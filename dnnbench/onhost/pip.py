@@ -28,7 +28,9 @@ _OFFLINE = re.compile(
     r"|Max retries exceeded|SSLError|HTTP error|Connection refused|connection broken"
 )
 _UNMATCHED = re.compile(r"(?:No matching distribution found for|satisfies the requirement) (\S+)")
-_NO_ENSUREPIP = re.compile(r"ensurepip is not available|No module named '?(?:ensurepip|venv)")
+_NO_ENSUREPIP = re.compile(
+    r"ensurepip is (?:not available|disabled)|No module named '?(?:ensurepip|venv)"
+)
 _NO_SPACE = re.compile(r"No space left on device|Errno 28|[Dd]isk quota exceeded|Errno 122")
 
 
@@ -47,7 +49,9 @@ class Installer:
 
     def make_environment(self, python: str, path: str) -> None:
         """Make a virtual environment with pip in it."""
-        self._run([python, "-I", "-m", "venv", path], "")
+        # In two steps, because venv does not pass on what ensurepip says when it fails.
+        self._run([python, "-I", "-m", "venv", "--without-pip", path], "")
+        self._run([_python(path), "-I", "-m", "ensurepip", "--default-pip"], "")
 
     def install(
         self,
@@ -162,9 +166,12 @@ def diagnosed(said: str, log: str) -> HostProblem:
 
 
 def _pip(environment: str) -> list[str]:
-    python = os.path.join(environment, "bin", "python")
     quiet = ["--disable-pip-version-check", "--no-input", "--no-cache-dir", "--progress-bar", "off"]
-    return [python, "-I", "-m", "pip", "install", *quiet]
+    return [_python(environment), "-I", "-m", "pip", "install", *quiet]
+
+
+def _python(environment: str) -> str:
+    return os.path.join(environment, "bin", "python")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
