@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "run": "Run a sweep of trials, or go on with one.",
     "report": "Show a sweep's figures beside the published ones.",
     "cost": "Show Table 1, and what a sweep costs.",
+    "hosts": "Look after the hosts themselves: trust their keys.",
     "init": "Write a commented dnnbench.toml.",
 }
 """The first line of each command's help, here so that ``--help`` need not import them."""

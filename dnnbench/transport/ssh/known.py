@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import os
 import shlex
+import stat
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 TRUST_COMMAND: Final = "dnnbench hosts trust"
 _REVOKED: Final = "@revoked"
 _AUTHORITY: Final = "@cert-authority"
+
+
+class UnknownKeyError(HostError):
+    """A host shows a key, and there is none to compare it with."""
 
 
 class HostKey(NamedTuple):
@@ -68,7 +73,8 @@ def verify(target: Target, key: HostKey) -> None:
     """Make sure that a host shows the key that is known.
 
     Raises:
-        HostError: it is unknown, another one or revoked.
+        UnknownKeyError: none is known.
+        HostError: it is another one, or revoked.
     """
     known = entries(target)
     same = [entry for entry in known if entry.key == key]
@@ -81,7 +87,7 @@ def verify(target: Target, key: HostKey) -> None:
         return
     others = [entry for entry in known if not entry.revoked]
     if not others:
-        raise HostError(
+        raise UnknownKeyError(
             f"{shown} is not in {target.known_hosts[0]}",
             where=target.name,
             remedy=f"check it, then trust it with: {TRUST_COMMAND}",
@@ -111,6 +117,8 @@ def add(path: Path, trusted: Iterable[tuple[str, HostKey]]) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
         with os.fdopen(descriptor, "rb+", buffering=0) as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # /dev/null is popular
+                raise ConfigError("keeps nothing, it is not a file", where=str(path))
             size = file.seek(0, os.SEEK_END)
             if size and os.pread(descriptor, 1, size - 1) != b"\n":
                 lines = "\n" + lines  # the last line of others has no end

@@ -1,0 +1,80 @@
+"""``dnnbench hosts``: what concerns the hosts themselves and no sweep."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dnnbench.cli._options import common_options, hosts_options
+from dnnbench.config import load
+from dnnbench.errors import EXIT_OK, ConfigError, HostError
+from dnnbench.tables import Column, Table, table_view
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dnnbench.console import Printer
+    from dnnbench.inventory.sources import HostsChoice
+    from dnnbench.trust import Shown
+
+
+@click.group("hosts", context_settings={"help_option_names": ["-h", "--help"]})
+def command() -> None:
+    """Look after the hosts themselves."""
+
+
+@command.command("trust")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask; you know the fingerprints shown.")
+@hosts_options()
+@common_options()
+@click.pass_context
+def trust(ctx: click.Context, *, yes: bool, hosts: HostsChoice, config_path: Path | None) -> None:
+    """Trust the keys of hosts that are not known yet.
+
+    Shows the fingerprint of each, asks once, and adds the keys to known_hosts. Compare them with
+    what `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` says on the host. A key that has changed
+    is never trusted.
+    """
+    from dnnbench.transport.ssh.known import add  # paramiko takes a while to import
+    from dnnbench.transport.ssh.settings import resolve  # as said above
+    from dnnbench.trust import look_at  # as said above
+
+    printer: Printer = ctx.obj
+    config = load(config_path, os.environ, {}, hosts).config
+    if not config.hosts:
+        remedy = "list them in dnnbench.toml, or name them with --hosts"
+        raise ConfigError("there are no hosts", where="[[hosts]]", remedy=remedy)
+    known_hosts = Path(config.ssh.known_hosts).expanduser()
+    code = EXIT_OK
+    targets = list(resolve(config.hosts, config.ssh).values())
+    while targets:  # once more only for those behind a jump host that had to be trusted first
+        survey = look_at(targets, config.ssh)
+        if survey.known:
+            printer.note(f"of {len(survey.known)} hosts the key is known and right")
+        for error in survey.failures.values():
+            printer.error(f"error: {error}")
+            code = error.exit_code
+        if survey.unknown:
+            printer.result(table_view(_table(survey.unknown)))
+            if not yes and not click.confirm("Are these the right keys?", err=True):
+                ctx.exit(HostError.exit_code)
+            add(known_hosts, ((shown.target.known_as, shown.key) for shown in survey.unknown))
+            printer.note(f"trusted {len(survey.unknown)} hosts, see {known_hosts}")
+        targets = survey.behind
+    ctx.exit(code)
+
+
+def _table(unknown: Iterable[Shown]) -> Table:
+    names = ("host", "known as", "type", "fingerprint")
+    return Table(
+        title="Keys of hosts that are not known yet",
+        columns=[Column(name, is_text=True) for name in names],
+        rows=[
+            [shown.target.name, shown.target.known_as, shown.key.name, shown.key.fingerprint]
+            for shown in unknown
+        ],
+        notes=[],
+    )
