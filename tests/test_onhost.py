@@ -378,7 +378,7 @@ ERROR: No matching distribution found for numpy==2.4.6
     ("said", "problem", "remedy"),
     [
         (_NO_SPACE, "no disk space", "[cluster] directory"),
-        (_OFFLINE, "the package index cannot be used", "[provision] index_url"),
+        (_OFFLINE, "cannot be used: Network is unreachable", "[provision] index_url"),
         (_UNMATCHED, "no package fits numpy==2.4.6", "[provision] python"),
         ("/usr/bin/python3: No module named ensurepip", "ensurepip is missing", "python3-venv"),
         ("Traceback:\nImportError: no idea", "ImportError: no idea", "see the.log there"),

@@ -24,8 +24,13 @@ _WATCH_MS = 1000
 _PATIENCE = ("--retries", "2", "--timeout", "10")
 _OFFLINE = re.compile(
     r"NewConnectionError|NameResolutionError|ConnectTimeoutError|ReadTimeoutError|ProxyError"
-    r"|Temporary failure in name resolution|Network is unreachable|Could not fetch URL"
-    r"|Max retries exceeded|SSLError|HTTP error|Connection refused|connection broken"
+    r"|SSLError|Max retries exceeded|Could not fetch URL|HTTP error|connection broken"
+    r"|not a trusted or secure host"
+)
+_WHY_OFFLINE = re.compile(
+    r"Connection refused|Temporary failure in name resolution|Name or service not known"
+    r"|Network is unreachable|No route to host|timed out|certificate verify failed"
+    r"|not a trusted or secure host|HTTP error \d+|[45]\d\d (?:Client|Server) Error"
 )
 _UNMATCHED = re.compile(r"(?:No matching distribution found for|satisfies the requirement) (\S+)")
 _NO_ENSUREPIP = re.compile(
@@ -152,8 +157,9 @@ def diagnosed(said: str, log: str) -> HostProblem:
             "or name another in [provision] python",
         )
     if _OFFLINE.search(said):
+        why = _WHY_OFFLINE.search(said)
         return HostProblem(
-            f"the package index cannot be used: {cause}",
+            f"the package index cannot be used: {why.group() if why else cause}",
             "give [provision] index_url, or a directory of wheels in [provision] wheels",
         )
     unmatched = _UNMATCHED.search(cause)
