@@ -152,6 +152,14 @@ def test_help_lists_every_command_with_its_own_first_line(call: Callable[..., Re
         (("cost", "--usd-per-hour", "0"), 2, "--usd-per-hour: expected"),
         (("run", "--resume"), 3, "there is no unfinished sweep"),
         (("run", "--resume", "--epochs", "3"), 2, "--epochs: a resumed sweep keeps its own"),
+        (
+            ("run", "--resume", "--hosts", "a", "--no-share"),
+            2,
+            "--hosts, --share: a resumed sweep keeps its own",
+        ),
+        (("run", "--hosts", "a,b", "--inventory", "c"), 2, "only one of --hosts, --inventory can"),
+        (("run", "--ports", "2000-1999"), 2, "--ports: .cluster. ports: expected the first not"),
+        (("run", "--model", "nets:wide"), 2, "--model: there is no source of module nets in /"),
         (("report", "-o", "no/where.md"), 3, "results: there is no sweep"),
     ],
 )
@@ -484,9 +492,11 @@ def test_hosts_are_refused_as_long_as_there_is_no_transport_for_them(
     call: Callable[..., Result],
 ) -> None:
     Path("dnnbench.toml").write_text('[[hosts]]\nname = "node1"\n')
-    result = call("run", "--dry-run")
-    assert result.code == 2
-    assert "hosts over SSH are not supported yet; remove [[hosts]]" in result.err
+    line = "hosts over SSH are not supported yet; leave them out"
+    for arguments in (("run", "--dry-run"), ("run", "--hosts", "node2")):
+        result = call(*arguments)
+        assert result.code == 2
+        assert line in result.err
 
 
 def test_an_earlier_sweep_of_the_same_settings_says_how_long_trials_take(

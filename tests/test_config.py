@@ -195,6 +195,13 @@ def test_what_the_environment_has_wrong_is_named() -> None:
         ("train.dropout", "1", "--dropout: expected a number < 1.0, got '1'"),
         ("cost.target_accuracy", "97%", "--target-accuracy: expected a number, got '97%'"),
         ("run.stall_timeout_s", "inf", "--stall-timeout-s: expected a finite number, got 'inf'"),
+        ("train.epochs", "9" * 4400, f"--epochs: expected a smaller number, got '{'9' * 4400}'"),
+        ("cluster.share", "perhaps", "--share: expected true or false, got 'perhaps'"),
+        (
+            "cluster.ports",
+            "23000:23999",
+            "--ports: expected two ports with a dash, as 23000-23999, got '23000:23999'",
+        ),
         (
             "sweep.protocols",
             "downpour,dcsgd",
@@ -207,6 +214,33 @@ def test_what_the_environment_has_wrong_is_named() -> None:
 )
 def test_what_was_typed_is_shown_as_it_was_typed(key: str, typed: str, line: str) -> None:
     assert refusal(options={key: typed}) == line
+
+
+@pytest.mark.parametrize("ports", ["1023-2000", "2000-1999", "60000-65536", "0-99999"])
+def test_a_port_range_has_to_be_one_that_a_user_may_listen_on(ports: str) -> None:
+    assert refusal(f'[cluster]\nports = "{ports}"\n') == (
+        "dnnbench.toml:2: [cluster] ports: expected the first not above the last, "
+        f"both from 1024 to 65535, got {ports}"
+    )
+
+
+def test_a_port_range_has_to_hold_the_largest_trial_on_hosts() -> None:
+    options = {"cluster.ports": "50000-50010"}  # where the kernel takes its own from, too
+    config = load(None, {}, options).config
+    assert config.cluster.port_range == (50000, 50010)
+    assert refusal('[[hosts]]\nname = "a"\n', options=options) == (
+        "--ports: [cluster] ports: expected at least 12 ports, one for each node of the largest "
+        "trial, got 50000-50010"
+    )
+
+
+def test_yes_and_no_may_be_typed_in_several_ways() -> None:
+    for text in ("true", "True", "1"):
+        assert load(None, {"DNNBENCH_CLUSTER_SHARE": text}, {}).config.cluster.share
+    on = "[cluster]\nshare = true\n"
+    assert load_text(on).config.cluster.share
+    resolved = load_text(on, options={"cluster.share": False})
+    assert (resolved.config.cluster.share, resolved.origins["cluster.share"]) == (False, "--share")
 
 
 def test_an_unknown_model_is_refused_and_a_users_own_is_not() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from dnnbench.cli._options import common_options, settings_options
+from dnnbench.cli._options import common_options, hosts_options, settings_options
 from dnnbench.cli._stored import (
     load_analysis,
     measured_trial_s,
@@ -32,12 +32,14 @@ from dnnbench.runner import run_sweep
 from dnnbench.store import SweepStore, create, new_sweep_id, open_sweep, sweep_names
 from dnnbench.transport.local import LocalCrew
 from dnnbench.trial import DataOrder
+from dnnbench.usermodel import find_user_module
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dnnbench.config import Config, Resolved
     from dnnbench.console import Printer
+    from dnnbench.inventory.sources import HostsChoice
     from dnnbench.plan import Plan
     from dnnbench.trial import TrialOrder
 
@@ -77,6 +79,7 @@ _NEWEST = ""
 
 
 @click.command("run")
+@hosts_options()
 @settings_options(*KEYS)
 @click.option("--dry-run", is_flag=True, help="Print the plan; write nothing.")
 @click.option(
@@ -92,6 +95,7 @@ _NEWEST = ""
 def command(
     ctx: click.Context,
     *,
+    hosts: HostsChoice,
     settings: dict[str, str | None],
     config_path: Path | None,
     dry_run: bool,
@@ -106,13 +110,15 @@ def command(
     """
     printer: Printer = ctx.obj
     if resume is not None:
+        _refuse_others(settings, hosts)
         store = _unfinished_sweep(resume, settings, config_path)
         if dry_run:
             _show_plan(store.plan, store.pending(), printer, as_json=as_json)
             return
     else:
-        resolved = load(config_path, os.environ, settings)
+        resolved = load(config_path, os.environ, settings, hosts)
         _refuse_hosts(resolved)
+        find_user_module(resolved.config.train.model, resolved.origins["train.model"])
         if dry_run:
             plan = _plan(resolved.config, _data_by_name(resolved.config))
             _show_plan(plan, plan.orders, printer, as_json=as_json)
@@ -153,17 +159,24 @@ def _new_sweep(resolved: Resolved, printer: Printer) -> SweepStore:
     return create(Path(config.sweep.results_dir), resolved, plan, snapshot())
 
 
+def _refuse_others(settings: Mapping[str, str | None], hosts: HostsChoice) -> None:
+    """Refuse what would change a resumed sweep; where to find it may be said."""
+    given = {key for key, value in settings.items() if value is not None}
+    others = hosts.given + [
+        option_name(key) for key in KEYS if key in given - {"sweep.results_dir"}
+    ]
+    if others:
+        raise ConfigError(
+            "a resumed sweep keeps its own settings",
+            where=", ".join(others),
+            remedy="leave them out, or start a new sweep without --resume",
+        )
+
+
 def _unfinished_sweep(
     name: str, settings: Mapping[str, str | None], config_path: Path | None
 ) -> SweepStore:
     """Open the sweep to go on with: the newest unfinished one where no name is given."""
-    others = [key for key in settings if settings[key] is not None and key != "sweep.results_dir"]
-    if others:
-        raise ConfigError(
-            "a resumed sweep keeps its own settings",
-            where=", ".join(map(option_name, others)),
-            remedy="leave them out, or start a new sweep without --resume",
-        )
     results_dir = Path(load(config_path, os.environ, settings).config.sweep.results_dir)
     if name != _NEWEST:
         store = open_sweep(results_dir, name, need_outcomes=False)
@@ -186,7 +199,7 @@ def _refuse_hosts(resolved: Resolved) -> None:
         raise ConfigError(
             "hosts over SSH are not supported yet",
             where=resolved.origins["hosts"],
-            remedy="remove [[hosts]] to run on this machine",
+            remedy="leave them out to run on this machine",
         )
 
 
