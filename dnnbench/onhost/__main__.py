@@ -19,7 +19,7 @@ COMMANDS = {
     "facts": "facts.run",
     "install": "install.run",
     "remove": "remove.run",
-    "start": "keeper.run",
+    "start": "start.run",
     "relay": "relay.run",
     "status": "processes.status",
     "stop": "processes.stop",

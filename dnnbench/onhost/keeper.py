@@ -1,0 +1,347 @@
+"""The keeper of one cluster's agent on one host: outlives SSH connections, ends with the lease.
+
+A single thread and no TensorFlow. It is the agent's parent, numbers its events, and keeps them for
+the controller, whose connection may be lost and come back. It ends on the controller's word, with
+the agent, on SIGTERM, or after ``lease_s`` without a controller; then nothing of the cluster is
+left.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Callable, Dict, NamedTuple, Tuple
+
+from . import holdings
+from .ledger import Activity, Ledger
+from .lines import Lines
+from .log import note
+from .signals import Signals
+from .state import card
+
+if TYPE_CHECKING:
+    import socket
+
+    from .agent_process import AgentProcess
+    from .ledger import Message
+    from .state import Record
+
+_GREETING_TIMEOUT_S = 10.0
+_FLUSH_TIMEOUT_S = 5.0
+_POLL_STEP_S = 0.001  # poll() rounds down to it
+_STOP_ORDER = {"order": "stop"}
+_READABLE, _WRITABLE = select.POLLIN, select.POLLOUT
+
+Watched = Dict[int, Tuple[int, Callable[[], object]]]
+
+
+class Patience(NamedTuple):
+    """How long a silent controller is waited for.
+
+    Attributes:
+        grace_s: then its roles are killed, and it has to attach anew.
+        lease_s: then the cluster ends.
+    """
+
+    grace_s: float
+    lease_s: float
+
+
+class Keeper:
+    """Serves one controller at a time, and whoever asks how it is going."""
+
+    def __init__(
+        self,
+        record: Record,
+        patience: Patience,
+        agent: AgentProcess,
+        *,
+        listener: socket.socket,
+        claim: socket.socket,
+    ) -> None:
+        self._record = record
+        self._patience = patience
+        self._agent = agent
+        self._listener = listener
+        self._claim = claim
+        self._peers: list[Lines] = []
+        self._ledger = Ledger()
+        self._activity = Activity()
+        self._controller: str | None = None
+        self._connection: Lines | None = None
+        self._purpose: str = record["purpose"]
+        self._is_fenced = False
+        self._heard_s = time.monotonic()
+        self._signals = Signals(terminate=partial(self._finish, "SIGTERM"))
+        self._cause: str | None = None
+        self._agent_cause: str | None = None
+
+    @property
+    def cause(self) -> str:
+        """Return why it ended."""
+        return self._cause or self._agent_cause or "the keeper failed"
+
+    @property
+    def agent_failed(self) -> bool:
+        """Tell whether the agent ended on its own account; its log says why."""
+        return self._agent_cause is not None
+
+    @property
+    def card(self) -> Record:
+        """Return what others may know."""
+        return {**card(self._record), "purpose": self._purpose}
+
+    def serve(self) -> str:
+        """Serve until the end; return its cause."""
+        while not self._is_over():
+            self._turn()
+        return self.cause
+
+    def say_goodbye(self) -> None:
+        """Tell those who are still connected that everything is gone."""
+        for peer in self._peers:
+            peer.send({"ended": self._agent.code, "cause": self.cause})
+            peer.flush_all(_FLUSH_TIMEOUT_S)
+            peer.close()
+
+    def _is_over(self) -> bool:
+        # The last events of an agent that ended wait for a controller whose connection was lost.
+        is_awaited = self._controller is not None and self._connection is None
+        return self._cause is not None or (self._agent_cause is not None and not is_awaited)
+
+    def _finish(self, cause: str) -> None:
+        self._cause = self._cause or cause
+
+    def _turn(self) -> None:
+        """Wait for something to happen, and deal with it."""
+        watched = self._watched()
+        poll = select.poll()
+        for fd, (mask, _) in watched.items():
+            poll.register(fd, mask)
+        for fd, _ in poll.poll(self._wait_s() * 1000):
+            _, act = watched[fd]
+            act()
+        if self._agent_cause is None and self._agent.has_exited:
+            self._on_agent_end()
+        self._check_clocks()
+
+    def _watched(self) -> Watched:
+        watched: Watched = {
+            self._signals.reading: (_READABLE, self._signals.drain),
+            self._listener.fileno(): (_READABLE, self._accept),
+            self._claim.fileno(): (
+                _READABLE,
+                lambda: holdings.show_card(self._claim, self.card),
+            ),
+        }
+        for peer in self._peers:
+            mask = _READABLE | (_WRITABLE if peer.is_pending else 0)
+            watched[peer.reading] = (mask, partial(self._hear, peer))
+        if self._agent_cause is None:
+            if not self._ledger.is_full:
+                watched[self._agent.lines.reading] = (_READABLE, self._on_output)
+            if self._agent.lines.is_pending:
+                watched[self._agent.lines.writing] = (_WRITABLE, self._agent.lines.flush)
+        return watched
+
+    # --- clocks -----------------------------------------------------------------------------------
+
+    def _wait_s(self) -> float:
+        """Return how long nothing can become due."""
+        silent_s = time.monotonic() - self._heard_s
+        left_s = [self._patience.lease_s - silent_s]
+        if self._controller is not None:
+            left_s.append(self._patience.grace_s - silent_s)
+        if any(peer is not self._connection for peer in self._peers):
+            left_s.append(_GREETING_TIMEOUT_S)
+        return max(min(left_s), 0) + _POLL_STEP_S
+
+    def _check_clocks(self) -> None:
+        now_s = time.monotonic()
+        silent_s = now_s - self._heard_s
+        if self._controller is not None and silent_s >= self._patience.grace_s:
+            note(f"no word from {self._controller} for {self._patience.grace_s:g} s")
+            self._detach()
+        if silent_s >= self._patience.lease_s:
+            self._finish(f"its lease of {self._patience.lease_s:g} s without a controller ended")
+        for peer in self._peers:
+            late = now_s - peer.opened_s >= _GREETING_TIMEOUT_S
+            if late and peer is not self._connection:
+                self._drop(peer)
+
+    # --- the agent --------------------------------------------------------------------------------
+
+    def _on_output(self) -> None:
+        if self._pass_on() is None:
+            self._on_agent_end()
+
+    def _pass_on(self) -> list[bytes] | None:
+        """Pass on what the agent has written; None at its end."""
+        lines = self._agent.lines.read()
+        for line in lines or ():
+            self._pass_on_event(line)
+        return lines
+
+    def _pass_on_event(self, line: bytes) -> None:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            event = line.decode(errors="replace")  # not one, which the controller will say
+            line = json.dumps(event).encode()
+        if isinstance(event, dict):
+            self._activity.told(event)
+        if self._controller is None:
+            return
+        if self._is_fenced:
+            if not self._activity.is_clear:
+                return
+            self._is_fenced = False
+            line = json.dumps(self._activity.ready).encode()
+        line = self._ledger.add(line)
+        if self._connection:
+            self._connection.write(line)
+
+    def _on_agent_end(self) -> None:
+        """Pass on its last events, and see to the end of its roles."""
+        while self._pass_on():
+            pass
+        self._agent.end()
+        self._agent_cause = self._agent.last_words
+        note(self._agent_cause)
+
+    # --- controllers ------------------------------------------------------------------------------
+
+    def _accept(self) -> None:
+        connection, _ = self._listener.accept()
+        fd = connection.detach()
+        self._peers.append(Lines(fd, fd))
+
+    def _hear(self, peer: Lines) -> None:
+        """Deal with what a peer has written, and write what it can take."""
+        if not peer.is_open:  # replaced a moment ago
+            return
+        peer.flush()
+        lines = peer.read()
+        for line in lines or ():
+            if not peer.is_open:
+                return
+            try:
+                message = json.loads(line)
+                if peer is self._connection:
+                    self._obey(message)
+                else:
+                    self._greet(peer, message)
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                _refuse(peer, f"cannot be understood: {error!r}: {line[:80]!r}")
+                self._drop(peer)
+        if lines is None:
+            self._drop(peer)
+
+    def _greet(self, peer: Lines, message: Message) -> None:
+        """Deal with the first line of a peer, which says what it wants."""
+        if "hello" in message:
+            self._attach(peer, **message["hello"])
+            return
+        if "stop" in message:
+            if self._connection and not message["stop"]["force"]:
+                _refuse(peer, f"a controller is attached: {self._purpose}", "wait, or use --force")
+            else:
+                peer.send({"stopping": self._record["pid"]})
+                self._finish(f"stopped by {message['stop']['by']}")
+                return  # it is told of the end
+        else:
+            peer.send(self._answer())
+        peer.flush_all(_FLUSH_TIMEOUT_S)
+        self._drop(peer)
+
+    def _answer(self) -> Message:
+        """Return the card and what is going on."""
+        silent_s = 0 if self._connection else time.monotonic() - self._heard_s
+        return {
+            **self.card,
+            "lease_left_s": round(self._patience.lease_s - silent_s, 1),
+            "attached": self._connection is not None,
+            "doing": self._activity.doing,
+        }
+
+    def _attach(self, peer: Lines, controller: str, purpose: str, read_on_from: int | None) -> None:
+        """Serve this controller from now on, if no other one is there."""
+        is_same = controller == self._controller
+        if self._controller is not None and not is_same:
+            # Once its connection is gone, it comes back or is given up soon.
+            _refuse(
+                peer,
+                f"another controller is attached: {self._purpose}",
+                "wait for its end, or run dnnbench stop --force",
+                passing=self._connection is None,
+            )
+            self._drop(peer)
+            return
+        if read_on_from is not None and not is_same:
+            _refuse(peer, f"the agent gave up: no word for {self._patience.grace_s:g} s")
+            self._drop(peer)
+            return
+        if is_same and self._connection:
+            self._drop(self._connection)
+        if read_on_from is None:
+            self._detach()
+            self._is_fenced = not self._activity.is_clear
+        else:
+            self._ledger.acknowledge(read_on_from)
+        note(f"{controller} is attached: {purpose}")
+        self._controller, self._purpose, self._connection = controller, purpose, peer
+        self._heard_s = time.monotonic()
+        welcome = {
+            "orders": self._ledger.orders,
+            "events": self._ledger.events,
+            "ports": self._record["ports"],
+            "ready": None if self._is_fenced else self._activity.ready,
+        }
+        peer.send({"welcome": welcome})
+        for line in self._ledger.kept:
+            peer.write(line)
+
+    def _obey(self, message: Message) -> None:
+        """Deal with a line of the controller."""
+        assert self._connection
+        self._heard_s = time.monotonic()
+        if "order" in message:
+            if self._ledger.take(message["n"]):
+                self._order(message["order"])
+        elif "beat" in message:
+            self._ledger.acknowledge(message["beat"])
+            self._connection.send({"beat": self._ledger.orders})
+        elif "leave" in message:
+            note(f"{self._controller} left")
+            self._connection.send({"left": True})
+            self._connection.flush_all(_FLUSH_TIMEOUT_S)
+            self._detach()
+        elif "end" in message:
+            self._finish("ended by its controller")
+
+    def _order(self, order: Message) -> None:
+        self._activity.ordered(order)
+        self._agent.lines.send(order)
+
+    def _detach(self) -> None:
+        """Forget the controller, if there is one; what it left running is killed."""
+        if self._controller is None:
+            return
+        self._order(_STOP_ORDER)
+        self._ledger.acknowledge(self._ledger.events)
+        self._controller, self._purpose = None, self._record["purpose"]
+        if self._connection:
+            self._drop(self._connection)
+
+    def _drop(self, peer: Lines) -> None:
+        peer.close()
+        self._peers = [other for other in self._peers if other is not peer]
+        if peer is self._connection:
+            self._connection = None
+
+
+def _refuse(peer: Lines, problem: str, remedy: str | None = None, *, passing: bool = False) -> None:
+    peer.send({"refused": {"problem": problem, "remedy": remedy, "passing": passing}})
+    peer.flush_all(_FLUSH_TIMEOUT_S)

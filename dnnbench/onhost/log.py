@@ -1,0 +1,27 @@
+"""The keeper's log, which is its standard error, and the last words in another one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+
+_STANDARD_ERROR = 2
+_TAIL_BYTES = 4096
+
+
+def note(text: str) -> None:
+    """Write a line with the time to the keeper's log; a full disk is no reason to fail."""
+    with contextlib.suppress(OSError):
+        os.write(_STANDARD_ERROR, f"{time.strftime('%F %T')} {text}\n".encode())
+
+
+def last_line(path: str) -> str:
+    """Return the last line that is not blank; empty if there is none."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(file.seek(0, os.SEEK_END) - _TAIL_BYTES, 0))
+            lines = file.read().decode(errors="replace").split("\n")
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")

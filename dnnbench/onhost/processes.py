@@ -1,0 +1,129 @@
+"""What stands on this host, and how it is ended: ``status`` and ``stop``."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+from . import directory, holdings, marks, ports
+from .state import State, all_states, card, is_here, is_kept, scope
+from .wire import HostProblem
+
+if TYPE_CHECKING:
+    from .state import Record
+    from .wire import Answer, Request
+
+_ASK_TIMEOUT_S = 3.0
+_END_TIMEOUT_S = 10.0
+_KILL_TIMEOUT_S = 5.0
+_PAUSE_S = 0.02
+
+
+def status(request: Request) -> Answer:
+    """Say what stands here, and what is left of clusters without a keeper.
+
+    Args:
+        request: ``directory``.
+
+    Returns:
+        ``clusters``: what each keeper answers, with the number of its agent's processes;
+        ``orphans``: {cluster, host, pids}, without pids where only files are left.
+    """
+    name = scope(request.get("scope"))
+    home = directory.expanded(request["directory"])
+    processes: dict[str, list[int]] = {}
+    for process in marks.marked():
+        # Other directories have keepers of their own.
+        if process.state.startswith(home + os.sep):
+            processes.setdefault(process.state, []).append(process.pid)
+    clusters, orphans = [], []
+    for state in all_states(home):
+        record = state.read()
+        pids = processes.pop(state.path, [])
+        if record is not None and not is_here(record, name):
+            continue
+        if record is not None and is_kept(record):
+            clusters.append({**_card(state, record), "processes": len(pids)})
+        elif record is not None or pids:
+            orphans.append({"cluster": state.cluster, "host": state.host, "pids": pids})
+    for path, pids in processes.items():
+        cluster, host = path.split(os.sep)[-2:]
+        orphans.append({"cluster": cluster, "host": host, "pids": pids})
+    return {"clusters": clusters, "orphans": orphans}
+
+
+def stop(request: Request) -> Answer:
+    """End a cluster's keeper and whatever is left of it; nothing to end is no error.
+
+    Args:
+        request: ``directory``, ``cluster``, ``host``; ``force`` though a controller is attached;
+            ``by``: who asks.
+
+    Returns:
+        ``ended``: number of processes; ``left``: those that cannot be killed; ``ports_taken``:
+        those of the cluster that nobody's keeper holds, and yet cannot be bound.
+
+    Raises:
+        HostProblem: a controller is attached.
+    """
+    state = State(request["directory"], request["cluster"], request["host"])
+    record = state.read() or {}
+    before = set(marks.of_state(state.path))
+    if is_kept(record):
+        before.add(record["pid"])
+        _end_keeper(state, record, request)
+    _, left = marks.end(state.path, None, _KILL_TIMEOUT_S)
+    if record.get("firewall"):
+        from . import firewall  # few use it
+
+        firewall.lift(state.name)
+    state.remove()
+    return {
+        "ended": len(before.difference(left)),
+        "left": left,
+        "ports_taken": [
+            port
+            for port in record.get("ports", [])
+            if not holdings.is_held(port) and not ports.is_free(port)
+        ],
+    }
+
+
+def _end_keeper(state: State, record: Record, request: Request) -> None:
+    order = {"force": request.get("force", False), "by": request.get("by", "somebody")}
+    answer = _ask(state, {"stop": order})
+    if answer and "refused" in answer:
+        raise HostProblem(answer["refused"]["problem"], answer["refused"]["remedy"])
+    deadline_s = time.monotonic() + (_END_TIMEOUT_S if answer else 0)
+    while is_kept(record) and time.monotonic() < deadline_s:
+        time.sleep(_PAUSE_S)
+    if is_kept(record):  # it hangs; its agent ends with it
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(record["pid"], signal.SIGKILL)
+
+
+def _card(state: State, record: Record) -> dict[str, Any]:
+    """Return what a keeper says of itself; what it wrote once if it does not answer."""
+    silent = {"lease_left_s": None, "attached": False, "doing": "does not answer"}
+    answer = _ask(state, {"status": True}) or {}
+    return {**card(record), "alive": True, **silent, **answer}
+
+
+def _ask(state: State, question: dict[str, Any]) -> dict[str, Any] | None:
+    """Return a keeper's answer; None if there is none in time."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as keeper:
+        keeper.settimeout(_ASK_TIMEOUT_S)
+        try:
+            os.chdir(state.path)  # an address has 108 bytes, a path may have more
+            keeper.connect(os.path.basename(state.socket))
+            keeper.sendall(json.dumps(question).encode() + b"\n")
+            with keeper.makefile("rb") as answers:
+                answer: dict[str, Any] = json.loads(answers.readline())
+        except (OSError, ValueError):
+            return None
+    return answer

@@ -1,0 +1,54 @@
+"""Join standard input and output to the Unix socket of a keeper: an SSH channel's last metre."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+from typing import TYPE_CHECKING
+
+from .wire import HostProblem
+
+if TYPE_CHECKING:
+    from .wire import Request
+
+_CHUNK_BYTES = 1 << 16
+_STDIN, _STDOUT = 0, 1
+
+
+def run(request: Request) -> None:
+    """Copy both ways until either side ends.
+
+    Raises:
+        HostProblem: no keeper is there.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as keeper:
+        try:
+            folder, name = os.path.split(request["socket"])
+            os.chdir(folder)  # an address has 108 bytes, a path may have more
+            keeper.connect(name)
+        except OSError as error:
+            problem = f"no cluster stands at {request['socket']}: {error.strerror}"
+            raise HostProblem(problem, "see dnnbench status") from None
+        _copy(keeper.fileno())
+
+
+def _copy(keeper: int) -> None:
+    """Copy with plain blocking writes: the keeper reads and writes without ever waiting."""
+    poll = select.poll()
+    targets = {_STDIN: keeper, keeper: _STDOUT}
+    for source in targets:
+        poll.register(source, select.POLLIN)
+    with contextlib.suppress(OSError):  # as good as the end: whoever still reads connects again
+        while all(_moved(source, targets[source]) for source, _ in poll.poll()):
+            pass
+
+
+def _moved(source: int, target: int) -> bool:
+    """Copy what has arrived; return whether there was something."""
+    chunk = memoryview(os.read(source, _CHUNK_BYTES))
+    rest = chunk
+    while rest:
+        rest = rest[os.write(target, rest) :]
+    return bool(chunk)

@@ -1,0 +1,168 @@
+"""Start a cluster's keeper on this host, and with it the agent."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import socket
+import time
+import traceback
+from typing import TYPE_CHECKING
+
+from . import holdings, process_table
+from .agent_process import AgentProcess
+from .keeper import Keeper, Patience
+from .log import last_line, note
+from .state import State, is_kept, place, problem_of, scope
+from .wire import HostProblem
+
+if TYPE_CHECKING:
+    from .wire import Answer, Request
+
+_START_TIMEOUT_S = 30.0
+
+
+def run(request: Request) -> Answer:
+    """Start a keeper that outlives this command; return once it listens and has its agent.
+
+    Raises:
+        HostProblem: not provisioned, taken, without free ports, or nothing can be written.
+    """
+    state = State(request["directory"], request["cluster"], request["host"])
+    for path in request["requires"]:
+        if not os.path.exists(os.path.join(state.directory, path)):
+            problem = f"is not provisioned: {os.path.join(state.directory, path)} is missing"
+            raise HostProblem(problem, "run dnnbench provision")
+    if is_kept(state.read()):
+        problem = f"cluster {request['cluster']} stands there already"
+        raise HostProblem(problem, "run dnnbench status")
+    try:
+        state.make()
+        log = os.open(state.keeper_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    except OSError as error:
+        raise problem_of(error, state.path) from None
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setsid()
+            if os.fork() == 0:  # no leader of a session: it can never get a terminal
+                _become_daemon(log, writing)
+                _keep(request, state, writing)
+        finally:
+            os._exit(0)
+    os.close(writing)
+    os.close(log)
+    os.waitpid(child, 0)
+    return _answer_from(reading, state)
+
+
+def _answer_from(reading: int, state: State) -> Answer:
+    """Read what the keeper answers; nothing if it ended, or takes too long."""
+    ready, _, _ = select.select([reading], [], [], _START_TIMEOUT_S)
+    with open(reading, "rb") as file:
+        text = file.readline() if ready else b""
+    if not text:
+        said = last_line(state.keeper_log)
+        problem = f"the keeper did not start{said and ': ' + said}"
+        raise HostProblem(problem, f"see {state.keeper_log}")
+    answer: Answer = json.loads(text)
+    if "problem" in answer:
+        raise HostProblem(answer["problem"], answer["remedy"])
+    return answer
+
+
+def _become_daemon(log: int, writing: int) -> None:
+    """Let go of whatever the session would wait for."""
+    os.umask(0o077)
+    null = os.open(os.devnull, os.O_RDWR)
+    for source, target in ((null, 0), (null, 1), (log, 2)):
+        os.dup2(source, target)
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        if fd > 2 and fd != writing:  # noqa: PLR2004 - beyond standard error
+            with contextlib.suppress(OSError):  # the one that lists them
+                os.close(fd)
+
+
+def _keep(request: Request, state: State, writing: int) -> None:
+    """Hold what a cluster needs and serve; let go of everything, however it ends.
+
+    What goes wrong later than the answer is left to be seen: the log, and the record by which
+    ``status`` and ``stop`` find the rest.
+    """
+    try:
+        with contextlib.ExitStack() as stack:
+            keeper = _announced(request, state, stack, writing)
+            note(f"ends: {keeper.serve()}")
+        state.remove(but_logs=keeper.agent_failed)
+        keeper.say_goodbye()
+    except BaseException:  # noqa: BLE001 - the log is the only place left to tell
+        traceback.print_exc()
+
+
+def _announced(request: Request, state: State, stack: contextlib.ExitStack, writing: int) -> Keeper:
+    """Return a keeper once who asked knows of it; the process ends if it cannot be."""
+    try:
+        keeper, answer = _prepared(request, state, stack)
+        _tell(writing, answer)
+    except (HostProblem, OSError) as error:
+        problem = problem_of(error, state.path) if isinstance(error, OSError) else error
+        stack.close()
+        state.remove()
+        with contextlib.suppress(OSError):
+            _tell(writing, vars(problem))
+        os._exit(1)
+    return keeper
+
+
+def _prepared(request: Request, state: State, stack: contextlib.ExitStack) -> tuple[Keeper, Answer]:
+    """Take what a cluster needs, with its agent last; the stack gives it back in turn."""
+    name = scope(request.get("scope"))
+    claim = stack.enter_context(holdings.hold_host(name, share=request["share"]))
+    ports, holders = holdings.hold_ports(request["port_range"], request["ports"])
+    for holder in holders:
+        stack.enter_context(holder)
+    record = {
+        **{key: request[key] for key in ("cluster", "host", "owner", "purpose")},
+        **place(name),
+        "since": time.time(),
+        "pid": os.getpid(),
+        "started": process_table.started(os.getpid()),
+        "ports": ports,
+        "package": request.get("package"),
+        "socket": state.socket,
+        "firewall": request["firewall"] is not None,
+    }
+    state.write(record)
+    if request["firewall"]:
+        from . import firewall  # few use it
+
+        firewall.admit(state.name, ports, request["firewall"]["addresses"])
+        stack.callback(firewall.lift, state.name)
+    listener = stack.enter_context(_listener(state))
+    patience = Patience(request["grace_s"], request["lease_s"])
+    agent = AgentProcess(request, state)
+    stack.callback(agent.end)
+    keeper = Keeper(record, patience, agent, listener=listener, claim=claim)
+    return keeper, {"pid": os.getpid(), "ports": ports, "socket": state.socket}
+
+
+def _listener(state: State) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    folder, name = os.path.split(state.socket)
+    os.chdir(folder)  # an address has 108 bytes, a path may have more
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name)
+    listener.bind(name)
+    os.chmod(name, 0o600)
+    listener.listen(16)
+    os.chdir(state.directory)
+    return listener
+
+
+def _tell(writing: int, answer: Answer) -> None:
+    """Answer; an error if who asked is gone, since nobody would know of this cluster."""
+    os.write(writing, json.dumps(answer).encode() + b"\n")
+    os.close(writing)
