@@ -7,11 +7,18 @@ import sys
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
+from dnnbench.screen import CODES, UNCOLOURED, Screen
+
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from pathlib import Path
+
+    from rich.console import Console
 
 FILE_WIDTH: Final = 100
 """Columns of what is laid out for a file or a pipe, which have no width of their own."""
+_TERMINAL_WIDTH: Final = 80
+"""Columns of a terminal that does not tell."""
+_PLAIN_TERMINALS: Final = ("dumb", "unknown")
 
 
 class OutputClosedError(Exception):
@@ -30,13 +37,21 @@ class Printer:
         self.quiet = False
         self.debug = False
 
-    def result(self, content: RenderableType) -> None:
-        """Print a result; text as it is, without colours or line breaks of our own.
+    def screen(self, output: Path | None = None) -> Screen:
+        """Return what a result has to be laid out for: standard output, or a file."""
+        is_terminal = sys.stdout.isatty()
+        if output is not None or not (is_terminal or "COLUMNS" in os.environ):
+            return Screen(FILE_WIDTH)
+        if not is_terminal or os.environ.get("TERM", "dumb") in _PLAIN_TERMINALS:
+            return Screen(_terminal_width())
+        return Screen(_terminal_width(), UNCOLOURED if os.environ.get("NO_COLOR") else CODES)
+
+    def result(self, text: str) -> None:
+        """Print a result as it is.
 
         Raises:
             OutputClosedError: nobody reads standard output any more.
         """
-        text = content if isinstance(content, str) else self._laid_out(content)
         try:
             sys.stdout.write(text)
             sys.stdout.flush()
@@ -73,28 +88,15 @@ class Printer:
         """Whether what moves can be shown: on a terminal that can move its cursor."""
         return not self.quiet and sys.stderr.isatty() and not self.err.is_dumb_terminal
 
-    def as_text(self, content: RenderableType) -> str:
-        """Lay a renderable out for a file: no colours, a fixed width."""
-        from rich.console import Console  # as above
 
-        console = Console(
-            width=FILE_WIDTH, color_system=None, force_terminal=False, highlight=False
-        )
-        return _rendered(console, content)
-
-    def _laid_out(self, content: RenderableType) -> str:
-        from rich.console import Console  # as above
-
-        if not sys.stdout.isatty() and "COLUMNS" not in os.environ:
-            return self.as_text(content)
-        return _rendered(Console(highlight=False), content)
-
-
-def _rendered(console: Console, content: RenderableType) -> str:
-    with console.capture() as capture:
-        console.print(content)
-    # Rich fills the lines of a table; nobody wants the blanks in a file or on the clipboard.
-    return "\n".join(line.rstrip() for line in capture.get().split("\n"))
+def _terminal_width() -> int:
+    given = os.environ.get("COLUMNS", "")
+    if given.isdecimal() and int(given) > 0:
+        return int(given)
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or _TERMINAL_WIDTH
+    except OSError:
+        return _TERMINAL_WIDTH
 
 
 def _to_stderr(text: str) -> None:

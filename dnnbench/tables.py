@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from dnnbench.screen import GAP, columns, fitted, padded, row_lines
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.console import RenderableType
+    from dnnbench.screen import Screen, Style
 
 NONE = "-"
 """What stands for a figure that nobody has."""
@@ -30,7 +32,7 @@ class Column(msgspec.Struct, frozen=True):
 
 
 class Table(msgspec.Struct, frozen=True):
-    """A table of finished text; ``totals`` are rows set apart at the bottom."""
+    """A table of finished text; ``totals`` are rows set apart at the bottom, no title is ""."""
 
     title: str
     columns: list[Column]
@@ -39,49 +41,47 @@ class Table(msgspec.Struct, frozen=True):
     totals: list[list[str]] = []
 
 
-def table_view(table: Table) -> RenderableType:
-    """Lay a table out for the terminal; it starts with an empty line."""
-    from rich import box
-    from rich.console import Group
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    view = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-    grouped = any(column.group for column in table.columns)
-    group = ""
-    for column in table.columns:
-        # A group's name stands over its first column only.
-        over = column.group if column.group != group else ""
-        group = column.group
-        view.add_column(
-            Text(f"{over}\n{column.name}" if grouped else column.name),
-            justify="left" if column.is_text else "right",
-            vertical="bottom" if grouped else "top",
-            overflow="fold",
-        )
+def table_text(table: Table, screen: Screen) -> str:
+    """Lay a table out for a terminal: an empty line, its title, the table and its notes."""
+    head, body = _headings(table.columns), [*table.rows, *table.totals]
+    gaps = len(GAP) * (len(head) - 1)
+    needed = [
+        max(columns(line) for cell in cells for line in cell.split("\n"))
+        for cells in zip(head, *body, strict=True)
+    ]
+    widths = fitted(needed, screen.width - gaps)
+    are_right = [not column.is_text for column in table.columns]
+    are_grouped = any(column.group for column in table.columns)
+    lines = [""]
+    if table.title:
+        lines += screen.paragraph(table.title, "bold")
+    lines += [
+        screen.styled(line, "bold") for line in row_lines(head, widths, are_right, at_bottom=True)
+    ]
+    lines.append("─" * (sum(widths) + gaps))
     for row in table.rows:
-        view.add_row(*map(Text, row))
+        lines += row_lines(row, widths, are_right, at_bottom=are_grouped)
     if table.totals:
-        view.add_section()
+        lines.append("")
     for row in table.totals:
-        view.add_row(*map(Text, row))
-    title = Text(f"\n{table.title}", style="bold")  # of its own: a narrow table would fold it
-    return Group(title, view, *(Text(note, style="dim") for note in table.notes))
+        lines += row_lines(row, widths, are_right, at_bottom=are_grouped)
+    for note in table.notes:
+        lines += screen.paragraph(note, "dim")
+    return "\n".join(lines) + "\n"
 
 
-def facts_view(facts: Facts, warnings: Sequence[str] = ()) -> RenderableType:
-    """Lay facts out for the terminal, with warnings beneath."""
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    grid = RichTable.grid(padding=(0, 2))
-    grid.add_column(style="bold", no_wrap=True)
-    grid.add_column(overflow="fold")
-    for name, line in facts:
-        grid.add_row(name, Text(line))
-    for warning in warnings:
-        grid.add_row(Text("Warning", style="bold yellow"), Text(warning, style="yellow"))
-    return grid
+def facts_text(facts: Facts, screen: Screen, warnings: Sequence[str] = ()) -> str:
+    """Lay facts out for a terminal, with warnings beneath."""
+    entries: list[tuple[str, str, tuple[Style, ...]]]
+    entries = [(name, line, ()) for name, line in facts]
+    entries += [("Warning", warning, ("yellow",)) for warning in warnings]
+    width = max((columns(name) for name, _, _ in entries), default=0)
+    lines = []
+    for name, text, styles in entries:
+        first, *others = screen.paragraph(text, *styles, indent=width + len(GAP))
+        lines.append(screen.styled(padded(name, width), "bold", *styles) + GAP + first)
+        lines += [" " * width + GAP + line for line in others]
+    return "\n".join(lines) + "\n"
 
 
 def table_markdown(table: Table) -> str:
@@ -111,3 +111,14 @@ def escape(text: str) -> str:
     for sign, written in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), ("`", "\\`"), ("*", "\\*")):
         text = text.replace(sign, written)
     return " ".join(text.split("\n"))
+
+
+def _headings(columns: Sequence[Column]) -> list[str]:
+    """Return a line or two a column: a group's name stands over its first column only."""
+    if not any(column.group for column in columns):
+        return [column.name for column in columns]
+    groups = [column.group for column in columns]
+    return [
+        f"{column.group if column.group != before else ''}\n{column.name}"
+        for column, before in zip(columns, ["", *groups], strict=False)
+    ]

@@ -8,11 +8,9 @@ import re
 import subprocess
 import sys
 from decimal import ROUND_HALF_UP, Decimal
-from io import StringIO
 
 import msgspec
 import pytest
-from rich.console import Console
 
 from dnnbench.cost import (
     Basis,
@@ -26,6 +24,7 @@ from dnnbench.cost import (
 from dnnbench.cost.render import CostDocument, render, render_markdown
 from dnnbench.cost.tables import usd
 from dnnbench.errors import ConfigError, ResultsError
+from dnnbench.screen import Screen
 from dnnbench.trial import (
     DataOrder,
     EpochRecord,
@@ -216,10 +215,7 @@ def test_the_prices_used_stay_with_the_result() -> None:
 
 
 def shown(sweep: SweepCost | None, width: int) -> str:
-    console = Console(file=StringIO(), width=width, color_system=None)
-    with console.capture() as capture:
-        console.print(render(table_1(), sweep))
-    return capture.get()
+    return render(table_1(), sweep, Screen(width))
 
 
 @pytest.mark.parametrize("with_sweep", [True, False])

@@ -12,8 +12,6 @@ from dnnbench.documents import write_whole
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from rich.console import RenderableType
-
     from dnnbench.console import Printer
 
 _SUFFIXES: Final = {".md": "markdown", ".markdown": "markdown", ".csv": "csv", ".json": "json"}
@@ -43,12 +41,11 @@ def output_options(
     return decorate
 
 
-def deliver(printer: Printer, content: RenderableType, output: Path | None) -> None:
+def deliver(printer: Printer, text: str, output: Path | None) -> None:
     """Print a result, or write it to a file, whole or not at all."""
     if output is None:
-        printer.result(content)
+        printer.result(text)
         return
-    text = content if isinstance(content, str) else printer.as_text(content)
     write_whole(output, text.encode())
     printer.note(f"wrote {output}")
 

@@ -6,52 +6,31 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from rich import box
-from rich.console import Group
-from rich.table import Table
-from rich.text import Text
 
 from dnnbench.cluster import split_task
 from dnnbench.progress import duration_text
+from dnnbench.tables import Column, Table, table_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.console import RenderableType
-
     from dnnbench.plan import Plan
+    from dnnbench.screen import Screen
     from dnnbench.trial import TrialOrder
 
 JSON_VERSION: Final = 1
 
 
-def render(plan: Plan, pending: Sequence[TrialOrder]) -> RenderableType:
+def render(plan: Plan, pending: Sequence[TrialOrder], screen: Screen) -> str:
     """Lay out the trials that would run, in their order."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-    for name in ("#", "trial", "protocol", "nodes", "repeat", "estimate", "placement"):
-        table.add_column(name, justify="right" if name in _NUMBERS else "left")
-    for number, order in enumerate(pending, start=1):
-        table.add_row(
-            str(number),
-            order.id,
-            order.protocol.name,
-            str(order.nodes),
-            str(order.repeat),
-            duration_text(plan.estimated_s[order.id]),
-            placement_text(plan, order),
-        )
     estimated_s = sum(plan.estimated_s[order.id] for order in pending)
     first = plan.orders[0]
-    return Group(
-        Text(f"Sweep {plan.sweep}: {len(pending)} trials, about {duration_text(estimated_s)}"),
-        Text(
-            f"Each: {first.epochs} epochs ({first.epoch_definition}) of {first.data.name}, "
-            f"batch size {first.batch_size}, after {first.warmup_steps} warm-up steps"
-        ),
-        "",
-        table,
-        Text(f"Placement: {plan.placement_rule}.", style="dim"),
+    head = (
+        f"Sweep {plan.sweep}: {len(pending)} trials, about {duration_text(estimated_s)}\n"
+        f"Each: {first.epochs} epochs ({first.epoch_definition}) of {first.data.name}, "
+        f"batch size {first.batch_size}, after {first.warmup_steps} warm-up steps"
     )
+    return "\n".join(screen.paragraph(head)) + "\n" + table_text(_table(plan, pending), screen)
 
 
 def as_json(plan: Plan, pending: Sequence[TrialOrder]) -> str:
@@ -76,4 +55,29 @@ def placement_text(plan: Plan, order: TrialOrder) -> str:
     )
 
 
-_NUMBERS: Final = ("#", "nodes", "repeat", "estimate")
+def _table(plan: Plan, pending: Sequence[TrialOrder]) -> Table:
+    return Table(
+        "",
+        [
+            Column("#"),
+            Column("trial", is_text=True),
+            Column("protocol", is_text=True),
+            Column("nodes"),
+            Column("repeat"),
+            Column("estimate"),
+            Column("placement", is_text=True),
+        ],
+        [
+            [
+                str(number),
+                order.id,
+                order.protocol.name,
+                str(order.nodes),
+                str(order.repeat),
+                duration_text(plan.estimated_s[order.id]),
+                placement_text(plan, order),
+            ]
+            for number, order in enumerate(pending, start=1)
+        ],
+        [f"Placement: {plan.placement_rule}."],
+    )

@@ -22,11 +22,10 @@ from dnnbench.errors import ResultsError
 from dnnbench.store import open_sweep
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from dnnbench.config import CostConfig
     from dnnbench.console import Printer
     from dnnbench.cost import Basis, SweepCost, Table1
+    from dnnbench.screen import Screen
     from dnnbench.store import SweepStore
 
 
@@ -66,7 +65,7 @@ def command(
         printer.note(f"sweep {store.name}")
         for note in store.notes:
             printer.note(f"note: {note}")
-    deliver(printer, _rendered(table_1(), cost, layout), output)
+    deliver(printer, _rendered(table_1(), cost, layout, printer.screen(output)), output)
 
 
 def _basis(config: CostConfig) -> Basis:
@@ -86,11 +85,10 @@ def _find(results_dir: Path, sweep: str | None, printer: Printer) -> SweepStore 
         return None
 
 
-def _rendered(table: Table1, cost: SweepCost | None, layout: str) -> RenderableType:
+def _rendered(table: Table1, cost: SweepCost | None, layout: str, screen: Screen) -> str:
     from dnnbench.cost import render  # after the prices are known to be sound
 
-    if layout == "json":
-        return render.as_json(table, cost)
-    return (
-        render.render_markdown(table, cost) if layout == "markdown" else render.render(table, cost)
-    )
+    if layout == "terminal":
+        return render.render(table, cost, screen)
+    show = render.as_json if layout == "json" else render.render_markdown
+    return show(table, cost)

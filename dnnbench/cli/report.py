@@ -16,10 +16,9 @@ from dnnbench.errors import ConfigError
 from dnnbench.store import open_sweep
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from dnnbench.analysis import Analysis
     from dnnbench.console import Printer
+    from dnnbench.screen import Screen
 
 
 @click.command("report")
@@ -71,17 +70,18 @@ def command(
         return
     if figure:
         write_figure(analysis, figure, nodes)
-    deliver(printer, _rendered(analysis, layout, nodes, figure), output)
+    screen = printer.screen(output)
+    deliver(printer, _rendered(analysis, layout, screen, nodes=nodes, figure=figure), output)
 
 
 def _rendered(
-    analysis: Analysis, layout: str, nodes: int | None, figure: Path | None
-) -> RenderableType:
+    analysis: Analysis, layout: str, screen: Screen, *, nodes: int | None, figure: Path | None
+) -> str:
     """Return the report in one format; only that format's libraries are imported."""
     if layout == "terminal":
         from dnnbench.report import terminal  # as said above
 
-        return terminal.render(analysis, nodes=nodes)
+        return terminal.render(analysis, screen, nodes=nodes)
     if layout == "markdown":
         from dnnbench.report import markdown  # as said above
 

@@ -221,8 +221,10 @@ def _data_by_name(config: Config) -> DataOrder:
 def _show_plan(plan: Plan, pending: list[TrialOrder], printer: Printer, *, as_json: bool) -> None:
     from dnnbench.cli import _plan_view  # dry runs only
 
-    show = _plan_view.as_json if as_json else _plan_view.render
-    printer.result(show(plan, pending))
+    if as_json:
+        printer.result(_plan_view.as_json(plan, pending))
+    else:
+        printer.result(_plan_view.render(plan, pending, printer.screen()))
 
 
 def _report(store: SweepStore, printer: Printer, *, as_json: bool) -> None:
@@ -234,7 +236,7 @@ def _report(store: SweepStore, printer: Printer, *, as_json: bool) -> None:
         document = {"sweep_path": str(store.path), **export.as_document(analysis)}
         printer.result(msgspec.json.format(msgspec.json.encode(document)).decode() + "\n")
     else:
-        printer.result(terminal.render(analysis))
+        printer.result(terminal.render(analysis, printer.screen()))
     write_markdown(analysis, store.path / "report.md")
     sweep = _argument(store)
     printer.note(

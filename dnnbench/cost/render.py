@@ -1,4 +1,4 @@
-"""Show costs: as rich renderables, as Markdown, as a document for other programs."""
+"""Show costs: in a terminal, as Markdown, as a document for other programs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import msgspec
 from dnnbench.cost.sweep import SweepCost
 from dnnbench.cost.table1 import Table1
 from dnnbench.cost.tables import cost_facts, cost_tables, price_books
-from dnnbench.tables import facts_markdown, facts_view, table_markdown, table_view
+from dnnbench.tables import facts_markdown, facts_text, table_markdown, table_text
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from dnnbench.screen import Screen
 
 JSON_VERSION = 1
 
@@ -31,16 +31,11 @@ def as_json(table_1: Table1, sweep: SweepCost | None) -> str:
     return msgspec.json.format(msgspec.json.encode(document)).decode() + "\n"
 
 
-def render(table_1: Table1, sweep: SweepCost | None) -> RenderableType:
-    """Lay Table 1 and the cost of a sweep out for the terminal."""
-    from rich.console import Group  # the other formats do without
-
-    parts = [
-        *map(table_view, cost_tables(table_1, sweep)),
-        "",
-        facts_view(price_books(table_1, sweep)),
-    ]
-    return Group(facts_view(cost_facts(sweep)), *parts) if sweep else Group(*parts)
+def render(table_1: Table1, sweep: SweepCost | None, screen: Screen) -> str:
+    """Lay Table 1 and the cost of a sweep out for a terminal."""
+    parts = [facts_text(cost_facts(sweep), screen)] if sweep else []
+    parts += [table_text(table, screen) for table in cost_tables(table_1, sweep)]
+    return "".join([*parts, "\n", facts_text(price_books(table_1, sweep), screen)])
 
 
 def render_markdown(table_1: Table1, sweep: SweepCost | None) -> str:
