@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 import msgspec
 import pytest
-from factories import PUBLISHED_S, make_failed, make_outcome
+from factories import PUBLISHED_S, make_failed, make_not_run, make_outcome
 
 from dnnbench import errors
 from dnnbench.cli import COMMANDS, EXIT_OUTPUT_CLOSED, _options, main
@@ -84,17 +84,24 @@ def engine(
     monkeypatch: pytest.MonkeyPatch,
     *,
     failing: str | None = None,
+    missing: int = 99,
     then: BaseException | None = None,
     trials: int | None = None,
 ) -> None:
-    """Put an engine in place that ends its trials at once: one may fail, and then it may raise."""
+    """Put an engine in place that ends its trials at once.
+
+    One may be failing, those with ``missing`` nodes and more are not run, and then it may raise.
+    """
 
     def run_sweep(store: SweepStore, observer: QuietView, _source: object) -> list[TrialOutcome]:
         pending = store.pending()
         observer.sweep_started(store.plan, pending)
         for order in pending[:trials]:
-            observer.trial_started(order)
-            outcome = make_failed(order) if order.id == failing else good(order)
+            if order.nodes >= missing:
+                outcome = make_not_run(order)
+            else:
+                observer.trial_started(order)
+                outcome = make_failed(order) if order.id == failing else good(order)
             store.append(outcome)
             observer.trial_ended(outcome)
         if then:
@@ -375,6 +382,32 @@ def test_json_is_one_document_on_standard_output(
     assert result.err == ""
     stored = json.loads(call("report", "--format", "json").out)
     assert document == {"sweep_path": str(open_sweep(Path("results")).path), **stored}
+
+
+def test_trials_that_were_not_run_are_reported_with_the_missing_host_and_run_later(
+    call: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine(monkeypatch, missing=12)
+    result = call("run", "--dataset", "synthetic-mnist")
+    assert result.code == 5
+    assert "3 not run" in result.out
+    assert result.err.splitlines()[-1] == (
+        "dnnbench: error: 6 of 18 trials not run: node12: connection refused; "
+        "once that is mended, `dnnbench run --resume` runs them"
+    )
+    engine(monkeypatch)
+    again = call("run", "--resume")
+    assert again.code == 0
+    assert "6 of 18 trials to run" in again.err
+
+
+def test_a_failed_trial_matters_more_than_one_that_was_not_run(
+    call: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine(monkeypatch, failing="n08-dc-sgd-r02", missing=12)
+    result = call("run", "--dataset", "synthetic-mnist")
+    assert result.code == 4
+    assert "1 of 18 trials failed" in result.err.splitlines()[-1]
 
 
 def test_failed_trials_are_reported_and_the_first_is_the_headline(
