@@ -11,7 +11,7 @@ import click
 from dnnbench.cli._options import common_options, hosts_options
 from dnnbench.config import load
 from dnnbench.errors import EXIT_OK, ConfigError, HostError
-from dnnbench.tables import Column, Table, table_view
+from dnnbench.tables import Column, Table, table_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,7 +58,7 @@ def trust(ctx: click.Context, *, yes: bool, hosts: HostsChoice, config_path: Pat
             printer.error(f"error: {error}")
             code = error.exit_code
         if survey.unknown:
-            printer.result(table_view(_table(survey.unknown)))
+            printer.result(table_text(_table(survey.unknown), printer.screen()))
             if not yes and not click.confirm("Are these the right keys?", err=True):
                 ctx.exit(HostError.exit_code)
             add(known_hosts, ((shown.target.known_as, shown.key) for shown in survey.unknown))
