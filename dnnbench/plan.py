@@ -11,6 +11,7 @@ from dnnbench.environment import usable_cores
 from dnnbench.inventory import PLACEMENT_RULE, Host, local_inventory, place
 from dnnbench.seeds import order_seed, repeat_seed
 from dnnbench.trial import DataOrder, ModelOrder, Protocol, ProtocolOrder, TrialOrder
+from dnnbench.usermodel import model_digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -70,11 +71,6 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     placement_rule: str
     estimated_s: dict[str, float]
     data_note: str | None = None
-
-    @property
-    def estimated_total_s(self) -> float:
-        """Seconds of all trials, one after the other."""
-        return sum(self.estimated_s.values())
 
     def placement(self, order: TrialOrder) -> dict[str, str]:
         """Say on which host each task of a trial runs."""
@@ -152,7 +148,9 @@ def _order(
         repeat=repeat,
         seed=repeat_seed(config.sweep.seed, repeat),
         data=data,
-        model=ModelOrder(train.model, l2=train.l2, dropout=train.dropout),
+        model=ModelOrder(
+            train.model, l2=train.l2, dropout=train.dropout, digest=model_digest(train.model)
+        ),
         protocol=ProtocolOrder(
             protocol,
             optimizer=train.optimizer,

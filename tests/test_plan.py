@@ -73,14 +73,14 @@ def test_a_measured_time_replaces_the_estimate() -> None:
     estimates = plan.estimated_s
     assert estimates["n04-downpour-r01"] == estimates["n04-downpour-r03"] == 100.0
     assert 0 < estimates["n04-dc-sgd-r01"] < estimates["n12-dc-sgd-r01"]
-    assert plan.estimated_total_s == pytest.approx(sum(estimates.values()))
 
 
 def test_sharded_epochs_and_more_cores_are_estimated_shorter() -> None:
+    whole_s = sum(plan_of().estimated_s.values())
     sharded = plan_of(Config(train=TrainConfig(epoch="sharded")))
-    assert sharded.estimated_total_s < plan_of().estimated_total_s / 2
+    assert sum(sharded.estimated_s.values()) < whole_s / 2
     many_cores = make_plan(Config(), DATA, "s", cores=64.0)
-    assert many_cores.estimated_total_s < plan_of().estimated_total_s / 2
+    assert sum(many_cores.estimated_s.values()) < whole_s / 2
 
 
 def test_tasks_fill_hosts_in_order() -> None:
