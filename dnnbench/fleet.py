@@ -60,9 +60,9 @@ def each(
                 ended.put(_outcome(place, do, item))
 
     # Daemons, because whoever interrupts must not have to wait for a host that does not answer.
-    for _ in range(min(at_once, len(todo))):
-        threading.Thread(target=work, daemon=True).start()
     try:
+        for _ in range(min(at_once, len(todo))):
+            threading.Thread(target=work, daemon=True).start()
         done = sorted((ended.get() for _ in todo), key=lambda outcome: outcome.place)
     finally:
         pending.clear()

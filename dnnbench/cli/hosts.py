@@ -53,7 +53,7 @@ def trust(ctx: click.Context, *, yes: bool, hosts: HostsChoice, config_path: Pat
     while targets:  # once more only for those behind a jump host that had to be trusted first
         survey = look_at(targets, config.ssh)
         if survey.known:
-            printer.note(f"of {len(survey.known)} hosts the key is known and right")
+            printer.note(f"known already, and right: {len(survey.known)}")
         for error in survey.failures.values():
             printer.error(f"error: {error}")
             code = error.exit_code
@@ -62,7 +62,7 @@ def trust(ctx: click.Context, *, yes: bool, hosts: HostsChoice, config_path: Pat
             if not yes and not click.confirm("Are these the right keys?", err=True):
                 ctx.exit(HostError.exit_code)
             add(known_hosts, ((shown.target.known_as, shown.key) for shown in survey.unknown))
-            printer.note(f"trusted {len(survey.unknown)} hosts, see {known_hosts}")
+            printer.note(f"trusted from now on: {len(survey.unknown)}, see {known_hosts}")
         targets = survey.behind
     ctx.exit(code)
 

@@ -12,4 +12,4 @@ with warnings.catch_warnings():
 
 # What it logs, with tracebacks, would land on the screen for want of a handler; whatever matters of
 # it becomes a HostError.
-logging.getLogger("paramiko").addHandler(logging.NullHandler())
+logging.getLogger("paramiko").setLevel(logging.CRITICAL)

@@ -178,8 +178,28 @@ def _open(target: Target, settings: SshConfig) -> Connection:
         transport = _negotiate(target, settings, stack)
         known.verify(target, _shown_key(transport))
         log_in(transport, target, settings.login_timeout_s)
+        _await_session(transport, target, settings.login_timeout_s)
         transport.set_keepalive(KEEP_ALIVE_S)
         return Connection(target, transport, stack.pop_all())
+
+
+def _await_session(transport: paramiko.Transport, target: Target, timeout_s: float) -> None:
+    """Wait for an answer of the process that serves the session.
+
+    Not before it runs does sshd stop to count the connection as one without a login.
+    """
+    watchdog = threading.Timer(timeout_s, transport.close)
+    watchdog.start()
+    try:
+        transport.global_request("keepalive@openssh.com", wait=True)
+    except (paramiko.SSHException, OSError, EOFError):
+        transport.close()
+    finally:
+        watchdog.cancel()
+    if not transport.is_active():
+        problem = "the connection ends right after the login"
+        remedy = "see the log of its sshd; may the user log in there?"
+        raise PassingError(problem, where=target.name, remedy=remedy)
 
 
 def _negotiate(
@@ -222,7 +242,6 @@ def _failed(
     place = f"{target.address} port {target.port}"
     error = transport.get_exception()
     greeted = bool(transport.remote_version)
-    by_hand = f"try its ProxyCommand by hand: {target.proxy_command}"
     if not in_time:
         what = (
             "does not finish the key exchange" if greeted else "accepts connections but is silent"
@@ -233,13 +252,16 @@ def _failed(
     if isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
         remedy = "update the SSH server there"
         return HostError(f"no common algorithm: {error}", where=target.name, remedy=remedy)
-    # The end of the connection before the banner comes wrapped.
-    cause = error if greeted else getattr(error, "__context__", None)
-    if cause is None or isinstance(cause, (EOFError, OSError)):
+    if not greeted and error:
+        error = error.__context__ or error  # the end of the connection comes wrapped
+    # A timeout is that of a second line, so the first was not of SSH.
+    if error is None or (
+        isinstance(error, (EOFError, OSError)) and not isinstance(error, TimeoutError)
+    ):
         problem = f"{place} closes the connection before the login"
-        remedy = "is it overloaded (MaxStartups of sshd), or does it block this machine?"
+        remedy = "is it an SSH server, is it overloaded (MaxStartups), does it block this machine?"
         if target.proxy_command:
-            remedy = by_hand
+            remedy = f"try its ProxyCommand by hand: {target.proxy_command}"
         return PassingError(problem, where=target.name, remedy=remedy)
     if greeted:
         return HostError(f"{place}: {error}", where=target.name)

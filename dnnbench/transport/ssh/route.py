@@ -105,7 +105,7 @@ def pass_through(
             problem = f"{jump} does not let connections to {place} through"
             remedy = f"AllowTcpForwarding in the sshd_config of {jump}"
             raise HostError(problem, where=target.name, remedy=remedy) from error
-        problem = f"{place} cannot be reached from {jump}: {error.text}"
+        problem = f"{place} cannot be reached from {jump}"
         raise HostError(problem, where=target.name, remedy=_CHECK_HOST) from error
     except (paramiko.SSHException, OSError, EOFError) as error:
         problem = f"{place} does not answer {jump} within {settings.connect_timeout_s:g} s"
