@@ -14,7 +14,6 @@ import pytest
 from processes import Witness, children_of, of_session
 from real_cluster import HERE, HOST, LIMITS, Cluster, small_order
 
-from dnnbench.errors import HostError
 from dnnbench.events import AnyEvent, PortReserved, Progress, RoleExited
 from dnnbench.store import SweepStore
 from dnnbench.trial import ProtocolOrder
@@ -72,7 +71,7 @@ def test_a_worker_that_stands_still_is_found_out_and_killed(cluster: Cluster) ->
     outcome = cluster.run(LONG, strike, limits)
     assert time.monotonic() - strike.struck_s < 2.0 + NOTICED_S
     assert outcome.failure
-    assert outcome.failure.cause == "waited 2 s for progress of worker:1"
+    assert outcome.failure.cause == f"waited 2 s for progress of worker:1 on {HOST}"
     assert of_session(cluster.agent_pid) == [cluster.agent_pid]
 
 
@@ -89,12 +88,12 @@ def test_a_trial_leaves_no_process_but_the_agent_and_every_role_is_a_new_one(
     assert len(set(pids)) == 6
 
 
-def test_roles_end_with_a_killed_agent_whose_loss_is_an_error(tmp_path: Path) -> None:
+def test_roles_end_with_a_killed_agent_whose_loss_fails_the_trial(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path / "agent.log")
     try:
         strike = Striker("agent", signal.SIGKILL, cluster.agent_pid)
-        with pytest.raises(HostError, match="localhost: the agent ended with -9"):
-            pytest.fail(f"came to an outcome: {cluster.run(LONG, strike).failure}")
+        failure = cluster.run(LONG, strike).failure
+        assert str(failure).startswith(f"{HOST}: the agent ended with -9")
         assert time.monotonic() - strike.struck_s < NOTICED_S
         assert strike.witness
         with strike.witness as witness:
@@ -128,9 +127,6 @@ class Controller:
         else:
             assert self.process.stderr
             pytest.fail(f"ended before {wanted!r}: {self.process.stderr.read()}")
-        if wanted == STARTING:  # is said just before; a moment later it leads its own session
-            while not (children := children_of(self.process.pid)) or not of_session(children[0]):
-                assert self.process.poll() is None
         if children := children_of(self.process.pid):
             (self.agent_pid,) = children
 
@@ -175,8 +171,6 @@ def test_a_controller_told_to_end_leaves_nothing(
     controller.await_line(moment)
     with controller.witness() as witness:
         assert controller.end_by(number) != 0
-        # A signal in the moment between the agent's start and the note of it leaves the agent to
-        # find out by itself.
-        assert witness.alive_after(GONE_S if moment == STARTING else 0) == []
+        assert witness.alive_after(0) == []
     assert of_session(controller.agent_pid) == []
     assert len(SweepStore(controller.sweep).pending()) == 2
