@@ -326,6 +326,24 @@ def test_cost_prices_the_newest_sweep_as_settings_say(
     assert text.index("Table 1") < text.index("Cost of the sweep")
 
 
+def test_cost_takes_the_hosts_own_prices_unless_told_otherwise(
+    call: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def machine(*arguments: str) -> str:
+        document = json.loads(call("cost", "--format", "json", *arguments).out)
+        name: str = document["sweep"]["basis"]["machine"]
+        return name
+
+    make_sweep()  # on localhost
+    assert machine() == "n1-standard-4"
+    Path("dnnbench.toml").write_text('[[hosts]]\nname = "localhost"\nusd_per_hour = 0.36\n')
+    assert machine() == "the hosts' own prices"
+    assert machine("--machine", "n1-standard-8") == "n1-standard-8"
+    assert machine("--usd-per-hour", "0.25") == "own hardware"
+    monkeypatch.setenv("DNNBENCH_COST_MACHINE", "n1-standard-8")
+    assert machine() == "n1-standard-8"
+
+
 def test_init_writes_a_file_that_changes_nothing_and_never_replaces_one(
     call: Callable[..., Result],
 ) -> None:

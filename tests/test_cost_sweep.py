@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import json
 import re
 import subprocess
 import sys
 from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
 
 import msgspec
 import pytest
@@ -17,6 +19,7 @@ from dnnbench.cost import (
     SweepCost,
     basis_of_book,
     basis_of_own_hardware,
+    basis_of_own_hosts,
     cost_of_sweep,
     load_book,
     table_1,
@@ -192,6 +195,52 @@ def test_own_hardware_has_one_flat_price_and_no_rules() -> None:
     cost = cost_of_sweep([trial(4)], basis_of_own_hardware("0.36"))
     assert cost.list_usd == cost.kept_usd == cost.new_machines_usd == Decimal("0.028")
     assert cost.year_usd == {4: 4 * 8760 * Decimal("0.36")}
+
+
+def on_hosts(nodes: int, *hosts: str, **changes: Any) -> TrialOutcome:
+    tasks = ["ps:0", *(f"worker:{index}" for index in range(nodes - 1))]
+    placement = dict(zip(tasks, itertools.cycle(hosts), strict=False))
+    return msgspec.structs.replace(trial(nodes, **changes), placement=placement)
+
+
+def test_hosts_with_prices_of_their_own_are_paid_once_each_for_the_time_they_took_part() -> None:
+    own = basis_of_own_hosts({"a": 0.36, "b": "0.72", "c": 3.6, "idle": 9})
+    trials = [
+        on_hosts(4, "a", "b", accuracies={1: 0.99}),
+        on_hosts(4, "a", "b", duration_s=30.0, status="failed"),
+        on_hosts(8, "a", "b", "c", duration_s=100.0),
+    ]
+    cost = cost_of_sweep(trials, own, target_accuracy=0.97)
+    four, eight = cost.cells
+    second = Decimal("1.08") / 3600
+    assert four.usd_per_trial == 70 * second
+    assert four.list_usd == four.new_machines_usd == 100 * second
+    assert four.usd_per_epoch == Decimal("3.5") * second
+    assert four.target is not None
+    assert four.target.usd == Decimal("3.5") * second
+    assert eight.list_usd == 100 * Decimal("4.68") / 3600
+    assert (cost.kept_machines, cost.kept_usd) == (3, 200 * Decimal("4.68") / 3600)
+    assert cost.year_usd == {4: 8760 * Decimal("1.08"), 8: 8760 * Decimal("4.68")}
+
+
+def test_trials_of_a_cell_on_other_hosts_are_priced_by_theirs() -> None:
+    own = basis_of_own_hosts({"a": 1, "b": 2, "c": 4})
+    cost = cost_of_sweep([on_hosts(4, "a", "b"), on_hosts(4, "a", "c")], own)
+    assert cost.cells[0].usd_per_trial == 4 * Decimal(70) / 3600
+
+
+def test_the_hosts_own_prices_are_said_to_be_so() -> None:
+    own = basis_of_own_hosts({"a": 0.36, "b": 0.36, "c": 1.2})
+    text = render_markdown(table_1(), cost_of_sweep([on_hosts(4, "a", "b", "c")], own))
+    for line in (
+        "USD: time x the sum of the prices of the hosts that took part, no minimum.",
+        "Prices: the hosts' own prices, 2 at 0.36, 1 at 1.2 USD an hour, nothing added to it, no",
+        "Measured with up to 2 nodes on one host, which is paid once:",
+        "3 machines kept for the whole sweep",
+    ):
+        assert line in text
+    with pytest.raises(ConfigError, match="price of b: expected a number above 0"):
+        basis_of_own_hosts({"a": 1, "b": -1})
 
 
 def test_what_cannot_be_priced_is_refused() -> None:

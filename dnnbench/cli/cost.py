@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from dnnbench.cli._options import common_options, settings_options
 from dnnbench.cli._output import deliver, output_options
-from dnnbench.config import load
+from dnnbench.config import PREFIX, load
 from dnnbench.cost import (
     basis_of_book,
     basis_of_own_hardware,
+    basis_of_own_hosts,
     cost_of_sweep,
     load_book,
     table_1,
@@ -22,23 +23,22 @@ from dnnbench.errors import ResultsError
 from dnnbench.store import open_sweep
 
 if TYPE_CHECKING:
-    from dnnbench.config import CostConfig
+    from collections.abc import Sequence
+
+    from dnnbench.config import CostConfig, Resolved
     from dnnbench.console import Printer
     from dnnbench.cost import Basis, SweepCost, Table1
     from dnnbench.screen import Screen
     from dnnbench.store import SweepStore
+    from dnnbench.trial import TrialOutcome
+
+_PRICED_BY: Final = ("cost.price_book", "cost.machine", "cost.usd_per_hour")
 
 
 @click.command("cost")
 @click.argument("sweep", required=False)
 @output_options(("terminal", "markdown", "json"), "Write to a file.")
-@settings_options(
-    "cost.price_book",
-    "cost.machine",
-    "cost.usd_per_hour",
-    "cost.target_accuracy",
-    "sweep.results_dir",
-)
+@settings_options(*_PRICED_BY, "cost.target_accuracy", "sweep.results_dir")
 @common_options()
 @click.pass_obj
 def command(
@@ -55,13 +55,15 @@ def command(
     SWEEP is the name of a sweep or the path to one; the newest if not given. Without any, Table 1
     alone is shown: as published, and recomputed from the price book of its month.
     """
-    config = load(config_path, os.environ, settings).config
+    resolved = load(config_path, os.environ, settings)
+    config = resolved.config
     basis = _basis(config.cost)
     store = _find(Path(config.sweep.results_dir), sweep, printer)
     cost = None
     if store:
-        target = config.cost.target_accuracy
-        cost = cost_of_sweep(store.outcomes(), basis, target_accuracy=target)
+        outcomes = store.outcomes()
+        basis = _own_prices(resolved, store, outcomes) or basis
+        cost = cost_of_sweep(outcomes, basis, target_accuracy=config.cost.target_accuracy)
         printer.note(f"sweep {store.name}")
         for note in store.notes:
             printer.note(f"note: {note}")
@@ -72,6 +74,23 @@ def _basis(config: CostConfig) -> Basis:
     if config.usd_per_hour is not None:
         return basis_of_own_hardware(config.usd_per_hour)
     return basis_of_book(load_book(config.price_book), config.machine)
+
+
+def _own_prices(
+    resolved: Resolved, store: SweepStore, outcomes: Sequence[TrialOutcome]
+) -> Basis | None:
+    """Return the hosts' own prices if each host of the sweep has one and nothing beats the file's.
+
+    A price in today's settings takes the place of the one that the sweep ran with.
+    """
+    if any(resolved.origins[key].startswith(("--", PREFIX)) for key in _PRICED_BY):
+        return None
+    listed = (*store.resolved.config.hosts, *resolved.config.hosts)
+    prices = {host.name: host.usd_per_hour for host in listed if host.usd_per_hour is not None}
+    used = {host for outcome in outcomes for host in outcome.placement.values()}
+    if not used or used - prices.keys():
+        return None
+    return basis_of_own_hosts({host: prices[host] for host in sorted(used)})
 
 
 def _find(results_dir: Path, sweep: str | None, printer: Printer) -> SweepStore | None:

@@ -10,6 +10,7 @@ from dnnbench.cost.basis import (
     Basis,
     basis_of_book,
     basis_of_own_hardware,
+    basis_of_own_hosts,
 )
 from dnnbench.cost.book import PriceBook
 from dnnbench.cost.library import TABLE_1_BOOK, list_books, load_book
@@ -26,6 +27,7 @@ __all__ = [
     "Table1",
     "basis_of_book",
     "basis_of_own_hardware",
+    "basis_of_own_hosts",
     "cost_of_sweep",
     "list_books",
     "load_book",

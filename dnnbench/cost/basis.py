@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -25,20 +26,25 @@ from dnnbench.cost.pricing import (
 )
 from dnnbench.errors import ConfigError
 
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
 DEFAULT_MACHINE = "n1-standard-4"
 DEFAULT_DISK_GB = 20  # of each machine of the published experiment
 OWN_HARDWARE = "own hardware"
+OWN_HOSTS = "the hosts' own prices"
 
 
 class Basis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The prices and rules of one machine.
+    """The prices and rules of one machine, or of hosts that have prices of their own.
 
     Attributes:
         book: name of the price book; None for own hardware.
         machine_usd_per_hour: without the disk.
         gpu: the accelerators that the machine's price includes.
         disk_gb: size of the persistent disk of each machine; 0 where none is included.
-        rate: one machine with its disk.
+        rate: one machine with its disk; every node is one.
+        host_usd_per_hour: host -> its own price, in the place of ``rate``, which then is zero.
     """
 
     book: str | None
@@ -56,24 +62,36 @@ class Basis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sustained_use: SustainedUse
     hours_per_month: int
     currency: str = CURRENCY
+    host_usd_per_hour: dict[str, Decimal] = {}
 
     @property
     def hours_per_year(self) -> int:
         """Hours of a year as the price book counts them."""
         return MONTHS_PER_YEAR * self.hours_per_month
 
-    def list_usd(self, nodes: int, duration_s: Decimal) -> Decimal:
-        """Return node-time at the list price: no minimum, no rounding up, no discount."""
-        return nodes * self.rate.usd_per_hour * duration_s / SECONDS_PER_HOUR
+    def machines(self, nodes: int, hosts: Collection[str]) -> int:
+        """Count what is paid for: the nodes, or the hosts where these have prices."""
+        return len(set(hosts)) if self.host_usd_per_hour else nodes
 
-    def bill_usd(self, nodes: int, duration_s: Decimal) -> Decimal:
-        """Return the bill of ``nodes`` machines that are started, used so long, and deleted."""
+    def rate_of(self, nodes: int, hosts: Collection[str]) -> Rate:
+        """Return the rate of all machines that ``nodes`` on ``hosts`` take."""
+        if not self.host_usd_per_hour:
+            return self.rate * nodes
+        return Rate(flat_usd=sum((self.host_usd_per_hour[h] for h in set(hosts)), Decimal(0)))
+
+    def list_usd(self, uses: Iterable[tuple[Rate, Decimal]]) -> Decimal:
+        """Add up rates x seconds at the list price: no minimum, no rounding up, no discount."""
+        amounts = (rate.usd_per_hour * duration_s for rate, duration_s in uses)
+        return sum(amounts, Decimal(0)) / SECONDS_PER_HOUR
+
+    def bill_usd(self, rate: Rate, duration_s: Decimal) -> Decimal:
+        """Return the bill of machines that are started, used so long, and deleted."""
         billed_s = self.billing.billed_s(duration_s)
-        return nodes * cost_usd(self.rate, billed_s, self.sustained_use, self.hours_per_month)
+        return cost_usd(rate, billed_s, self.sustained_use, self.hours_per_month)
 
-    def year_usd(self, nodes: int) -> Decimal:
+    def year_usd(self, rate: Rate) -> Decimal:
         """Return the bill of a year on end."""
-        return self.bill_usd(nodes, Decimal(self.hours_per_year * SECONDS_PER_HOUR))
+        return self.bill_usd(rate, Decimal(self.hours_per_year * SECONDS_PER_HOUR))
 
 
 def basis_of_book(
@@ -125,13 +143,27 @@ def basis_of_own_hardware(usd_per_hour: str | float | Decimal) -> Basis:
         ConfigError: the price is not above zero.
     """
     price = parse_price(usd_per_hour, "price per hour of own hardware")
+    return _basis_without_book(OWN_HARDWARE, price, {})
+
+
+def basis_of_own_hosts(usd_per_hour: Mapping[str, str | float | Decimal]) -> Basis:
+    """Take one flat price for an hour of each host, however many nodes it takes.
+
+    Raises:
+        ConfigError: a price is not above zero.
+    """
+    prices = {host: parse_price(usd, f"price of {host}") for host, usd in usd_per_hour.items()}
+    return _basis_without_book(OWN_HOSTS, Decimal(0), prices)
+
+
+def _basis_without_book(machine: str, price: Decimal, host_prices: dict[str, Decimal]) -> Basis:
     return Basis(
         book=None,
         as_of=None,
         regions=(),
         sources=(),
         assumptions=(),
-        machine=OWN_HARDWARE,
+        machine=machine,
         machine_usd_per_hour=price,
         gpu=None,
         disk_gb=0,
@@ -140,4 +172,5 @@ def basis_of_own_hardware(usd_per_hour: str | float | Decimal) -> Basis:
         billing=BillingRule(granularity_s=1, minimum_s=0),
         sustained_use=SustainedUse(),
         hours_per_month=HOURS_PER_MONTH,
+        host_usd_per_hour=host_prices,
     )

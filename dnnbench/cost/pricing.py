@@ -37,6 +37,9 @@ class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __add__(self, other: Rate) -> Rate:
         return Rate(self.discountable_usd + other.discountable_usd, self.flat_usd + other.flat_usd)
 
+    def __mul__(self, machines: int) -> Rate:
+        return Rate(self.discountable_usd * machines, self.flat_usd * machines)
+
 
 def machine_rate(book: PriceBook, name: str) -> Rate:
     """Return the rate of a predefined machine type."""

@@ -15,6 +15,8 @@ from dnnbench.trial import Protocol, TrialOutcome
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dnnbench.cost.pricing import Rate
+
 FIRST_WORKER = "worker:0"  # its epochs time the evaluations
 
 
@@ -40,8 +42,8 @@ class CellCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         finished: trials behind the means.
         unfinished: failed or interrupted trials; in the bills, not in the means.
         epoch_s: mean over the finished trials of their mean over workers and epochs.
-        usd_per_epoch: ``epoch_s`` x nodes x list price of an hour.
-        usd_per_trial: mean of the finished trials' whole duration x nodes x list price of an hour.
+        usd_per_epoch: ``epoch_s`` x list price of an hour of all machines.
+        usd_per_trial: mean of the finished trials' whole duration x that price.
         list_usd: node-time of all trials at the list price, without rounding up or minimum.
         new_machines_usd: bill of all trials if each gets new machines.
     """
@@ -64,12 +66,12 @@ class SweepCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         data: name of the data set that was trained on.
         not_run: trials for which too few hosts were up; they cost nothing, and are nowhere else.
-        kept_machines: the largest node count of the sweep.
+        kept_machines: the largest node count of the sweep; with own prices, every host it used.
         kept_s: sum of the trials' durations.
         kept_usd: bill if ``kept_machines`` are started once and kept for ``kept_s``.
         new_machines_usd: bill if every trial gets new machines.
         nodes_per_host: the largest number of nodes that shared a host while this was measured; each
-            is priced as a machine of its own.
+            is priced as a machine of its own, unless hosts have their own prices.
         year_usd: nodes -> the bill of that many machines for a year on end. Never to be pro-rated
             to a short use, which gets no such discount.
     """
@@ -97,7 +99,7 @@ def cost_of_sweep(
 
     Args:
         outcomes: all trials of one sweep.
-        basis: prices and rules; every node is one such machine.
+        basis: prices and rules; of every host that a trial ran on, if they have their own.
         target_accuracy: test accuracy, 0 to 1, whose cost is wanted.
 
     Raises:
@@ -118,7 +120,10 @@ def cost_of_sweep(
         _cell(nodes, protocol, trials, basis, target_accuracy)
         for (nodes, protocol), trials in sorted(groups.items(), key=_by_nodes_and_name)
     )
-    node_counts = sorted({cell.nodes for cell in cells})
+    hosts: dict[int, set[str]] = defaultdict(set)
+    for outcome in ran:
+        hosts[outcome.order.nodes].update(outcome.placement.values())
+    most, used = max(hosts), set().union(*hosts.values())
     kept_s = _total_s(ran)
     order = ran[0].order
     return SweepCost(
@@ -129,11 +134,13 @@ def cost_of_sweep(
         finished=sum(cell.finished for cell in cells),
         unfinished=sum(cell.unfinished for cell in cells),
         list_usd=sum((cell.list_usd for cell in cells), Decimal(0)),
-        kept_machines=node_counts[-1],
+        kept_machines=basis.machines(most, used),
         kept_s=kept_s,
-        kept_usd=basis.bill_usd(node_counts[-1], kept_s),
+        kept_usd=basis.bill_usd(basis.rate_of(most, used), kept_s),
         new_machines_usd=sum((cell.new_machines_usd for cell in cells), Decimal(0)),
-        year_usd={nodes: basis.year_usd(nodes) for nodes in node_counts},
+        year_usd={
+            nodes: basis.year_usd(basis.rate_of(nodes, hosts[nodes])) for nodes in sorted(hosts)
+        },
         nodes_per_host=max(
             max(Counter(outcome.placement.values()).values(), default=1) for outcome in ran
         ),
@@ -154,40 +161,49 @@ def _cell(
     target_accuracy: float | None,
 ) -> CellCost:
     finished = [trial for trial in trials if trial.status == "ok"]
-    means_s = [_mean_epoch_s(trial) for trial in finished if trial.epochs]
-    epoch_s = sum(means_s) / len(means_s) if means_s else None
+    epochs_s = [(trial, _mean_epoch_s(trial)) for trial in finished if trial.epochs]
+    whole_s = [(trial, trial.duration_s) for trial in trials]
     return CellCost(
         nodes=nodes,
         protocol=protocol,
         finished=len(finished),
         unfinished=len(trials) - len(finished),
-        epoch_s=epoch_s,
-        usd_per_epoch=None if epoch_s is None else basis.list_usd(nodes, _exact(epoch_s)),
-        usd_per_trial=(
-            basis.list_usd(nodes, _total_s(finished) / len(finished)) if finished else None
-        ),
-        list_usd=basis.list_usd(nodes, _total_s(trials)),
+        epoch_s=sum(epoch_s for _, epoch_s in epochs_s) / len(epochs_s) if epochs_s else None,
+        usd_per_epoch=_mean_usd(epochs_s, basis),
+        usd_per_trial=_mean_usd([(trial, trial.duration_s) for trial in finished], basis),
+        list_usd=basis.list_usd((_rate(trial, basis), _exact(s)) for trial, s in whole_s),
         new_machines_usd=sum(
-            (basis.bill_usd(nodes, _exact(trial.duration_s)) for trial in trials), Decimal(0)
+            (basis.bill_usd(_rate(trial, basis), _exact(s)) for trial, s in whole_s), Decimal(0)
         ),
-        target=(
-            None
-            if target_accuracy is None
-            else _target_cost(nodes, finished, basis, target_accuracy)
-        ),
+        target=None if target_accuracy is None else _target_cost(finished, basis, target_accuracy),
     )
 
 
-def _target_cost(
-    nodes: int, finished: Sequence[TrialOutcome], basis: Basis, accuracy: float
-) -> TargetCost:
+def _target_cost(finished: Sequence[TrialOutcome], basis: Basis, accuracy: float) -> TargetCost:
     times_s = [
-        _exact(time_s)
+        (trial, time_s)
         for trial in finished
         if (time_s := time_to_accuracy_s(trial, accuracy)) is not None
     ]
-    usd = basis.list_usd(nodes, sum(times_s, Decimal(0)) / len(times_s)) if times_s else None
-    return TargetCost(accuracy=accuracy, reached=len(times_s), trials=len(finished), usd=usd)
+    return TargetCost(
+        accuracy=accuracy,
+        reached=len(times_s),
+        trials=len(finished),
+        usd=_mean_usd(times_s, basis),
+    )
+
+
+def _mean_usd(times_s: Sequence[tuple[TrialOutcome, float]], basis: Basis) -> Decimal | None:
+    """Return the mean list price of so many seconds of each trial; None without any trial."""
+    if not times_s:
+        return None
+    return basis.list_usd(
+        (_rate(trial, basis), _exact(time_s) / len(times_s)) for trial, time_s in times_s
+    )
+
+
+def _rate(trial: TrialOutcome, basis: Basis) -> Rate:
+    return basis.rate_of(trial.order.nodes, trial.placement.values())
 
 
 def time_to_accuracy_s(trial: TrialOutcome, accuracy: float) -> float | None:

@@ -6,6 +6,7 @@ says about itself stands once, at the end, however many tables rest on it.
 
 from __future__ import annotations
 
+from collections import Counter
 from decimal import ROUND_HALF_UP, Decimal
 from typing import TYPE_CHECKING
 
@@ -76,14 +77,19 @@ def cells(cost: SweepCost) -> Table:
     columns += [Column("epoch", "USD per"), Column("trial", "USD per"), Column("all trials", "USD")]
     if accuracy is not None:
         columns += [Column(f"to {100 * accuracy:g} %", "USD"), Column("reached")]
+    basis = cost.basis
+    price = f"nodes x {basis.rate.usd_per_hour:.6f} per node and hour"
+    if basis.host_usd_per_hour:
+        price = "the sum of the prices of the hosts that took part"
     notes = [
-        f"USD: time x nodes x {cost.basis.rate.usd_per_hour:.6f} per node and hour, no minimum.",
+        f"USD: time x {price}, no minimum.",
         "A trial's time includes start-up, warm-up and evaluation; an epoch's does not.",
     ]
     if cost.nodes_per_host > 1:
+        paid = "which is paid once" if basis.host_usd_per_hour else "priced as a machine for each"
         notes.append(
-            f"Measured with up to {cost.nodes_per_host} nodes on one host, priced as a machine for "
-            "each: on machines of their own, times and so costs would differ."
+            f"Measured with up to {cost.nodes_per_host} nodes on one host, {paid}: on machines of "
+            "their own, times and so costs would differ."
         )
     if cost.unfinished:
         notes.append(
@@ -107,7 +113,8 @@ def bills(cost: SweepCost) -> Table:
     """Return what the whole sweep costs at list price and by the billing rules."""
     rule = cost.basis.billing
     minimum = f"at least {rule.minimum_s} s" if rule.minimum_s else "no minimum"
-    kept = f"{cost.kept_machines} machines kept for the whole sweep ({cost.kept_s:,.0f} s)"
+    machines = "1 machine" if cost.kept_machines == 1 else f"{cost.kept_machines} machines"
+    kept = f"{machines} kept for the whole sweep ({cost.kept_s:,.0f} s)"
     return Table(
         _title(cost, "Bill of the whole sweep"),
         [Column("How", is_text=True), Column("USD")],
@@ -179,6 +186,11 @@ def _cell_row(cell: CellCost) -> list[str]:
 
 def _basis_notes(basis: Basis) -> list[str]:
     """Say where the prices come from, what they are, and what they leave out."""
+    if basis.host_usd_per_hour:
+        prices = Counter(basis.host_usd_per_hour.values()).items()
+        each = ", ".join(f"{hosts} at {price}" for price, hosts in prices)
+        what = f"{each} {basis.currency} an hour, nothing added to it, no discount"
+        return [f"Prices: {basis.machine}, {what}."]
     if basis.book is None:
         price = f"{basis.machine_usd_per_hour} {basis.currency} per node and hour"
         return [f"Prices: own hardware at {price}, nothing added to it, no discount."]
