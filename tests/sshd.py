@@ -57,6 +57,20 @@ class Sshd(NamedTuple):
         kind, key = self.host_key.with_suffix(".pub").read_text().split()[:2]
         return f"[{self.address}]:{self.port} {kind} {key}\n"
 
+    def stop(self) -> None:
+        """Cut all connections and end the server, so that nobody can connect any more."""
+        self.process.send_signal(signal.SIGSTOP)
+        self.drop()
+        self.process.kill()
+        self.process.wait()
+
+    def drop(self) -> None:
+        """Cut all connections; the server goes on, and so does what was started on them."""
+        for pid in _descendants([self.process.pid])[1:]:
+            with contextlib.suppress(OSError):
+                if Path(f"/proc/{pid}/comm").read_text().startswith("sshd"):
+                    os.kill(pid, signal.SIGKILL)
+
 
 class Hosts(NamedTuple):
     """Servers that a client with ``key`` may log in to.

@@ -98,15 +98,16 @@ def test_twelve_hosts_are_opened_and_asked_together(start_hosts: StartHosts) -> 
 def test_hosts_that_cannot_be_reached_leave_the_others_unharmed(start_hosts: StartHosts) -> None:
     hosts = start_hosts(3)
     dead = hosts.sshds[1]
-    dead.process.kill()
-    dead.process.wait()
+    dead.stop()
     configs = hosts.configs
     configs[2] = msgspec.structs.replace(configs[2], key="/nowhere", user="nobody-at-all")
     settings = msgspec.structs.replace(hosts.settings, tries=2)
     with Fleet(configs, settings) as fleet:
         assert list(fleet.connections) == ["node1"]
         assert list(fleet.failures) == ["node2", "node3"]
-        assert re.match(r"node2: .* refuses it \(2 tries\); ", str(fleet.failures["node2"]))
+        assert re.match(
+            r"node2: .* refuses connections \(2 tries\); ", str(fleet.failures["node2"])
+        )
         assert fleet.connections["node1"].run("true").code == 0
 
 

@@ -108,8 +108,7 @@ def test_hosts_that_are_down_or_changed_are_named_and_the_others_trusted(
     hosts = start_hosts(3)
     site.write(hosts)
     _, down, changed = hosts.sshds
-    down.process.kill()
-    down.process.wait()
+    down.stop()
     other = make_key(tmp_path / "other").with_suffix(".pub").read_text()
     old = f"[{changed.address}]:{changed.port} {other}"
     site.known_hosts.parent.mkdir()

@@ -8,7 +8,7 @@ import subprocess
 import threading
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -50,7 +50,7 @@ def connection(host: Hosts) -> Iterator[Connection]:
 
 
 def open_connection(
-    hosts: Hosts, *, settings: SshConfig | None = None, **changes: object
+    hosts: Hosts, *, settings: SshConfig | None = None, **changes: Any
 ) -> Connection:
     """Connect to the first host, with changes to how it is listed."""
     config = msgspec.structs.replace(hosts.configs[0], **changes)
@@ -311,18 +311,19 @@ def test_a_host_that_only_takes_passwords_is_named(start_hosts: StartHosts) -> N
 
 def test_a_closed_port_and_an_unknown_name_are_named(host: Hosts) -> None:
     sshd = host.sshds[0]
-    sshd.process.kill()
-    sshd.process.wait()
+    sshd.stop()
     with pytest.raises(HostError) as caught:
         open_connection(host)
-    expected = rf"node1: {sshd.address} port {sshd.port} refuses it \(4 tries\); is sshd running"
+    expected = (
+        rf"node1: {sshd.address} port {sshd.port} refuses connections \(4 tries\); is sshd running"
+    )
     assert re.match(expected, str(caught.value))
     with pytest.raises(HostError, match=r"the name no\.such\.name\.invalid cannot be resolved"):
         open_connection(host, address="no.such.name.invalid")
 
 
 @contextmanager
-def listener() -> Iterator[tuple[socket.socket, dict[str, object]]]:
+def listener() -> Iterator[tuple[socket.socket, dict[str, Any]]]:
     """Listen on a port; yields the socket and what a host's entry says of it."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server, {"address": "127.0.0.1", "port": server.getsockname()[1]}
@@ -331,7 +332,7 @@ def listener() -> Iterator[tuple[socket.socket, dict[str, object]]]:
 def test_a_host_that_accepts_and_says_nothing_is_given_up_after_one_try(host: Hosts) -> None:
     settings = msgspec.structs.replace(host.settings, login_timeout_s=0.2)
     with listener() as (server, place):
-        with pytest.raises(HostError, match=r"accepts connections but is silent, for 0\.2 s"):
+        with pytest.raises(HostError, match=r"accepts connections but says nothing for 0\.2 s"):
             open_connection(host, settings=settings, **place)
         server.accept()[0].close()
         server.settimeout(0)
@@ -355,7 +356,7 @@ def test_what_is_no_ssh_server_is_named(host: Hosts) -> None:
 
 
 @contextmanager
-def drops_before(sshd_address: tuple[str, int], dropped: int) -> Iterator[dict[str, object]]:
+def drops_before(sshd_address: tuple[str, int], dropped: int) -> Iterator[dict[str, Any]]:
     """Drop some connections at once, as an sshd in distress does, then let one through."""
 
     def pump(source: socket.socket, sink: socket.socket) -> None:
@@ -401,15 +402,13 @@ def test_it_goes_through_a_jump_host(start_hosts: StartHosts, tmp_path: Path) ->
         # whoever connects to node2 does so from the machine of node1, to which node2 is local
         assert f" {target.address} {target.port}".encode() in done.stdout
         assert "Accepted publickey" in hosts.sshds[0].log.read_text()
-    hosts.sshds[1].process.kill()
-    hosts.sshds[1].process.wait()
+    hosts.sshds[1].stop()
     with pytest.raises(
         HostError, match=f": {target.address} port .* cannot be reached from node1; "
     ):
         connect(target, settings)
-    hosts.sshds[0].process.kill()
-    hosts.sshds[0].process.wait()
-    with pytest.raises(HostError, match=r": jump host node1: .* refuses it") as caught:
+    hosts.sshds[0].stop()
+    with pytest.raises(HostError, match=r": jump host node1: .* refuses connections") as caught:
         connect(target, settings)
     assert caught.value.where == "node2"
 
@@ -489,8 +488,7 @@ def test_a_lost_connection_is_named_by_whoever_waits(host: Hosts) -> None:
     assert stream.read_line(5.0) == b"here\n"
     waiting = threading.Thread(target=wait)
     waiting.start()
-    for sshd in children_of(host.sshds[0].process.pid):
-        os.kill(sshd, 9)
+    host.sshds[0].drop()
     waiting.join(10.0)
     assert "the connection was lost while" in str(failures[0])
     assert stream.read_line(5.0) == b""
@@ -503,7 +501,9 @@ def test_a_lost_connection_is_named_by_whoever_waits(host: Hosts) -> None:
 
 
 def test_a_conversation_goes_line_by_line(connection: Connection) -> None:
-    stream = connection.open("while read line; do echo got $line; done; echo bye >&2; exit 4")
+    stream = connection.open(
+        "echo hi >&2; while read line; do echo got $line; done; echo bye >&2; exit 4"
+    )
     stream.write(b"one\ntwo\n")
     assert [stream.read_line(5.0), stream.read_line(5.0)] == [b"got one\n", b"got two\n"]
     with pytest.raises(HostError, match=r"says nothing for 0\.05 s"):
@@ -512,7 +512,7 @@ def test_a_conversation_goes_line_by_line(connection: Connection) -> None:
     stream.end_input()
     assert list(stream) == [b"got three\n"]
     assert stream.exit_code(5.0) == 4
-    assert stream.errors == "bye"
+    assert stream.errors == "hi\nbye"
     stream.close()
     stream.close()
 
@@ -520,7 +520,12 @@ def test_a_conversation_goes_line_by_line(connection: Connection) -> None:
 def test_one_thread_reads_while_another_writes(connection: Connection) -> None:
     stream = connection.open("cat")
     lines = [b"x" * 1000 + b"\n"] * 3000
-    writer = threading.Thread(target=lambda: [stream.write(line) for line in lines])
+
+    def write() -> None:
+        for line in lines:
+            stream.write(line)
+
+    writer = threading.Thread(target=write)
     writer.start()
     assert [stream.read_line(10.0) for _ in lines] == lines
     writer.join()

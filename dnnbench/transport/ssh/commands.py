@@ -189,9 +189,14 @@ def _start(transport: paramiko.Transport, host: str, command: str) -> paramiko.C
 
 
 def _read_all(receive: Callable[[int], bytes], keep: Callable[[bytes], None]) -> None:
-    with suppress(OSError, EOFError):
-        while chunk := receive(_CHUNK_BYTES):
-            keep(chunk)
+    while True:
+        try:
+            chunk = receive(_CHUNK_BYTES)
+        except TimeoutError:  # that of whoever reads lines, which is the channel's, too
+            continue
+        if not chunk:
+            return
+        keep(chunk)
 
 
 def _write_all(channel: paramiko.Channel, data: bytes) -> None:

@@ -189,6 +189,7 @@ def _await_session(transport: paramiko.Transport, target: Target, timeout_s: flo
     Not before it runs does sshd stop to count the connection as one without a login.
     """
     watchdog = threading.Timer(timeout_s, transport.close)
+    watchdog.daemon = True
     watchdog.start()
     try:
         transport.global_request("keepalive@openssh.com", wait=True)
@@ -243,10 +244,8 @@ def _failed(
     error = transport.get_exception()
     greeted = bool(transport.remote_version)
     if not in_time:
-        what = (
-            "does not finish the key exchange" if greeted else "accepts connections but is silent"
-        )
-        problem = f"{place} {what}, for {settings.login_timeout_s:g} s"
+        what = "does not agree on keys" if greeted else "accepts connections but says nothing"
+        problem = f"{place} {what} for {settings.login_timeout_s:g} s"
         remedy = "is it an SSH server, and not overloaded?"
         return HostError(problem, where=target.name, remedy=remedy)
     if isinstance(error, paramiko.ssh_exception.IncompatiblePeer):

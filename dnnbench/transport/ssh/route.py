@@ -43,7 +43,9 @@ def dial(target: Target, settings: SshConfig, stack: ExitStack) -> socket.socket
         raise HostError(problem, where=target.name, remedy=_CHECK_ADDRESS) from error
     except ConnectionRefusedError as error:
         remedy = "is sshd running there, and on this port?"
-        raise PassingError(f"{place} refuses it", where=target.name, remedy=remedy) from error
+        raise PassingError(
+            f"{place} refuses connections", where=target.name, remedy=remedy
+        ) from error
     except TimeoutError as error:
         problem = f"{place} does not answer within {settings.connect_timeout_s:g} s"
         raise PassingError(problem, where=target.name, remedy=_CHECK_HOST) from error
