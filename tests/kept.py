@@ -133,15 +133,10 @@ class KeptHost:
 
     def call(self, command: str, **request: Any) -> dict[str, Any]:
         """Carry out a command and return its answer, good or bad."""
-        asked = {
-            "directory": str(self.directory),
-            "host": self.name,
-            "scope": self.scope,
-            **request,
-        }
+        asked = {"directory": str(self.directory), "host": self.name, **request}
         done = subprocess.run(
             [*TOOLS, command],
-            input=json.dumps(asked).encode() + b"\n",
+            input=json.dumps({"scope": self.scope, **asked}).encode() + b"\n",
             stdout=subprocess.PIPE,
             cwd=TESTS.parent,
             timeout=TIMEOUT_S,
@@ -152,8 +147,16 @@ class KeptHost:
         return answer
 
     def start(self, **changes: Any) -> dict[str, Any]:
-        request = {
+        answer = self.call("start", **self.start_request(**changes))
+        if "pid" in answer:
+            self.keepers.append(answer["pid"])
+        return answer
+
+    def start_request(self, **changes: Any) -> dict[str, Any]:
+        return {
+            "directory": str(self.directory),
             "cluster": "c1",
+            "host": self.name,
             "owner": "alice@laptop",
             "purpose": "sweep quick",
             "lease_s": 60.0,
@@ -168,10 +171,6 @@ class KeptHost:
             "firewall": None,
             **changes,
         }
-        answer = self.call("start", **request)
-        if "pid" in answer:
-            self.keepers.append(answer["pid"])
-        return answer
 
     def relay(self, cluster: str = "c1") -> Relay:
         relay = Relay(str(self.state(cluster) / "agent.sock"))

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import json
 import os
 import queue
 import signal
+import sys
 import time
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,22 +14,29 @@ from echo_agent import expected
 from kept import TIMEOUT_S, KeptHost, Relay, end_of
 from processes import Witness, children_of
 
+from dnnbench.deploy.bundle import tools
 from dnnbench.errors import HostError
 from dnnbench.events import AgentReady, Log, Start
 from dnnbench.transport.remote import RemoteAgent
+from dnnbench.transport.ssh.connection import connect
+from dnnbench.transport.ssh.settings import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from conftest import StartHosts
+
     from dnnbench.events import AnyEvent
     from dnnbench.transport.base import Inbox
+    from dnnbench.transport.remote import Stream
+    from dnnbench.transport.ssh.connection import Connection
 
 
 class Controller:
     """A remote agent, what came from it and what was said of it."""
 
-    def __init__(self, host: KeptHost, open_relay: Callable[[], Relay], **options: Any) -> None:
+    def __init__(self, host: KeptHost, open_relay: Callable[[], Stream], **options: Any) -> None:
         self.inbox: Inbox = queue.SimpleQueue()
         self.notes: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.agent = RemoteAgent(
@@ -241,3 +251,47 @@ def test_noise_of_a_shell_is_named(host: KeptHost) -> None:
     controller = Controller(host, noisy)
     assert "Welcome to node1!" in controller.expect_loss().problem
     controller.agent.close()
+
+
+def test_over_ssh_a_dropped_connection_costs_no_event_and_no_order(
+    start_hosts: StartHosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    farm = start_hosts(1)
+    (server,) = farm.sshds
+    (target,) = resolve(farm.configs, farm.settings).values()
+    archive = tmp_path / "tools.pyz"
+    archive.write_bytes(tools().content)
+    with ExitStack() as stack:
+
+        def connection() -> Connection:
+            return stack.enter_context(closing(connect(target, farm.settings)))
+
+        def open_relay() -> Stream:
+            return connection().open(f"{sys.executable} {archive} relay {started['socket']}")
+
+        host = stack.enter_context(KeptHost(tmp_path / "dnnbench", "echo_agent.py"))
+        request = json.dumps(host.start_request()).encode() + b"\n"
+        command = f"{sys.executable} {archive} start"
+        started = json.loads(connection().run(command, request).stdout)
+        (cluster,) = host.call("status", scope=server.address)["clusters"]
+        assert cluster["pid"] == started["pid"]
+
+        controller = Controller(host, open_relay)
+        stack.callback(controller.agent.close)
+        assert isinstance(controller.next(), AgentReady)
+        lines = []
+        for number in range(1, 21):
+            controller.agent.send(numbered(number))
+            if number % 10 == 0:
+                lines.append(controller.next_line())
+                for session in children_of(server.process.pid):
+                    os.kill(session, signal.SIGKILL)
+                assert "lost" in controller.notes.get(timeout=TIMEOUT_S)
+            elif number == 15:
+                assert "back" in controller.notes.get(timeout=TIMEOUT_S)
+        wanted = expected(20)
+        lines += [controller.next_line() for _ in wanted[len(lines) :]]
+        assert lines == wanted
+        controller.agent.close()
+        assert end_of([started["pid"]]) == []

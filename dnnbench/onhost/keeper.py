@@ -251,8 +251,10 @@ class Keeper:
                 peer.send({"stopping": self._record["pid"]})
                 self._finish(f"stopped by {message['stop']['by']}")
                 return  # it is told of the end
-        else:
+        elif "status" in message:
             peer.send(self._answer())
+        else:
+            raise ValueError("expected hello, status or stop")
         peer.flush_all(_FLUSH_TIMEOUT_S)
         self._drop(peer)
 
