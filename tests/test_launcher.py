@@ -371,6 +371,7 @@ def test_a_lost_host_fails_the_trial_and_every_other_host_is_torn_down() -> None
         assert sent(cluster.agents[name])[-1] is Stop
         assert cluster.agents[name].running == []
     assert cluster.launcher.lost().keys() == {"host-1"}
+    assert outcome.duration_s < trial_run.TEAR_DOWN_TIMEOUT_S / 3  # nobody waits for its roles
 
 
 def test_a_host_that_is_gone_when_an_order_is_sent_fails_the_trial_too() -> None:
@@ -480,6 +481,14 @@ def test_agents_that_are_late_or_lost_do_not_keep_the_others_from_working() -> N
     assert list(lost) == ["host-0", "host-2"]
     assert lost["host-0"].problem == f"expected the agent within {PATIENCE_S} s"
     assert lost["host-2"].problem == DIED
+
+
+def test_an_agent_that_ends_while_others_are_awaited_is_lost() -> None:
+    cluster = Cluster({}, hosts=2, ready_timeout_s=PATIENCE_S)
+    cluster.inbox.put(Arrival("host-0", make_ready()))
+    cluster.agents["host-0"].die()
+    cluster.inbox.put(Arrival("host-1", make_ready()))
+    assert list(cluster.launcher.await_agents()) == ["host-1"]
 
 
 def test_no_agent_at_all_is_an_error_that_names_them() -> None:

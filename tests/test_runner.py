@@ -320,10 +320,14 @@ def test_a_host_lost_beside_a_trial_is_replaced_when_it_is_wanted(tmp_path: Path
             other.die()
         return train_all(agent, order)
 
-    small = next(n for n, order in enumerate(fleet.store.plan.orders) if order.nodes == 2)
+    nodes = [order.nodes for order in fleet.store.plan.orders]
+    small = next(n for n in range(len(nodes)) if nodes[n : n + 2] == [2, 2])
+    starts: list[int] = []
+    fleet.watcher.on_start = lambda: starts.append(len(fleet.asked))
     fleet.run(*[train_all] * small, node_4_burns)
     assert set(fleet.stored()) == {"ok"}
-    assert len(fleet.asked) == 2
+    wanted = nodes.index(4, small)
+    assert starts == [1] * wanted + [2] * (len(nodes) - wanted)
     last = [o for o in fleet.store.outcomes() if o.order.nodes == 4][-1]
     assert list(last.placement.values()) == ["node1", "node2", "node3", "node5"]
 
