@@ -25,7 +25,7 @@ from dnnbench.trial import (
     Optimizer,
     Protocol,
 )
-from dnnbench.values import Count, Name, Positive, check, check_text
+from dnnbench.values import Count, Name, Positive, check, check_text, field_types
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -217,12 +217,10 @@ _TABLES: Final[dict[str, type[msgspec.Struct]]] = {
     "cluster": ClusterConfig,
     "provision": ProvisionConfig,
 }
-_TYPES: Final[dict[str, Any]] = {
-    f"{table}.{field.name}": field.type
-    for table, struct in _TABLES.items()
-    for field in msgspec.structs.fields(struct)
-}
-_VARIABLES: Final = {PREFIX + key.replace(".", "_").upper(): key for key in _TYPES}
+_KEYS: Final = tuple(
+    f"{table}.{name}" for table, struct in _TABLES.items() for name in struct.__struct_fields__
+)
+_VARIABLES: Final = {PREFIX + key.replace(".", "_").upper(): key for key in _KEYS}
 _OPTIONS: Final = {"sweep.parameter_servers": "--ps"}
 """Options that are not spelled as their key."""
 
@@ -251,17 +249,9 @@ def load(
     given: _Layer = {}
     for layer in (_file_layer(file), _environment_layer(environ), _option_layer(options)):
         given.update(_expand_profile(layer))
-    tables = {
-        table: {
-            key.partition(".")[2]: entry.value
-            for key, entry in given.items()
-            if key.startswith(f"{table}.")
-        }
-        for table in _TABLES
-    }
     found = find_hosts(hosts or HostsChoice(), file)
-    config = msgspec.convert(tables | {"hosts": found.hosts}, Config)
-    origins = {key: given[key].origin if key in given else "default" for key in _TYPES}
+    config = Config(**_structs(given), hosts=found.hosts)
+    origins = {key: given[key].origin if key in given else "default" for key in _KEYS}
     origins["hosts"] = found.origin or "default"
     _check_model(config.train.model, origins["train.model"])
     _check_sweep(config.sweep, origins)
@@ -297,9 +287,9 @@ def _file_layer(file: TomlFile | None) -> _Layer:
         for name, value in content.items():
             key = f"{table}.{name}"
             where = file.where(key)
-            if key not in _TYPES:
+            if key not in _KEYS:
                 raise _unknown_key(table, name, where)
-            checked = check(_TYPES[key], value, where, subject=f"[{table}] {name}")
+            checked = check(_type(key), value, where, subject=f"[{table}] {name}")
             layer[key] = _Given(checked, where)
     return layer
 
@@ -313,13 +303,13 @@ def _environment_layer(environ: Mapping[str, str]) -> _Layer:
             remedy = nearest(name, _VARIABLES)
             raise ConfigError(f"{name} is not known", where="environment", remedy=remedy)
         key = _VARIABLES[name]
-        layer[key] = _Given(check_text(_TYPES[key], environ[name], name), name)
+        layer[key] = _Given(check_text(_type(key), environ[name], name), name)
     return layer
 
 
 def _option_layer(options: Mapping[str, object]) -> _Layer:
     return {
-        key: _Given(check_text(_TYPES[key], value, option_name(key)), option_name(key))
+        key: _Given(check_text(_type(key), value, option_name(key)), option_name(key))
         for key, value in options.items()
         if value is not None
     }
@@ -331,6 +321,20 @@ def _expand_profile(layer: _Layer) -> _Layer:
     profile = layer["sweep.profile"]
     implied = {key: _Given(n, profile.origin) for key, n in PROFILES[profile.value].items()}
     return implied | layer
+
+
+def _structs(given: _Layer) -> dict[str, Any]:
+    """Put the values, each checked where it was given, into their tables."""
+    values: dict[str, dict[str, Any]] = {table: {} for table in _TABLES}
+    for key, entry in given.items():
+        table, _, name = key.partition(".")
+        values[table][name] = entry.value
+    return {table: struct(**values[table]) for table, struct in _TABLES.items()}
+
+
+def _type(key: str) -> Any:
+    table, _, name = key.partition(".")
+    return field_types(_TABLES[table])[name]
 
 
 def _check_model(name: str, where: str) -> None:
@@ -374,7 +378,7 @@ def _check_ports(config: Config, where: str) -> None:
 
 
 def _unknown_key(table: str, name: str, where: str) -> ConfigError:
-    own = nearest(name, [key.partition(".")[2] for key in _TYPES if key.startswith(f"{table}.")])
+    own = nearest(name, [key.partition(".")[2] for key in _KEYS if key.startswith(f"{table}.")])
     owner = _owner(name)
     remedy = f"it belongs in [{owner}]" if owner else own
     return ConfigError(f"[{table}] {name} is not known", where=where, remedy=remedy)
@@ -382,4 +386,4 @@ def _unknown_key(table: str, name: str, where: str) -> ConfigError:
 
 def _owner(name: str) -> str | None:
     """Name the table that has a key of this name."""
-    return next((key.partition(".")[0] for key in _TYPES if key.endswith(f".{name}")), None)
+    return next((key.partition(".")[0] for key in _KEYS if key.endswith(f".{name}")), None)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Final
@@ -128,7 +127,8 @@ def cgroup_quotas(
 
 def git_commit(source: Path) -> str | None:
     """Return the commit of a checkout; None where ``source`` is none or git cannot say."""
-    import subprocess  # a report never asks for this
+    import shutil  # a report never asks for this
+    import subprocess  # nor for this
 
     git = shutil.which("git")
     if git is None or not (source / ".git").exists():

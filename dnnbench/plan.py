@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -130,6 +129,8 @@ def trial_id(nodes: int, protocol: Protocol, repeat: int) -> str:
 
 
 def _shuffled_cells(config: Config, repeat: int) -> list[tuple[int, Protocol]]:
+    import random  # a stored plan is read without
+
     cells = [(nodes, name) for nodes in config.sweep.nodes for name in config.sweep.protocols]
     random.Random(order_seed(config.sweep.seed, repeat)).shuffle(cells)  # noqa: S311 - order, not secrecy
     return cells

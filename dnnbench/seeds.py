@@ -6,8 +6,6 @@ every Python version, and whatever else was drawn before it.
 
 from __future__ import annotations
 
-import hashlib
-
 
 def derive(seed: int, *path: object) -> int:
     """Return a seed of its own for ``path`` under ``seed``.
@@ -15,6 +13,8 @@ def derive(seed: int, *path: object) -> int:
     Returns:
         0 to 2**31 - 1, which TensorFlow, Keras, NumPy and ``random`` all take.
     """
+    import hashlib  # loads OpenSSL, which who only reads a plan need not wait for
+
     text = "/".join(str(part) for part in (seed, *path))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from functools import cached_property
@@ -263,6 +262,8 @@ def create(
     Raises:
         ResultsError: it is there already, or cannot be written.
     """
+    import shutil  # with every compression there is; readers do without
+
     path = results_dir.expanduser() / plan.sweep
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

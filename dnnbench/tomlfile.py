@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -15,22 +16,24 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _NAME = r"""[\w\-."' \t]+?"""
-_HEADER = re.compile(rf"\s*(?P<array>\[?)\[\s*(?P<name>{_NAME})\s*\]\]?\s*(?:#.*)?$")
-_KEY = re.compile(rf"\s*(?P<name>{_NAME})\s*=")
-_AT_LINE = re.compile(r" \(at line (\d+), column \d+\)")
+_HEADER = rf"\s*(?P<array>\[?)\[\s*(?P<name>{_NAME})\s*\]\]?\s*(?:#.*)?$"
+_KEY = rf"\s*(?P<name>{_NAME})\s*="
+_AT_LINE = r" \(at line (\d+), column \d+\)"
 _AT_END = " (at end of document)"
 
 
-class TomlFile(NamedTuple):
-    """A parsed file.
+class TomlFile:
+    """A parsed file."""
 
-    Attributes:
-        lines: dotted key -> line; entries of an array of tables are numbered, ``hosts.0.name``.
-    """
+    def __init__(self, path: Path, data: dict[str, Any], text: str) -> None:
+        self.path = path
+        self.data = data
+        self._text = text
 
-    path: Path
-    data: dict[str, Any]
-    lines: dict[str, int]
+    @cached_property
+    def lines(self) -> dict[str, int]:
+        """Dotted key -> line; entries of an array of tables are numbered, ``hosts.0.name``."""
+        return key_lines(self._text)
 
     def where(self, key: str) -> str:
         """Say where a dotted key stands, ``dnnbench.toml:12``, or else the table it is in."""
@@ -52,7 +55,7 @@ def read_toml(path: Path) -> TomlFile:
         data = msgspec.toml.decode(text)
     except msgspec.DecodeError as error:
         raise _syntax_error(path, text, str(error)) from None
-    return TomlFile(path, data, key_lines(text))
+    return TomlFile(path, data, text)
 
 
 def key_lines(text: str) -> dict[str, int]:
@@ -65,7 +68,7 @@ def key_lines(text: str) -> dict[str, int]:
     entries: Counter[str] = Counter()
     prefix = ""
     for number, line in enumerate(text.split("\n"), start=1):
-        if header := _HEADER.match(line):
+        if header := re.match(_HEADER, line):
             table = _plain(header["name"])
             lines.setdefault(table, number)
             if header["array"]:
@@ -73,7 +76,7 @@ def key_lines(text: str) -> dict[str, int]:
                 table = f"{table}.{entries[table] - 1}"
                 lines.setdefault(table, number)
             prefix = f"{table}."
-        elif key := _KEY.match(line):
+        elif key := re.match(_KEY, line):
             lines.setdefault(prefix + _plain(key["name"]), number)
     return lines
 
@@ -83,6 +86,6 @@ def _plain(name: str) -> str:
 
 
 def _syntax_error(path: Path, text: str, message: str) -> ConfigError:
-    line = int(at[1]) if (at := _AT_LINE.search(message)) else len(text.rstrip().split("\n"))
-    problem = _AT_LINE.sub("", message).replace(_AT_END, "")
+    line = int(at[1]) if (at := re.search(_AT_LINE, message)) else len(text.rstrip().split("\n"))
+    problem = re.sub(_AT_LINE, "", message).replace(_AT_END, "")
     return ConfigError(f"is not TOML: {problem}", where=f"{path}:{line}")

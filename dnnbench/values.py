@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from typing import Annotated, Any, Final, Literal, get_args, get_origin
@@ -24,7 +25,7 @@ HostName = Annotated[
     ),
 ]
 
-_FAULT: Final = re.compile(r"Expected `(?P<type>\w+)[^`]*`(?P<bound>.*?)(, got .*)?$")
+_FAULT: Final = r"Expected `(?P<type>\w+)[^`]*`(?P<bound>.*?)(, got .*)?$"
 _WORDS: Final = {
     "int": ("a whole number", "whole numbers"),
     "float": ("a number", "numbers"),
@@ -33,6 +34,12 @@ _WORDS: Final = {
     "array": ("a list", "lists"),
 }
 """msgspec's names of types -> one of them, some of them."""
+
+
+@functools.cache
+def field_types(struct: type[msgspec.Struct]) -> dict[str, Any]:
+    """Map the fields of a struct to their types: worked out only where a value needs checking."""
+    return {field.name: field.type for field in msgspec.structs.fields(struct)}
 
 
 def check(kind: Any, value: Any, where: str, *, subject: str = "", typed: str | None = None) -> Any:
@@ -78,7 +85,7 @@ def _expectation(kind: Any, message: str, *, is_typed: bool) -> str:
     if description := _description(kind):
         return description
     fault, _, path = message.partition(" - at ")
-    match = _FAULT.match(fault)
+    match = re.match(_FAULT, fault)
     if not match:  # "Integer value out of range"
         return "a smaller number"
     one, many = _WORDS[match["type"]]

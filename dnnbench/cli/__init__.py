@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from pathlib import Path
 from typing import Final
 
 import click
@@ -103,6 +102,8 @@ def _bug_line(error: Exception) -> str:
         traceback = traceback.tb_next
     where = ""
     if traceback:
+        from pathlib import Path  # `--help` does without
+
         path = Path(traceback.tb_frame.f_code.co_filename)
         where = f" ({path.parent.name}/{path.name}:{traceback.tb_lineno})"
     text = " ".join(str(error).split())

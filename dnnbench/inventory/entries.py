@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from dnnbench.errors import ConfigError
 from dnnbench.inventory import HostConfig
-from dnnbench.values import check
+from dnnbench.values import check, field_types
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-FIELDS: Final[dict[str, Any]] = {
-    field.name: field.type for field in msgspec.structs.fields(HostConfig)
-}
-"""What a host has -> the type of it."""
 
 
 class Entry(NamedTuple):
@@ -33,7 +28,7 @@ class Entry(NamedTuple):
 
 def read_value(field: str, value: str, where: str, subject: str) -> Any:
     """Return the value of a host's field from its text, or refuse it under the name it goes by."""
-    return check(FIELDS[field], value, where, subject=subject, typed=value)
+    return check(field_types(HostConfig)[field], value, where, subject=subject, typed=value)
 
 
 def read_address(text: str, where: str) -> dict[str, Any]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dnnbench.errors import ConfigError, nearest
-from dnnbench.inventory.entries import FIELDS, Entry
-from dnnbench.values import check
+from dnnbench.inventory import HostConfig
+from dnnbench.inventory.entries import Entry
+from dnnbench.values import check, field_types
 
 if TYPE_CHECKING:
     from dnnbench.tomlfile import TomlFile
@@ -21,14 +22,15 @@ def read_tables(file: TomlFile) -> list[Entry]:
     tables = file.data.get("hosts", [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise ConfigError("hosts are written as [[hosts]] tables", where=file.where("hosts"))
+    kinds = field_types(HostConfig)
     entries = []
     for index, table in enumerate(tables):
         for name, value in table.items():
             where = file.where(f"hosts.{index}.{name}")
-            if name not in FIELDS:
+            if name not in kinds:
                 problem = f"[[hosts]] {name} is not known"
-                raise ConfigError(problem, where=where, remedy=nearest(name, FIELDS))
-            check(FIELDS[name], value, where, subject=f"[[hosts]] {name}")
+                raise ConfigError(problem, where=where, remedy=nearest(name, kinds))
+            check(kinds[name], value, where, subject=f"[[hosts]] {name}")
         where = file.where(f"hosts.{index}")
         if "name" not in table:
             raise ConfigError("[[hosts]] has no name", where=where)
