@@ -66,6 +66,9 @@ class Session(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def snapshot() -> Environment:
     """Look at this machine as it is now."""
+    versions = {name: _version(name) for name in PACKAGES}
+    if versions["tensorflow"] is None:
+        versions["tensorflow"] = _version("tensorflow-cpu")  # the same without its GPU part
     return Environment(
         taken_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         hostname=platform.node(),
@@ -75,7 +78,7 @@ def snapshot() -> Environment:
         memory_bytes=memory_bytes(),
         kernel=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
-        versions={"dnnbench": dnnbench.__version__, **{name: _version(name) for name in PACKAGES}},
+        versions={"dnnbench": dnnbench.__version__, **versions},
         git_commit=git_commit(_SOURCE),
         load_average=load_average(),
         boot_id=_read(_BOOT_ID).strip() or None,

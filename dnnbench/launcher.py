@@ -33,11 +33,13 @@ class Launcher:
         hosts: Iterable[Host],
         inbox: Inbox,
         limits: RunConfig,
+        data_directory: str | None = None,
     ) -> None:
         self._agents = agents
         self._hosts = {host.name: host for host in hosts}
         self._inbox = inbox
         self._limits = limits
+        self._data_directory = data_directory
         self._lost: dict[str, HostError] = {}
 
     def await_agents(self) -> dict[str, AgentReady]:
@@ -104,6 +106,7 @@ class Launcher:
             self._inbox,
             self._lost,
             limits=self._limits,
+            data_directory=self._data_directory,
             watch=watch,
             phase=phase,
         )

@@ -172,7 +172,7 @@ class _Cluster:
             self._crew = crew
             notify("importing TensorFlow")
             limits = self._store.resolved.config.run
-            self._launcher = Launcher(crew.agents, crew.hosts, inbox, limits)
+            self._launcher = Launcher(crew.agents, crew.hosts, inbox, limits, crew.data_directory)
             ready = self._launcher.await_agents()
             self._hosts = [host for host in crew.hosts if host.name in ready]
             late = {name: e for name, e in self._launcher.lost().items() if name not in ready}

@@ -39,11 +39,17 @@ class DataOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ModelOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A model by its name or as ``module:function``, with the options its builder takes."""
+    """A model by its name or as ``module:function``, with the options its builder takes.
+
+    Attributes:
+        digest: one SHA-256 over the sources of a user's own model; empty for dnnbench's own. Agents
+            that outlive a sweep tell an edited model by it.
+    """
 
     name: str = "mnist-dnn"
     l2: float = 0.0
     dropout: float = 0.0
+    digest: str = ""
 
 
 class ProtocolOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -72,6 +72,14 @@ class Failed(Exception):  # noqa: N818 - a way out of a trial, not an error of i
         self.noticed = noticed
 
 
+def _with_data_in(directory: str | None, order: TrialOrder) -> TrialOrder:
+    """Return the order as hosts carry it out, which may have the data elsewhere."""
+    if directory is None:
+        return order
+    data = msgspec.structs.replace(order.data, directory=directory)
+    return msgspec.structs.replace(order, data=data)
+
+
 class _PortTakenError(Exception):
     """A reserved port was taken; the roles must be started again."""
 
@@ -92,6 +100,7 @@ class TrialRun:
         lost: dict[str, HostError],
         *,
         limits: RunConfig,
+        data_directory: str | None,
         watch: Callable[[AnyEvent], None],
         phase: Callable[[str], None],
     ) -> None:
@@ -102,6 +111,7 @@ class TrialRun:
         self._inbox = inbox
         self._lost = lost
         self._limits = limits
+        self._data_directory = data_directory
         self._watch = watch
         self._phase = phase
         self._tasks = list(placement)
@@ -115,7 +125,7 @@ class TrialRun:
     def run(self, hosts: Mapping[str, Host], cores: Mapping[str, int]) -> None:
         """Take the trial through its phases."""
         self._phase("preparing data and graph")
-        self._send(Prepare(trial=self._order))
+        self._send(Prepare(trial=_with_data_in(self._data_directory, self._order)))
         self._await_agents(Prepared)
         for attempt in range(1, PORT_ATTEMPTS + 1):
             try:

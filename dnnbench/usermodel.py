@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import sys
 from importlib.machinery import PathFinder
@@ -46,6 +47,33 @@ def find_user_module(name: str, where: str = "[train] model") -> Path | None:
     if inner and not (within.with_suffix(".py").is_file() or within.is_dir()):
         raise ConfigError(f"there is no {module} in {found}", where=where)
     return found
+
+
+def model_files(name: str) -> dict[str, Path]:
+    """List the sources of a user's own model: path on a host, relative -> file here.
+
+    Raises:
+        ConfigError: as `find_user_module`.
+    """
+    found = find_user_module(name)
+    if found is None:
+        return {}
+    if found.is_file():
+        return {found.name: found}
+    return {str(path.relative_to(found.parent)): path for path in sorted(found.rglob("*.py"))}
+
+
+def model_digest(name: str) -> str:
+    """Return one SHA-256 over the sources of a user's own model; empty for dnnbench's own.
+
+    Raises:
+        ConfigError: as `find_user_module`.
+    """
+    files = model_files(name)
+    digest = hashlib.sha256()
+    for path, source in files.items():
+        digest.update(f"{path}\n".encode() + source.read_bytes())
+    return digest.hexdigest() if files else ""
 
 
 def _installed(top: str) -> ModuleSpec | None:

@@ -19,6 +19,10 @@ COMMANDS: Final = {
     "run": "Run a sweep of trials, or go on with one.",
     "report": "Show a sweep's figures beside the published ones.",
     "cost": "Show Table 1, and what a sweep costs.",
+    "provision": "Bring hosts to what a sweep needs.",
+    "launch": "Let a cluster stand on hosts.",
+    "status": "Say what stands on hosts.",
+    "stop": "End what stands on hosts.",
     "hosts": "Look after the hosts themselves: trust their keys.",
     "init": "Write a commented dnnbench.toml.",
 }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from dnnbench.cli._data import find_data
 from dnnbench.cli._options import common_options, hosts_options, settings_options
 from dnnbench.cli._stored import (
     load_analysis,
@@ -17,7 +18,6 @@ from dnnbench.cli._stored import (
 )
 from dnnbench.config import load, option_name
 from dnnbench.data import catalogue
-from dnnbench.data.locate import locate
 from dnnbench.environment import snapshot
 from dnnbench.errors import (
     EXIT_INTERRUPTED,
@@ -26,7 +26,8 @@ from dnnbench.errors import (
     ResultsError,
     TrialError,
 )
-from dnnbench.live import download_view, make_view
+from dnnbench.inventory import to_host
+from dnnbench.live import make_view
 from dnnbench.plan import make_plan
 from dnnbench.runner import run_sweep
 from dnnbench.store import SweepStore, create, new_sweep_id, open_sweep, sweep_names
@@ -39,8 +40,11 @@ if TYPE_CHECKING:
 
     from dnnbench.config import Config, Resolved
     from dnnbench.console import Printer
+    from dnnbench.inventory import Host
     from dnnbench.inventory.sources import HostsChoice
     from dnnbench.plan import Plan
+    from dnnbench.runner import Observer
+    from dnnbench.transport.base import CrewSource
     from dnnbench.trial import TrialOrder
 
 KEYS = (
@@ -117,7 +121,6 @@ def command(
             return
     else:
         resolved = load(config_path, os.environ, settings, hosts)
-        _refuse_hosts(resolved)
         find_user_module(resolved.config.train.model, resolved.origins["train.model"])
         if dry_run:
             plan = _plan(resolved.config, _data_by_name(resolved.config))
@@ -128,7 +131,7 @@ def command(
     stopped: TrialError | None = None
     try:
         with make_view(printer) as view:
-            run_sweep(store, view, LocalCrew())
+            run_sweep(store, view, _crew_source(store, view))
     except KeyboardInterrupt:
         printer.note(f"interrupted after {_standing(store)}")
         ctx.exit(EXIT_INTERRUPTED)
@@ -145,16 +148,7 @@ def command(
 def _new_sweep(resolved: Resolved, printer: Printer) -> SweepStore:
     """Find the data, plan, and make the sweep's directory."""
     config = resolved.config
-    train = config.train
-    with download_view(printer) as progress:
-        located = locate(
-            train.dataset,
-            Path(train.data_dir).expanduser() if train.data_dir else None,
-            explicit=resolved.origins["train.dataset"] != "default",
-            progress=progress,
-        )
-    if located.note:
-        printer.note(f"note: {located.order.name} {located.note} ({located.details})")
+    located = find_data(resolved, printer)
     plan = _plan(config, located.order, located.note)
     return create(Path(config.sweep.results_dir), resolved, plan, snapshot())
 
@@ -194,20 +188,43 @@ def _unfinished_sweep(
     )
 
 
-def _refuse_hosts(resolved: Resolved) -> None:
-    if resolved.config.hosts:
-        raise ConfigError(
-            "hosts over SSH are not supported yet",
-            where=resolved.origins["hosts"],
-            remedy="leave them out to run on this machine",
-        )
+def _crew_source(store: SweepStore, observer: Observer) -> CrewSource:
+    """Return where a sweep's agents come from."""
+    config = store.resolved.config
+    if not config.hosts:
+        return LocalCrew()
+    from dnnbench.crew import SshCrew  # paramiko takes a while to import
+    from dnnbench.deploy.wanted import wanted_for
+
+    data = store.plan.orders[0].data
+    return SshCrew(config, data, wanted_for(config, data), f"sweep {store.name}", observer.notice)
 
 
 def _plan(config: Config, data: DataOrder, data_note: str | None = None) -> Plan:
     results_dir = Path(config.sweep.results_dir)
     measured_s = measured_trial_s(results_dir, config)
     sweep_id = new_sweep_id(results_dir)
-    return make_plan(config, data, sweep_id, measured_s=measured_s, data_note=data_note)
+    # A task has at least one core to itself on a host of its own.
+    cores = float(max(config.sweep.nodes)) if config.hosts else None
+    return make_plan(
+        config,
+        data,
+        sweep_id,
+        hosts=_hosts(config),
+        cores=cores,
+        measured_s=measured_s,
+        data_note=data_note,
+    )
+
+
+def _hosts(config: Config) -> list[Host] | None:
+    """Return the hosts as a plan has them; None for this machine."""
+    if not config.hosts:
+        return None
+    from dnnbench.transport.ssh.settings import resolve  # paramiko takes a while to import
+
+    targets = resolve(config.hosts, config.ssh)
+    return [to_host(host, targets[host.name].address) for host in config.hosts]
 
 
 def _data_by_name(config: Config) -> DataOrder:

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 TENSORFLOW: Final = "tensorflow"
 TENSORFLOW_CPU: Final = "tensorflow-cpu"
-BESIDE_TENSORFLOW: Final = ("keras", "msgspec", "numpy")
-"""What the agent imports besides TensorFlow."""
+BESIDE_TENSORFLOW: Final = ("keras", "msgspec")
+"""What the agent imports besides TensorFlow. NumPy is left to what TensorFlow asks for: its newest
+version here may have no wheel for the Python there."""
 
 _DIGEST_LENGTH: Final = 16
 _MACHINES_WITH_CPU_BUILD: Final = ("x86_64", "AMD64")

@@ -64,7 +64,10 @@ def to_host(config: HostConfig, resolved_address: str) -> Host:
         config: as it was listed.
         resolved_address: that SSH reached it at; TensorFlow's, too, unless it has one of its own.
     """
-    return Host(config.name, config.data_address or resolved_address, config.slots)
+    address = config.data_address or resolved_address
+    if ":" in address and not address.startswith("["):
+        address = f"[{address}]"  # IPv6: a port follows
+    return Host(config.name, address, config.slots)
 
 
 def place(nodes: int, parameter_servers: int, hosts: Sequence[Host]) -> dict[str, str]:

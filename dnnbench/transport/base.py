@@ -59,11 +59,13 @@ class Crew:
         agents: host -> its agent.
         hosts: those with an agent, in the inventory's order.
         missing: host -> why it has none, in the inventory's order; only of hosts that were tried.
+        data_directory: where hosts have the data set; None where the trial's order says so.
     """
 
     agents: Mapping[str, AgentHandle]
     hosts: Sequence[Host]
     missing: Mapping[str, HostError] = field(default_factory=dict)
+    data_directory: str | None = None
 
 
 class CrewSource(Protocol):

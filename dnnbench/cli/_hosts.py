@@ -1,0 +1,68 @@
+"""What the commands for hosts have in common."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from dnnbench.config import load
+from dnnbench.errors import ConfigError, HostError
+from dnnbench.reach import Reach
+from dnnbench.transport.base import together
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from dnnbench.config import Config, Resolved
+    from dnnbench.console import Printer
+    from dnnbench.inventory.sources import HostsChoice
+
+DIRECTORY: Final = "cluster.directory"
+
+
+def load_with_hosts(
+    config_path: Path | None, settings: Mapping[str, str | None], hosts: HostsChoice
+) -> Resolved:
+    """Read the settings of a command that is about hosts.
+
+    Raises:
+        ConfigError: there is no host, or as `dnnbench.config.load`.
+    """
+    resolved = load(config_path, os.environ, settings, hosts)
+    if not resolved.config.hosts:
+        raise ConfigError(
+            "there are no hosts",
+            where="[[hosts]]",
+            remedy="list them in dnnbench.toml, or name them with --hosts",
+        )
+    return resolved
+
+
+@contextmanager
+def reached(config: Config, printer: Printer) -> Iterator[Reach]:
+    """Connect to all hosts; tell which are missing.
+
+    Raises:
+        HostError: no host could be reached.
+    """
+    with Reach(config) as reach:
+        printer.note(f"connecting to {len(config.hosts)} hosts")
+        reach.open()
+        if not reach.hosts:
+            raise together(reach.missing)
+        yield reach
+
+
+def refuse_missing(missing: Mapping[str, HostError], printer: Printer) -> None:
+    """Name every missing host in a line of its own; end the command as one that failed.
+
+    Raises:
+        HostError: any is missing.
+    """
+    if not missing:
+        return
+    for error in missing.values():
+        printer.note(str(error))
+    raise HostError(f"{len(missing)} hosts failed: {', '.join(missing)}")

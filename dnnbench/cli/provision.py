@@ -1,0 +1,137 @@
+"""``dnnbench provision``: bring hosts to what a sweep needs, look at them, clean up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from dnnbench.cli._data import find_data
+from dnnbench.cli._hosts import DIRECTORY, load_with_hosts, reached, refuse_missing
+from dnnbench.cli._options import common_options, hosts_options, settings_options
+from dnnbench.errors import HostError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dnnbench.config import Config
+    from dnnbench.console import Printer
+    from dnnbench.deploy.tools import HostTools
+    from dnnbench.deploy.wanted import Wanted
+    from dnnbench.inventory.sources import HostsChoice
+
+REMOVE_TIMEOUT_S: Final = 120.0
+"""An environment has tens of thousands of files."""
+KEYS = (
+    DIRECTORY,
+    "cluster.ports",
+    "sweep.nodes",
+    "sweep.parameter_servers",
+    "train.dataset",
+    "train.data_dir",
+    "provision.python",
+    "provision.index_url",
+    "provision.wheels",
+)
+
+
+@click.command("provision")
+@hosts_options()
+@settings_options(*KEYS)
+@click.option("--check", is_flag=True, help="Change nothing: facts, and every connection.")
+@click.option("--remove", is_flag=True, help="Take away everything of dnnbench from the hosts.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@common_options()
+@click.pass_context
+def command(
+    ctx: click.Context,
+    *,
+    hosts: HostsChoice,
+    settings: dict[str, str | None],
+    config_path: Path | None,
+    check: bool,
+    remove: bool,
+    as_json: bool,
+) -> None:
+    """Bring hosts to what a sweep needs.
+
+    Software and data, all hosts at once, into one directory of yours there. What is there already
+    is left alone, so a second call changes nothing.
+    """
+    if check and remove:
+        raise click.UsageError("--check changes nothing and --remove does: give one of them")
+    printer: Printer = ctx.obj
+    resolved = load_with_hosts(config_path, settings, hosts)
+    if remove:
+        _remove(resolved.config, printer, as_json=as_json)
+        return
+    from dnnbench.deploy.wanted import wanted_for
+
+    wanted = wanted_for(resolved.config, find_data(resolved, printer).order)
+    if check:
+        _check(resolved.config, wanted, printer, as_json=as_json)
+    else:
+        _provision(resolved.config, wanted, printer, as_json=as_json)
+
+
+def _provision(config: Config, wanted: Wanted, printer: Printer, *, as_json: bool) -> None:
+    from dnnbench.cli import _provision_view as view
+    from dnnbench.deploy.provision import Sites, provision
+
+    sites = Sites()
+    with reached(config, printer) as reach, view.progress(printer, reach.tools) as progress:
+        reach.each(lambda tools: provision(tools, config, wanted, sites, progress.tell))
+    if as_json:
+        printer.result(view.provisioned_document(progress.steps, reach.missing))
+    else:
+        printer.result(view.provisioned(progress.steps, printer.screen()))
+    refuse_missing(reach.missing, printer)
+
+
+def _check(config: Config, wanted: Wanted, printer: Printer, *, as_json: bool) -> None:
+    from dnnbench.cli import _provision_view as view
+    from dnnbench.deploy.facts import Facts, facts_of, refuse_unfit
+    from dnnbench.deploy.preflight import try_pairs
+
+    def look(tools: HostTools) -> Facts:
+        facts = facts_of(tools, config, wanted)
+        refuse_unfit(facts, config, tools.host)
+        return facts
+
+    with reached(config, printer) as reach:
+        facts = reach.each(look)
+        printer.note("trying every connection between workers and parameter servers")
+        pairs = try_pairs(
+            reach.tools,
+            reach.hosts,
+            config.sweep.parameter_servers,
+            config.cluster.ports,
+            bandwidth=True,
+        )
+    if as_json:
+        printer.result(view.checked_document(facts, pairs, reach.missing))
+    else:
+        printer.result(view.checked(facts, pairs, printer.screen()))
+    for name, found in facts.items():
+        for warning in found.warnings(name, config):
+            printer.note(f"warning: {warning}")
+    failed = {
+        f"{pair.source} -> {pair.target}": HostError(
+            pair.problem, where=pair.source, remedy=pair.remedy
+        )
+        for pair in pairs
+        if pair.problem
+    }
+    refuse_missing({**reach.missing, **failed}, printer)
+
+
+def _remove(config: Config, printer: Printer, *, as_json: bool) -> None:
+    from dnnbench.cli import _provision_view as view
+
+    with reached(config, printer) as reach:
+        removed = reach.each(lambda tools: tools.call("remove", REMOVE_TIMEOUT_S))
+    if as_json:
+        printer.result(view.removed_document(removed, reach.missing))
+    else:
+        printer.result(view.removed(removed, config.cluster.directory))
+    refuse_missing(reach.missing, printer)

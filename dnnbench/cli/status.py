@@ -1,0 +1,104 @@
+"""``dnnbench status``: what stands where, whose it is, since when, what it does."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from dnnbench.cli._hosts import DIRECTORY, load_with_hosts, reached, refuse_missing
+from dnnbench.cli._options import common_options, hosts_options, settings_options
+from dnnbench.tables import NONE, Column, Table, table_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from dnnbench.console import Printer
+    from dnnbench.inventory.sources import HostsChoice
+    from dnnbench.standing import Leftover, Part
+
+
+@click.command("status")
+@hosts_options()
+@settings_options(DIRECTORY)
+@click.option("--orphans", is_flag=True, help="Look for what accidents left of clusters, instead.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@common_options()
+@click.pass_context
+def command(
+    ctx: click.Context,
+    *,
+    hosts: HostsChoice,
+    settings: dict[str, str | None],
+    config_path: Path | None,
+    orphans: bool,
+    as_json: bool,
+) -> None:
+    """Say what stands on hosts: which cluster, whose, since when, and what it does."""
+    from dnnbench.standing import parts_of  # paramiko takes a while to import
+
+    printer: Printer = ctx.obj
+    config = load_with_hosts(config_path, settings, hosts).config
+    with reached(config, printer) as reach:
+        answers = reach.each(parts_of)
+    parts = {host: found for host, (found, _) in answers.items()}
+    leftovers = {host: found for host, (_, found) in answers.items()}
+    if as_json:
+        document = {"orphans": leftovers} if orphans else {"clusters": parts}
+        printer.result(msgspec.json.format(msgspec.json.encode(document)).decode() + "\n")
+    else:
+        table = _leftovers(leftovers) if orphans else _parts(parts)
+        printer.result(table_text(table, printer.screen()))
+    refuse_missing(reach.missing, printer)
+
+
+def _parts(parts: Mapping[str, list[Part]]) -> Table:
+    names = ("Host", "Cluster", "Owner", "Since", "For", "Doing", "Lease left")
+    rows = []
+    for host, found in parts.items():
+        rows += [
+            [
+                host,
+                part.cluster,
+                part.owner,
+                _time(part.since),
+                part.purpose,
+                part.doing,
+                "in use" if part.attached else _minutes(part.lease_left_s),
+            ]
+            for part in found
+        ]
+        if not found:
+            rows.append([host, *[NONE] * (len(names) - 1)])
+    return Table(
+        title="What stands on the hosts",
+        columns=[Column(name, is_text=True) for name in names],
+        rows=rows,
+        notes=["Since: this machine's time zone. Lease left: without a controller."],
+    )
+
+
+def _leftovers(leftovers: Mapping[str, list[Leftover]]) -> Table:
+    rows = [
+        [host, found.cluster, ", ".join(map(str, found.pids)) or "only files"]
+        for host, all_found in leftovers.items()
+        for found in all_found
+    ]
+    note = "`dnnbench stop CLUSTER` takes one away." if rows else "There are none."
+    return Table(
+        title="Left by clusters that are no more",
+        columns=[Column(name, is_text=True) for name in ("Host", "Cluster", "Processes")],
+        rows=rows,
+        notes=[note],
+    )
+
+
+def _time(at_s: float) -> str:
+    return datetime.fromtimestamp(at_s, timezone.utc).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def _minutes(left_s: float | None) -> str:
+    return NONE if left_s is None else f"{max(left_s, 0) / 60:.0f} min"

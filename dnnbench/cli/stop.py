@@ -1,0 +1,98 @@
+"""``dnnbench stop``: end clusters on hosts, and prove that nothing is left of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from dnnbench.cli._hosts import DIRECTORY, load_with_hosts, reached, refuse_missing
+from dnnbench.cli._options import common_options, hosts_options, settings_options
+from dnnbench.errors import HostError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from dnnbench.console import Printer
+    from dnnbench.deploy.tools import HostTools
+    from dnnbench.inventory.sources import HostsChoice
+    from dnnbench.standing import Ended
+
+
+@click.command("stop")
+@click.argument("cluster", required=False)
+@hosts_options()
+@settings_options(DIRECTORY)
+@click.option("--force", is_flag=True, help="Also one that a controller uses now.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@common_options()
+@click.pass_context
+def command(
+    ctx: click.Context,
+    *,
+    cluster: str | None,
+    hosts: HostsChoice,
+    settings: dict[str, str | None],
+    config_path: Path | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """End what stands on hosts: CLUSTER, or all that you launched from this machine.
+
+    Ends with 0 only where every process is gone and every port free.
+    """
+    from dnnbench.standing import end_part, owner, parts_of  # paramiko takes a while
+
+    printer: Printer = ctx.obj
+    config = load_with_hosts(config_path, settings, hosts).config
+
+    def end_all(tools: HostTools) -> dict[str, Ended]:
+        parts, leftovers = parts_of(tools)
+        names = [
+            part.cluster
+            for part in parts
+            if part.host == tools.host
+            and (part.cluster == cluster or (not cluster and part.owner == owner()))
+        ]
+        names += [
+            left.cluster
+            for left in leftovers
+            if left.host == tools.host and left.cluster == cluster
+        ]
+        return {name: end_part(tools, name, force=force) for name in dict.fromkeys(names)}
+
+    with reached(config, printer) as reach:
+        ended = reach.each(end_all)
+    if as_json:
+        printer.result(msgspec.json.format(msgspec.json.encode(ended)).decode() + "\n")
+    else:
+        printer.result(_text(ended, cluster))
+    unclean = {
+        host: HostError(_rest(what), where=host, remedy="look at `dnnbench status --orphans`")
+        for host, all_ended in ended.items()
+        for what in all_ended.values()
+        if not what.is_clean
+    }
+    refuse_missing({**reach.missing, **unclean}, printer)
+
+
+def _text(ended: Mapping[str, Mapping[str, Ended]], cluster: str | None) -> str:
+    lines = [
+        f"{host}: cluster {name}: {what.ended} processes ended, "
+        + ("none is left, every port is free" if what.is_clean else _rest(what))
+        for host, all_ended in ended.items()
+        for name, what in all_ended.items()
+    ]
+    nothing = f"cluster {cluster} stands nowhere" if cluster else "nothing of yours stands there"
+    return "\n".join(lines or [nothing]) + "\n"
+
+
+def _rest(what: Ended) -> str:
+    parts = []
+    if what.left:
+        parts.append(f"processes that cannot be ended: {', '.join(map(str, what.left))}")
+    if what.ports_taken:
+        parts.append(f"ports that are still taken: {', '.join(map(str, what.ports_taken))}")
+    return "; ".join(parts)

@@ -1,0 +1,210 @@
+"""A sweep's agents on hosts over SSH: of a cluster that stands, else of one of its own."""
+
+from __future__ import annotations
+
+import ipaddress
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from dnnbench.deploy.facts import facts_of
+from dnnbench.deploy.wanted import data_directory
+from dnnbench.fleet import each
+from dnnbench.reach import Reach
+from dnnbench.standing import (
+    GRACE_S,
+    OWN_LEASE_S,
+    Started,
+    chosen,
+    new_cluster_id,
+    owner,
+    parts_of,
+    standing_for,
+    start_keeper,
+)
+from dnnbench.transport.base import Crew, together
+from dnnbench.transport.remote import RemoteAgent
+from dnnbench.usermodel import model_files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from dnnbench.config import Config
+    from dnnbench.deploy.facts import Facts
+    from dnnbench.deploy.tools import HostTools
+    from dnnbench.deploy.wanted import Wanted
+    from dnnbench.errors import HostError
+    from dnnbench.inventory import Host
+    from dnnbench.transport.base import Inbox
+    from dnnbench.transport.ssh.commands import Stream
+    from dnnbench.trial import DataOrder
+
+
+class SshCrew:
+    """A source of agents on the hosts of a configuration; see `CrewSource`.
+
+    Args:
+        config: of the sweep.
+        data: the sweep's data set.
+        wanted: software and data that hosts must have.
+        purpose: of the cluster, for others who want the hosts.
+        warn: is called with what the user should know; from other threads, too.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        data: DataOrder,
+        wanted: Wanted,
+        purpose: str,
+        warn: Callable[[str], None],
+    ) -> None:
+        self._config = config
+        self._data = data
+        self._wanted = wanted
+        self._purpose = purpose
+        self._warn = warn
+        self._reach: Reach | None = None
+        self._is_own = True
+        self._agents: dict[str, RemoteAgent] = {}
+
+    def start(
+        self,
+        hosts: Sequence[Host],
+        needed: int,
+        inbox: Inbox,
+        log_dir: Path,  # noqa: ARG002 - an agent's log stays on its host
+        notify: Callable[[str], None],
+    ) -> Crew:
+        """See :class:`dnnbench.transport.base.CrewSource`."""
+        reach = self._reach = Reach(self._config)
+        try:
+            with_facts = self._reached(reach, hosts, needed, notify)
+            started = self._attached(reach, needed) or self._launched(
+                reach, with_facts, needed, notify
+            )
+            _refuse_none(started, reach.missing)
+            self._push_model(reach, started)
+            self._agents = {
+                name: self._agent(reach, name, keeper, inbox) for name, keeper in started.items()
+            }
+        except BaseException:
+            reach.__exit__()
+            raise
+        up = [host for host in reach.hosts if host.name in self._agents]
+        return Crew(self._agents, up, reach.missing, data_directory(self._data))
+
+    def finish(self, crew: Crew) -> None:
+        """See :class:`dnnbench.transport.base.CrewSource`."""
+        part = RemoteAgent.close if self._is_own else RemoteAgent.leave
+        each(crew.agents, lambda name: part(self._agents[name]))
+        self._agents = {}
+        if self._reach:
+            self._reach.__exit__()
+
+    def _reached(
+        self,
+        reach: Reach,
+        hosts: Sequence[Host],
+        needed: int,
+        notify: Callable[[str], None],
+    ) -> dict[str, Facts]:
+        """Reach enough hosts, later ones in place of those that are missing; say what they are."""
+        facts: dict[str, Facts] = {}
+        untried = list(hosts)
+        while untried and (names := list(chosen(untried, needed - _slots(reach.hosts, needed)))):
+            untried = [host for host in untried if host.name not in names]
+            notify(f"connecting to {len(names)} hosts")
+            reach.open(names)
+            new = [name for name in names if name in reach.tools]
+            facts |= reach.each(lambda tools: facts_of(tools, self._config, self._wanted), new)
+        for name, found in facts.items():
+            for warning in found.warnings(name, self._config):
+                self._warn(warning)
+        return facts
+
+    def _attached(self, reach: Reach, needed: int) -> dict[str, Started] | None:
+        """Find a cluster of ours that stands."""
+        parts = {name: found for name, (found, _) in reach.each(parts_of).items()}
+        package = self._wanted.wheel.digest
+        standing = standing_for(parts, reach.hosts, needed, package)
+        self._is_own = standing is None
+        if standing is None:
+            return None
+        return {name: Started(part.ports, part.socket) for name, part in standing.items()}
+
+    def _launched(
+        self,
+        reach: Reach,
+        facts: Mapping[str, Facts],
+        needed: int,
+        notify: Callable[[str], None],
+    ) -> dict[str, Started]:
+        """Start a cluster of the sweep's own."""
+        notify("starting the agents")
+        tasks = chosen(reach.hosts, needed)
+        cluster = new_cluster_id()
+        admitted = admitted_addresses(facts, reach.hosts) if self._config.cluster.firewall else None
+
+        def start(tools: HostTools) -> Started:
+            return start_keeper(
+                tools,
+                facts[tools.host],
+                self._config,
+                self._wanted,
+                cluster=cluster,
+                purpose=self._purpose,
+                lease_s=OWN_LEASE_S,
+                ports=tasks[tools.host],
+                admitted=admitted,
+            )
+
+        return reach.each(start, tasks)
+
+    def _push_model(self, reach: Reach, started: Mapping[str, Started]) -> None:
+        """Put the user's own model where agents look for it."""
+        files = model_files(self._config.train.model)
+
+        def push(tools: HostTools) -> None:
+            folder = started[tools.host].socket.rpartition("/")[0]
+            for name, path in files.items():
+                tools.connection.push(path, f"{folder}/models/{name}")
+
+        if files:
+            reach.each(push, started)
+
+    def _agent(self, reach: Reach, name: str, keeper: Started, inbox: Inbox) -> RemoteAgent:
+        def open_relay() -> Stream:
+            tools = reach.tools[name]
+            if not tools.connection.is_open:
+                tools = reach.reopen(name)
+            return tools.open("relay", keeper.socket)
+
+        return RemoteAgent(
+            name,
+            open_relay,
+            inbox,
+            keeper.ports,
+            controller_id=f"{owner()} {new_cluster_id()}",
+            purpose=self._purpose,
+            grace_s=GRACE_S,
+            on_trouble=self._warn,
+        )
+
+
+def _refuse_none(started: Mapping[str, Started], missing: Mapping[str, HostError]) -> None:
+    if not started:
+        raise together(missing)
+
+
+def admitted_addresses(facts: Mapping[str, Facts], hosts: Sequence[Host]) -> list[str]:
+    """List every address of a cluster's hosts that a connection between them may come from."""
+    found = {address for name in facts for address in facts[name].addresses}
+    for host in hosts:
+        with suppress(ValueError):  # a name; its addresses are among the host's own
+            found.add(str(ipaddress.ip_address(host.address)))
+    return sorted(address for address in found if not ipaddress.ip_address(address).is_loopback)
+
+
+def _slots(hosts: Sequence[Host], needed: int) -> int:
+    return sum(host.slots or needed for host in hosts)

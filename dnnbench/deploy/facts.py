@@ -1,0 +1,176 @@
+"""What a host is and has, and whether that is enough."""
+
+from __future__ import annotations
+
+import ipaddress
+import platform
+import time
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from dnnbench.deploy.wanted import environment_of
+from dnnbench.errors import HostError
+
+if TYPE_CHECKING:
+    from dnnbench.config import Config
+    from dnnbench.deploy.tools import HostTools
+    from dnnbench.deploy.wanted import Wanted
+
+PYTHON_VERSIONS = ("3.10", "3.11", "3.12", "3.13")
+"""For which TensorFlow has wheels, and dnnbench is tested."""
+
+
+CLOCK_TOLERANCE_S: Final = 1.0
+PUBLIC_ADDRESS: Final = (
+    "{host}: it has the public address {address}, and TensorFlow's ports there are open without a "
+    "password to whoever reaches them; use --firewall, or a firewall of your own"
+)
+_GIB: Final = 1 << 30
+
+
+class HostPython(msgspec.Struct, frozen=True):
+    """An interpreter on a host; ``venv`` where it can make virtual environments."""
+
+    path: str
+    version: str
+    venv: bool
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """A host as `dnnbench.onhost.facts` sees it.
+
+    Attributes:
+        directory: dnnbench's, absolute.
+        directory_id: the same on hosts that share it.
+        environments: keys of the complete virtual environments.
+        packages: digests of the complete packages.
+        data: path of a file asked for -> ``ok``, ``missing`` or ``wrong``.
+        pythons: that could make an environment; not looked for where there is one already.
+        ports_free: of the configured range.
+        clock_offset_s: of the host's clock from this machine's.
+    """
+
+    directory: str
+    directory_id: str
+    hostname: str
+    user: str
+    machine: str
+    cpu_flags_missing: list[str]
+    cores: float
+    memory_bytes: int
+    disk_free_bytes: int
+    gpu: bool
+    environments: list[str]
+    packages: list[str]
+    data: dict[str, str]
+    pythons: list[HostPython]
+    ports_free: int
+    ports_used: list[int]
+    addresses: list[str]
+    server_address: str | None = None
+    clock_offset_s: float = 0.0
+
+    @property
+    def summary(self) -> str:
+        """The host in a few words."""
+        return (
+            f"{self.cores:g} cores, {self.memory_bytes / _GIB:.0f} GiB memory, "
+            f"{self.disk_free_bytes / _GIB:.0f} GiB disk free"
+        )
+
+    @property
+    def public_addresses(self) -> list[str]:
+        """Addresses that the whole internet may reach."""
+        return [text for text in self.addresses if ipaddress.ip_address(text).is_global]
+
+    def warnings(self, host: str, config: Config) -> list[str]:
+        """List what should be known of the host and hinders nothing."""
+        found = []
+        if abs(self.clock_offset_s) > CLOCK_TOLERANCE_S:
+            found.append(
+                f"{host}: its clock is {self.clock_offset_s:+.1f} s off, which shows in logs "
+                "and not in durations; let it use NTP"
+            )
+        if self.public_addresses and not config.cluster.firewall:
+            found.append(PUBLIC_ADDRESS.format(host=host, address=self.public_addresses[0]))
+        return found
+
+    def python_for_environment(self, host: str) -> HostPython:
+        """Choose the interpreter of a virtual environment: of this side's version, else the newest.
+
+        Raises:
+            HostError: there is none.
+        """
+        fitting = [python for python in self.pythons if _minor(python) in PYTHON_VERSIONS]
+        able = [python for python in fitting if python.venv]
+        if able:
+            here = ".".join(platform.python_version_tuple()[:2])
+            return max(
+                able,
+                key=lambda python: (
+                    _minor(python) == here,
+                    PYTHON_VERSIONS.index(_minor(python)),
+                ),
+            )
+        found = ", ".join(f"{python.path} ({python.version})" for python in self.pythons) or "none"
+        if fitting:
+            version = _minor(fitting[0])
+            raise HostError(
+                f"Python {version} there cannot make virtual environments",
+                where=host,
+                remedy=f"install python{version}-venv there, or name another in [provision] python",
+            )
+        raise HostError(
+            f"expected Python {PYTHON_VERSIONS[0]} to {PYTHON_VERSIONS[-1]}, found {found}",
+            where=host,
+            remedy="install one there, or name one in [provision] python",
+        )
+
+
+def facts_of(tools: HostTools, config: Config, wanted: Wanted) -> Facts:
+    """Ask a host.
+
+    Raises:
+        HostError: it cannot be asked.
+    """
+    asked_s = time.time()
+    # Which of the two it needs is among what is asked.
+    keys = [environment_of(gpu=gpu, machine="x86_64")[0] for gpu in (False, True)]
+    low, high = map(int, config.cluster.ports.split("-"))
+    answer = tools.call(
+        "facts",
+        ports=[low, high],
+        python=config.provision.python,
+        environments=keys,
+        data=[
+            {"path": file.path, "sha256": file.sha256} for file in (*wanted.wheels, *wanted.data)
+        ],
+    )
+    offset_s = answer.pop("clock_s") - (asked_s + time.time()) / 2
+    return msgspec.convert({**answer, "clock_offset_s": offset_s}, Facts)
+
+
+def refuse_unfit(facts: Facts, config: Config, host: str) -> None:
+    """Refuse a host that TensorFlow cannot run on.
+
+    Raises:
+        HostError: the processor, or too few ports.
+    """
+    if facts.cpu_flags_missing:
+        raise HostError(
+            f"the processor lacks {', '.join(facts.cpu_flags_missing)}, which TensorFlow's "
+            "packages need",
+            where=host,
+            remedy="use another host, or build TensorFlow for this one",
+        )
+    if not facts.ports_free:
+        raise HostError(
+            f"no port in {config.cluster.ports} is free",
+            where=host,
+            remedy="set another range in [cluster] ports",
+        )
+
+
+def _minor(python: HostPython) -> str:
+    return ".".join(python.version.split(".")[:2])

@@ -1,0 +1,249 @@
+"""Clusters on hosts over SSH: start agents there, find those that stand, end them.
+
+What stands is asked of the hosts themselves; this machine keeps no record that could be wrong.
+"""
+
+from __future__ import annotations
+
+import getpass
+import platform
+import secrets
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from dnnbench.deploy.wanted import environment_of
+from dnnbench.errors import HostError
+from dnnbench.transport.local import ENVIRONMENT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from dnnbench.config import Config
+    from dnnbench.deploy.facts import Facts
+    from dnnbench.deploy.tools import HostTools
+    from dnnbench.deploy.wanted import Wanted
+    from dnnbench.inventory import Host
+
+GRACE_S: Final = 20.0
+"""Without a word from its controller for so long, roles are killed."""
+OWN_LEASE_S: Final = 25.0
+"""The same for the agents of a sweep's own cluster."""
+START_TIMEOUT_S: Final = 60.0
+STOP_TIMEOUT_S: Final = 30.0
+
+
+class Part(msgspec.Struct, frozen=True):
+    """A cluster's part on one host, as its keeper tells.
+
+    Attributes:
+        since: seconds since 1970, by that host's clock.
+        package: digest of the dnnbench that its agent runs.
+        socket: where its keeper listens.
+        attached: whether a controller is there.
+        doing: what the agent does.
+        lease_left_s: until it ends, if no controller comes; None where the keeper does not answer.
+        processes: how many there are.
+    """
+
+    cluster: str
+    host: str
+    owner: str
+    purpose: str
+    since: float
+    pid: int
+    ports: list[int]
+    package: str
+    socket: str
+    attached: bool
+    doing: str
+    lease_left_s: float | None
+    processes: int = 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether a controller may attach."""
+        return not self.attached and self.lease_left_s is not None
+
+
+class Leftover(msgspec.Struct, frozen=True):
+    """What an accident left of a cluster on a host: processes, or only files."""
+
+    cluster: str
+    host: str
+    pids: list[int]
+
+
+class Started(NamedTuple):
+    """An agent's keeper on a host."""
+
+    ports: list[int]
+    socket: str
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """What came of ending a cluster's part on a host.
+
+    Attributes:
+        ended: number of processes.
+        left: processes that cannot be killed.
+        ports_taken: that cannot be bound though they should be free.
+    """
+
+    ended: int
+    left: list[int]
+    ports_taken: list[int]
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether every process is gone and every port free."""
+        return not self.left and not self.ports_taken
+
+
+def owner() -> str:
+    """Name who launches: the user and this machine."""
+    return f"{getpass.getuser()}@{platform.node()}"
+
+
+def new_cluster_id() -> str:
+    """Return a name that no other cluster has."""
+    return secrets.token_hex(4)
+
+
+def parts_of(tools: HostTools) -> tuple[list[Part], list[Leftover]]:
+    """Ask a host what stands there, and what is left of what stood.
+
+    Raises:
+        HostError: it cannot be asked.
+    """
+    answer = tools.call("status")
+    return (
+        msgspec.convert(answer["clusters"], list[Part]),
+        msgspec.convert(answer["orphans"], list[Leftover]),
+    )
+
+
+def standing_for(
+    parts: Mapping[str, Sequence[Part]], hosts: Sequence[Host], needed: int, package: str
+) -> dict[str, Part] | None:
+    """Choose a cluster of ours that can be attached to and has enough ports for the trials.
+
+    Args:
+        parts: host -> what stands there.
+        hosts: in their order.
+        needed: slots that the largest trial takes.
+        package: digest of the dnnbench that it must run.
+
+    Returns:
+        Host -> the cluster's part there, in the order of the hosts; None if there is no such
+        cluster.
+    """
+    found: dict[str, dict[str, Part]] = {}
+    for host in hosts:
+        for part in parts.get(host.name, ()):
+            mine = part.owner == owner() and part.package == package and part.host == host.name
+            if mine and part.is_idle:
+                found.setdefault(part.cluster, {})[host.name] = part
+    for candidate in found.values():
+        if sum(len(part.ports) for part in candidate.values()) >= needed:
+            return candidate
+    return None
+
+
+def chosen(hosts: Sequence[Host], needed: int) -> dict[str, int]:
+    """Choose the first hosts whose slots suffice; return host -> tasks that it may get."""
+    taken: dict[str, int] = {}
+    for host in hosts:
+        left = needed - sum(taken.values())
+        if left <= 0:
+            break
+        taken[host.name] = min(host.slots or left, left)
+    return taken
+
+
+def start_keeper(
+    tools: HostTools,
+    facts: Facts,
+    config: Config,
+    wanted: Wanted,
+    *,
+    cluster: str,
+    purpose: str,
+    lease_s: float,
+    ports: int,
+    admitted: Sequence[str] | None,
+) -> Started:
+    """Start a cluster's agent on a host, under a keeper that outlives the connection.
+
+    Args:
+        tools: of the host.
+        facts: of the host.
+        config: says where and in which range of ports.
+        wanted: software and data that must be there.
+        cluster: its id.
+        purpose: for others who want the host.
+        lease_s: without a controller for so long, it ends.
+        ports: how many the host's tasks need.
+        admitted: addresses that may connect to them; None for everybody.
+
+    Raises:
+        HostError: not provisioned, taken, no port free, or the like.
+    """
+    environment, _ = environment_of(gpu=facts.gpu, machine=facts.machine)
+    _require(facts, environment, wanted, tools.host)
+    state = f"{facts.directory}/clusters/{cluster}/{tools.host}"
+    answer = tools.call(
+        "start",
+        START_TIMEOUT_S,
+        cluster=cluster,
+        host=tools.host,
+        owner=owner(),
+        purpose=purpose,
+        package=wanted.wheel.digest,
+        lease_s=lease_s,
+        grace_s=min(GRACE_S, lease_s),
+        share=config.cluster.share,
+        port_range=_range(config.cluster.ports),
+        ports=ports,
+        python=f"{facts.directory}/env/{environment}/bin/python",
+        pythonpath=[f"{facts.directory}/{wanted.package}", f"{state}/models"],
+        environment=ENVIRONMENT,
+        requires=[],
+        firewall=None if admitted is None else {"addresses": list(admitted)},
+    )
+    return Started(answer["ports"], answer["socket"])
+
+
+def end_part(tools: HostTools, cluster: str, *, force: bool) -> Ended:
+    """End a cluster's part on a host, and whatever is left of it.
+
+    Raises:
+        HostError: a controller is attached and ``force`` is false, or the host cannot be asked.
+    """
+    answer = tools.call(
+        "stop", STOP_TIMEOUT_S, cluster=cluster, host=tools.host, force=force, by=owner()
+    )
+    return msgspec.convert(answer, Ended)
+
+
+def _require(facts: Facts, environment: str, wanted: Wanted, host: str) -> None:
+    """Refuse a host that lacks something."""
+    lacking = [
+        what
+        for what, there in (
+            ("TensorFlow's environment", environment in facts.environments),
+            ("this version of dnnbench", wanted.wheel.digest in facts.packages),
+            ("the data set", all(facts.data.get(file.path) == "ok" for file in wanted.data)),
+        )
+        if not there
+    ]
+    if lacking:
+        raise HostError(
+            f"is not provisioned: {' and '.join(lacking)} missing",
+            where=host,
+            remedy="run `dnnbench provision`",
+        )
+
+
+def _range(ports: str) -> list[int]:
+    return [int(port) for port in ports.split("-")]
