@@ -7,14 +7,16 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dnnbench.deploy.facts import facts_of
+from dnnbench.deploy.preflight import try_pairs
 from dnnbench.deploy.wanted import data_directory
+from dnnbench.errors import HostError
 from dnnbench.fleet import each
 from dnnbench.reach import Reach
 from dnnbench.standing import (
     GRACE_S,
-    OWN_LEASE_S,
     Started,
     chosen,
+    end_part,
     new_cluster_id,
     owner,
     parts_of,
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from dnnbench.deploy.facts import Facts
     from dnnbench.deploy.tools import HostTools
     from dnnbench.deploy.wanted import Wanted
-    from dnnbench.errors import HostError
     from dnnbench.inventory import Host
     from dnnbench.transport.base import Inbox
     from dnnbench.transport.ssh.commands import Stream
@@ -49,6 +50,8 @@ class SshCrew:
         wanted: software and data that hosts must have.
         purpose: of the cluster, for others who want the hosts.
         warn: is called with what the user should know; from other threads, too.
+        lease_s: make a cluster that stands for so long without a controller; None to attach to one
+            that stands, or else to make one that ends with the sweep.
     """
 
     def __init__(
@@ -58,14 +61,17 @@ class SshCrew:
         wanted: Wanted,
         purpose: str,
         warn: Callable[[str], None],
+        *,
+        lease_s: float | None = None,
     ) -> None:
         self._config = config
         self._data = data
         self._wanted = wanted
         self._purpose = purpose
         self._warn = warn
+        self._lease_s = lease_s
+        self._is_own = lease_s is None
         self._reach: Reach | None = None
-        self._is_own = True
         self._agents: dict[str, RemoteAgent] = {}
 
     def start(
@@ -79,11 +85,12 @@ class SshCrew:
         """See :class:`dnnbench.transport.base.CrewSource`."""
         reach = self._reach = Reach(self._config)
         try:
-            with_facts = self._reached(reach, hosts, needed, notify)
-            started = self._attached(reach, needed) or self._launched(
-                reach, with_facts, needed, notify
-            )
-            _refuse_none(started, reach.missing)
+            facts = self._reached(reach, hosts, needed, notify)
+            started = self._attached(reach, needed)
+            if started is None:
+                started = self._launched(reach, facts, needed, notify)
+            if not started:
+                raise together(reach.missing)  # noqa: TRY301 - the connections have to be closed
             self._push_model(reach, started)
             self._agents = {
                 name: self._agent(reach, name, keeper, inbox) for name, keeper in started.items()
@@ -96,7 +103,13 @@ class SshCrew:
 
     def finish(self, crew: Crew) -> None:
         """See :class:`dnnbench.transport.base.CrewSource`."""
-        part = RemoteAgent.close if self._is_own else RemoteAgent.leave
+        self._part(crew, RemoteAgent.close if self._is_own else RemoteAgent.leave)
+
+    def abandon(self, crew: Crew) -> None:
+        """End the agents, also those that were to stand."""
+        self._part(crew, RemoteAgent.close)
+
+    def _part(self, crew: Crew, part: Callable[[RemoteAgent], None]) -> None:
         each(crew.agents, lambda name: part(self._agents[name]))
         self._agents = {}
         if self._reach:
@@ -124,10 +137,18 @@ class SshCrew:
         return facts
 
     def _attached(self, reach: Reach, needed: int) -> dict[str, Started] | None:
-        """Find a cluster of ours that stands."""
+        """Find a cluster of ours that stands; clear away what a killed sweep of ours left."""
         parts = {name: found for name, (found, _) in reach.each(parts_of).items()}
-        package = self._wanted.wheel.digest
-        standing = standing_for(parts, reach.hosts, needed, package)
+        abandoned = {
+            name: part.cluster
+            for name, found in parts.items()
+            for part in found
+            if part.is_abandoned and part.host == name
+        }
+        reach.each(lambda tools: end_part(tools, abandoned[tools.host], force=False), abandoned)
+        if self._lease_s is not None:
+            return None
+        standing = standing_for(parts, reach.hosts, needed, self._wanted.wheel.digest)
         self._is_own = standing is None
         if standing is None:
             return None
@@ -140,7 +161,8 @@ class SshCrew:
         needed: int,
         notify: Callable[[str], None],
     ) -> dict[str, Started]:
-        """Start a cluster of the sweep's own."""
+        """Start a cluster, on hosts that reach each other."""
+        self._prove(reach, needed, notify)
         notify("starting the agents")
         tasks = chosen(reach.hosts, needed)
         cluster = new_cluster_id()
@@ -154,12 +176,29 @@ class SshCrew:
                 self._wanted,
                 cluster=cluster,
                 purpose=self._purpose,
-                lease_s=OWN_LEASE_S,
+                lease_s=self._lease_s,
                 ports=tasks[tools.host],
                 admitted=admitted,
             )
 
         return reach.each(start, tasks)
+
+    def _prove(self, reach: Reach, needed: int, notify: Callable[[str], None]) -> None:
+        """Do without a host that cannot reach a parameter server, or be reached by one."""
+        hosts = [host for host in reach.hosts if host.name in chosen(reach.hosts, needed)]
+        servers = chosen(hosts, self._config.sweep.parameter_servers)
+        if len(hosts) == 1:
+            return
+        notify("trying every connection between workers and parameter servers")
+        ports = self._config.cluster.ports
+        pairs, failures = try_pairs(reach.tools, hosts, len(servers), ports, bandwidth=False)
+        for pair in pairs:
+            if pair.problem:
+                worker = pair.target if pair.source in servers else pair.source
+                failures.setdefault(
+                    worker, HostError(pair.problem, where=pair.source, remedy=pair.remedy)
+                )
+        reach.drop(failures)
 
     def _push_model(self, reach: Reach, started: Mapping[str, Started]) -> None:
         """Put the user's own model where agents look for it."""
@@ -190,11 +229,6 @@ class SshCrew:
             grace_s=GRACE_S,
             on_trouble=self._warn,
         )
-
-
-def _refuse_none(started: Mapping[str, Started], missing: Mapping[str, HostError]) -> None:
-    if not started:
-        raise together(missing)
 
 
 def admitted_addresses(facts: Mapping[str, Facts], hosts: Sequence[Host]) -> list[str]:

@@ -71,10 +71,11 @@ class Reach:
         """Do something on hosts at once; do without those where it fails from then on."""
         asked = list(self.tools if names is None else names)
         results = each(asked, lambda name: do(self.tools[name]))
-        self._drop({name: got for name, got in results.items() if isinstance(got, HostError)})
+        self.drop({name: got for name, got in results.items() if isinstance(got, HostError)})
         return {name: got for name, got in results.items() if not isinstance(got, HostError)}
 
-    def _drop(self, failures: Mapping[str, HostError]) -> None:
+    def drop(self, failures: Mapping[str, HostError]) -> None:
+        """Do without these hosts from now on."""
         self.missing.update(failures)
         self.hosts = [host for host in self.hosts if host.name not in failures]
         for name in failures:

@@ -6,14 +6,17 @@ What stands is asked of the hosts themselves; this machine keeps no record that 
 from __future__ import annotations
 
 import getpass
+import os
 import platform
 import secrets
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
 from dnnbench.deploy.wanted import environment_of
 from dnnbench.errors import HostError
+from dnnbench.onhost import process_table
 from dnnbench.transport.local import ENVIRONMENT
 
 if TYPE_CHECKING:
@@ -39,6 +42,7 @@ class Part(msgspec.Struct, frozen=True):
     Attributes:
         since: seconds since 1970, by that host's clock.
         package: digest of the dnnbench that its agent runs.
+        launcher: process that it ends with, as `this_process` names it; None if it stands alone.
         socket: where its keeper listens.
         attached: whether a controller is there.
         doing: what the agent does.
@@ -57,8 +61,19 @@ class Part(msgspec.Struct, frozen=True):
     socket: str
     attached: bool
     doing: str
+    launcher: str | None
     lease_left_s: float | None
     processes: int = 0
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether it was a sweep's own, and that sweep's process is gone from this machine."""
+        return (
+            self.launcher is not None
+            and self.owner == owner()
+            and not self.attached
+            and not _is_alive(self.launcher)
+        )
 
     @property
     def is_idle(self) -> bool:
@@ -110,6 +125,11 @@ def new_cluster_id() -> str:
     return secrets.token_hex(4)
 
 
+def this_process() -> str:
+    """Name this process so that no later one has the same name."""
+    return f"{_boot_id()}/{os.getpid()}/{process_table.started(os.getpid())}"
+
+
 def parts_of(tools: HostTools) -> tuple[list[Part], list[Leftover]]:
     """Ask a host what stands there, and what is left of what stood.
 
@@ -141,8 +161,8 @@ def standing_for(
     found: dict[str, dict[str, Part]] = {}
     for host in hosts:
         for part in parts.get(host.name, ()):
-            mine = part.owner == owner() and part.package == package and part.host == host.name
-            if mine and part.is_idle:
+            is_ours = part.owner == owner() and part.launcher is None and part.host == host.name
+            if is_ours and part.package == package and part.is_idle:
                 found.setdefault(part.cluster, {})[host.name] = part
     for candidate in found.values():
         if sum(len(part.ports) for part in candidate.values()) >= needed:
@@ -169,7 +189,7 @@ def start_keeper(
     *,
     cluster: str,
     purpose: str,
-    lease_s: float,
+    lease_s: float | None,
     ports: int,
     admitted: Sequence[str] | None,
 ) -> Started:
@@ -182,7 +202,7 @@ def start_keeper(
         wanted: software and data that must be there.
         cluster: its id.
         purpose: for others who want the host.
-        lease_s: without a controller for so long, it ends.
+        lease_s: without a controller for so long, it ends; None for soon, with this process.
         ports: how many the host's tasks need.
         admitted: addresses that may connect to them; None for everybody.
 
@@ -200,8 +220,9 @@ def start_keeper(
         owner=owner(),
         purpose=purpose,
         package=wanted.wheel.digest,
-        lease_s=lease_s,
-        grace_s=min(GRACE_S, lease_s),
+        launcher=this_process() if lease_s is None else None,
+        lease_s=OWN_LEASE_S if lease_s is None else lease_s,
+        grace_s=GRACE_S,
         share=config.cluster.share,
         port_range=_range(config.cluster.ports),
         ports=ports,
@@ -243,6 +264,15 @@ def _require(facts: Facts, environment: str, wanted: Wanted, host: str) -> None:
             where=host,
             remedy="run `dnnbench provision`",
         )
+
+
+def _is_alive(process: str) -> bool:
+    boot_id, pid, started = process.split("/")
+    return boot_id == _boot_id() and process_table.is_alive(int(pid), int(started))
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
 def _range(ports: str) -> list[int]:

@@ -101,7 +101,7 @@ def _check(config: Config, wanted: Wanted, printer: Printer, *, as_json: bool) -
     with reached(config, printer) as reach:
         facts = reach.each(look)
         printer.note("trying every connection between workers and parameter servers")
-        pairs = try_pairs(
+        pairs, failures = try_pairs(
             reach.tools,
             reach.hosts,
             config.sweep.parameter_servers,
@@ -122,7 +122,7 @@ def _check(config: Config, wanted: Wanted, printer: Printer, *, as_json: bool) -
         for pair in pairs
         if pair.problem
     }
-    refuse_missing({**reach.missing, **failed}, printer)
+    refuse_missing({**reach.missing, **failures, **failed}, printer)
 
 
 def _remove(config: Config, printer: Printer, *, as_json: bool) -> None:

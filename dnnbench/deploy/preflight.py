@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -39,6 +39,17 @@ class Pair(msgspec.Struct, frozen=True):
     remedy: str | None = None
 
 
+class Preflight(NamedTuple):
+    """What came of trying.
+
+    Attributes:
+        failures: hosts that cannot even listen or try.
+    """
+
+    pairs: list[Pair]
+    failures: dict[str, HostError]
+
+
 def try_pairs(
     tools: Mapping[str, HostTools],
     hosts: Sequence[Host],
@@ -46,7 +57,7 @@ def try_pairs(
     ports: str,
     *,
     bandwidth: bool,
-) -> list[Pair]:
+) -> Preflight:
     """Connect every worker's host to every parameter server's, and back.
 
     TensorFlow needs both ways: whoever wants a tensor connects to the task that has it.
@@ -57,39 +68,44 @@ def try_pairs(
         servers: so many of them hold parameter servers.
         ports: the configured range, in which every host listens.
         bandwidth: also measure it from worker to parameter server, one pair after the other.
-
-    Raises:
-        HostError: a host cannot be asked at all.
     """
-    by_name = {host.name: host for host in hosts}
-    low, high = map(int, ports.split("-"))
+    listen = {"listen": [int(port) for port in ports.split("-")]}
     with ExitStack() as stack:
-        probes = {}
-        for name in by_name:
+        probes: dict[str, Stream] = {}
+
+        def start(name: str) -> int:
             probes[name] = tools[name].open("probe")
-            stack.callback(probes[name].close)
-        listening = each(by_name, lambda name: _ask(probes[name], {"listen": [low, high]}))
-        ports_of = {}
-        for name, answer in listening.items():
-            if isinstance(answer, HostError):
-                raise answer
-            ports_of[name] = answer["port"]
+            port: int = _ask(probes[name], listen)["port"]
+            return port
 
-        def target(name: str, size: int) -> dict[str, Any]:
-            address = by_name[name].address
-            return {"name": name, "address": address, "port": ports_of[name], "bytes": size}
+        started = each([host.name for host in hosts], start)
+        for probe in probes.values():
+            stack.callback(probe.close)
+        failures = {name: got for name, got in started.items() if isinstance(got, HostError)}
+        targets = {
+            host.name: {"name": host.name, "address": host.address.strip("[]"), "port": port}
+            for host in hosts
+            if not isinstance(port := started[host.name], HostError)
+        }
+        first = [host.name for host in hosts[:servers] if host.name in targets]
+        rest = [name for name in targets if name not in first] or first
 
-        first, rest = list(by_name)[:servers], list(by_name)[servers:] or list(by_name)
-        pairs = []
-        for sources, targets, size in (
-            (rest, first, BANDWIDTH_BYTES if bandwidth else 0),
-            (first, rest, 0),
-        ):
-            for source in sources:
-                wanted = [target(name, size) for name in targets if name != source]
-                answers = _connect(probes[source], wanted)
-                pairs += [_pair(source, found, ports, by_name) for found in answers]
-        return pairs
+        def connect(source: str, names: Sequence[str], size: int) -> list[Pair]:
+            wanted = [{**targets[name], "bytes": size} for name in names if name != source]
+            answers = _connect(probes[source], wanted)
+            return [_pair(source, found, ports, targets) for found in answers]
+
+        size = BANDWIDTH_BYTES if bandwidth else 0
+        # One after the other where they would share what is measured.
+        there = each(rest, lambda name: connect(name, first, size), at_once=1 if bandwidth else 64)
+        back = each(first, lambda name: connect(name, rest, 0))
+        pairs: list[Pair] = []
+        for name, found in [*there.items(), *back.items()]:
+            if isinstance(found, HostError):
+                failures[name] = found
+            else:
+                pairs += found
+        return Preflight(pairs, failures)
 
 
 def _connect(probe: Stream, targets: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -99,11 +115,13 @@ def _connect(probe: Stream, targets: list[dict[str, Any]]) -> list[dict[str, Any
     return [first, *(_answer(probe) for _ in targets[1:])]
 
 
-def _pair(source: str, found: dict[str, Any], ports: str, hosts: Mapping[str, Host]) -> Pair:
+def _pair(
+    source: str, found: dict[str, Any], ports: str, targets: Mapping[str, Mapping[str, Any]]
+) -> Pair:
     pair = msgspec.convert({"source": source, "target": found.pop("name"), **found}, Pair)
     if pair.problem is None:
         return pair
-    address = hosts[pair.target].address
+    address = targets[pair.target]["address"]
     return msgspec.structs.replace(
         pair,
         problem=f"cannot reach {pair.target} at {address}: {pair.problem}",
@@ -117,7 +135,11 @@ def _ask(probe: Stream, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _answer(probe: Stream) -> dict[str, Any]:
-    answer: dict[str, Any] = msgspec.json.decode(probe.read_line(_ANSWER_TIMEOUT_S))
+    line = probe.read_line(_ANSWER_TIMEOUT_S)
+    if not line:
+        raise HostError(f"the probe ended: {probe.errors}", where=probe.host)
+    answer: dict[str, Any] = msgspec.json.decode(line)
     if "error" in answer:
-        raise HostError(answer["error"]["problem"], remedy=answer["error"].get("remedy"))
+        error = answer["error"]
+        raise HostError(error["problem"], where=probe.host, remedy=error.get("remedy"))
     return answer

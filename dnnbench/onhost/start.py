@@ -132,6 +132,7 @@ def _prepared(request: Request, state: State, stack: contextlib.ExitStack) -> tu
         "started": process_table.started(os.getpid()),
         "ports": ports,
         "package": request.get("package"),
+        "launcher": request.get("launcher"),
         "socket": state.socket,
         "firewall": request["firewall"] is not None,
     }

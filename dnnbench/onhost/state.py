@@ -19,7 +19,18 @@ if TYPE_CHECKING:
 Record = Dict[str, Any]
 
 _CLUSTERS = "clusters"
-_SHOWN = ("cluster", "host", "owner", "purpose", "since", "pid", "ports", "package", "socket")
+_SHOWN = (
+    "cluster",
+    "host",
+    "owner",
+    "purpose",
+    "since",
+    "pid",
+    "ports",
+    "package",
+    "launcher",
+    "socket",
+)
 
 
 class State:

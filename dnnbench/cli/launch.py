@@ -1,0 +1,166 @@
+"""``dnnbench launch``: let a cluster stand on hosts, for the sweeps to come."""
+
+from __future__ import annotations
+
+import queue
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from dnnbench.cli._data import find_data
+from dnnbench.cli._hosts import DIRECTORY, load_with_hosts, refuse_missing
+from dnnbench.cli._options import common_options, hosts_options, settings_options
+from dnnbench.cluster import ClusterSpec, split_task
+from dnnbench.errors import ConfigError, HostError
+from dnnbench.inventory import place, to_host
+from dnnbench.launcher import Launcher
+from dnnbench.tables import Column, Table, table_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dnnbench.console import Printer
+    from dnnbench.inventory.sources import HostsChoice
+    from dnnbench.transport.base import Crew, Inbox
+
+KEYS = (
+    "sweep.parameter_servers",
+    DIRECTORY,
+    "cluster.ports",
+    "cluster.lease_s",
+    "cluster.share",
+    "cluster.firewall",
+    "train.dataset",
+    "train.data_dir",
+    "run.ready_timeout_s",
+)
+
+
+@click.command("launch")
+@click.option("--nodes", type=click.IntRange(min=2), help="Nodes.  [default: the sweep's most]")
+@hosts_options()
+@settings_options(*KEYS)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@common_options()
+@click.pass_context
+def command(
+    ctx: click.Context,
+    *,
+    nodes: int | None,
+    hosts: HostsChoice,
+    settings: dict[str, str | None],
+    config_path: Path | None,
+    as_json: bool,
+) -> None:
+    """Let a cluster stand on hosts.
+
+    Starts an agent on each host, with TensorFlow in memory, once every worker is proven to reach
+    every parameter server. `dnnbench run` uses it; `dnnbench stop` ends it, and so does its lease,
+    an hour without a controller if not set.
+    """
+    from dnnbench.crew import SshCrew  # paramiko takes a while to import
+    from dnnbench.deploy.wanted import wanted_for
+    from dnnbench.transport.ssh.settings import resolve
+
+    printer: Printer = ctx.obj
+    resolved = load_with_hosts(config_path, settings, hosts)
+    config = resolved.config
+    nodes = nodes or max(config.sweep.nodes)
+    servers = config.sweep.parameter_servers
+    if nodes <= servers:
+        raise ConfigError(
+            f"{nodes} nodes leave no worker beside {servers} parameter servers", where="--nodes"
+        )
+    targets = resolve(config.hosts, config.ssh)
+    listed = [to_host(host, targets[host.name].address) for host in config.hosts]
+    place(nodes, servers, listed)
+    data = find_data(resolved, printer).order
+    source = SshCrew(
+        config,
+        data,
+        wanted_for(config, data),
+        f"launch of {nodes} nodes",
+        printer.note,
+        lease_s=config.cluster.lease_s,
+    )
+    inbox: Inbox = queue.SimpleQueue()
+    crew = source.start(listed, nodes, inbox, Path(), printer.note)
+    try:
+        printer.note("importing TensorFlow")
+        launcher = Launcher(crew.agents, crew.hosts, inbox, config.run)
+        launcher.await_agents()
+        missing = {**crew.missing, **launcher.lost()}
+        placement = _placed(nodes, servers, crew, missing, printer)
+    except BaseException:
+        source.abandon(crew)
+        raise
+    source.finish(crew)
+    addresses = _addresses(placement, crew)
+    if as_json:
+        printer.result(_document(placement, addresses))
+    else:
+        printer.result(table_text(_table(placement, addresses), printer.screen()))
+        printer.result(f"\nTF_CONFIG of worker:0:\n{_tf_config(addresses, 'worker:0')}\n")
+    printer.note(
+        f"stands until `dnnbench stop`, or {config.cluster.lease_s / 60:g} min without a controller"
+    )
+
+
+def _placed(
+    nodes: int,
+    servers: int,
+    crew: Crew,
+    missing: Mapping[str, HostError],
+    printer: Printer,
+) -> dict[str, str]:
+    """Give every task a host that is up.
+
+    Raises:
+        HostError: there are too few; every missing one has been named.
+    """
+    up = [host for host in crew.hosts if host.name not in missing]
+    try:
+        placement = place(nodes, servers, up)
+    except ConfigError:
+        refuse_missing(missing, printer)
+        raise
+    for error in missing.values():
+        printer.note(f"note: another host stands in for one that is missing: {error}")
+    return placement
+
+
+def _addresses(placement: Mapping[str, str], crew: Crew) -> dict[str, str]:
+    """Return task -> the address that is held for it, as `TrialRun` gives them out."""
+    hosts = {host.name: host.address for host in crew.hosts}
+    free = {name: iter(agent.ports or []) for name, agent in crew.agents.items()}
+    return {task: f"{hosts[name]}:{next(free[name])}" for task, name in placement.items()}
+
+
+def _table(placement: Mapping[str, str], addresses: Mapping[str, str]) -> Table:
+    return Table(
+        title="Placement",
+        columns=[Column(name, is_text=True) for name in ("Task", "Host", "Address")],
+        rows=[[task, host, addresses[task]] for task, host in placement.items()],
+        notes=[],
+    )
+
+
+def _tf_config(addresses: Mapping[str, str], task: str) -> str:
+    """Write TF_CONFIG of a task, as TensorFlow's own resolvers read it."""
+    job, index = split_task(task)
+    document = {
+        "cluster": ClusterSpec.from_tasks(dict(addresses)).as_dict(),
+        "task": {"type": job, "index": index},
+    }
+    return msgspec.json.encode(document).decode()
+
+
+def _document(placement: Mapping[str, str], addresses: Mapping[str, str]) -> str:
+    document = {
+        "placement": placement,
+        "addresses": addresses,
+        "cluster": ClusterSpec.from_tasks(dict(addresses)).as_dict(),
+    }
+    return msgspec.json.format(msgspec.json.encode(document)).decode() + "\n"
