@@ -87,10 +87,7 @@ def percentile(values: Iterable[float], percent: float) -> float:
 
 def merge_counts(histograms: Iterable[Sequence[int]]) -> list[int]:
     """Add histograms whose entry ``s`` counts the value ``s``; lengths may differ."""
-    merged: list[int] = []
-    for counts in histograms:
-        merged = [a + b for a, b in zip_longest(merged, counts, fillvalue=0)]
-    return merged
+    return [sum(counts) for counts in zip_longest(*histograms, fillvalue=0)]
 
 
 def incomplete_beta(a: float, b: float, x: float) -> float:

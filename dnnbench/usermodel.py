@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import sys
 from importlib.machinery import PathFinder
@@ -69,6 +68,8 @@ def model_digest(name: str) -> str:
     Raises:
         ConfigError: as `find_user_module`.
     """
+    import hashlib  # loads OpenSSL, which who only reads a plan need not wait for
+
     files = model_files(name)
     digest = hashlib.sha256()
     for path, source in files.items():

@@ -24,10 +24,19 @@ TIERS = load_book(str(SHIPPED / "gcp-2017-08.toml")).sustained_use
 @pytest.fixture(autouse=True)
 def own_books(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Keep the books of whoever runs the tests out of them."""
-    directory = tmp_path / "books"
-    directory.mkdir()
-    monkeypatch.setattr(library, "user_books", lambda: directory)
+    directory = tmp_path / "dnnbench" / "books"
+    directory.mkdir(parents=True)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     return directory
+
+
+@pytest.mark.parametrize("given", ["", "relative"])
+def test_without_an_absolute_directory_of_settings_own_books_are_under_the_home_directory(
+    given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", given)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert library.user_books() == tmp_path / ".config" / "dnnbench" / "books"
 
 
 def test_the_shipped_books_name_their_date_region_and_source() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import difflib
 from decimal import ROUND_CEILING, Decimal
 from typing import Annotated
 
@@ -159,6 +158,8 @@ class PriceBook(Priced, frozen=True):
         """Return the machine type ``name``; the error for an unknown one suggests the nearest."""
         if name in self.machine:
             return self.machine[name]
+        import difflib  # only this error needs it
+
         near = difflib.get_close_matches(name, self.machine, n=1, cutoff=0.0)
         raise ConfigError(
             f"no machine {name!r} in price book {self.name}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,10 +44,14 @@ _WORDS = {
 
 
 def user_books() -> Path:
-    """Return the directory that a user puts price books into."""
-    from platformdirs import user_config_path  # only where a book is looked for
+    """Return the directory that a user puts price books into, by the XDG specification.
 
-    return user_config_path("dnnbench") / "books"
+    Not by platformdirs: importing it took a tenth of the time of ``dnnbench cost``.
+    """
+    home = Path(os.environ.get("XDG_CONFIG_HOME", ""))
+    if not home.is_absolute():  # not given, or to be ignored
+        home = Path("~/.config").expanduser()
+    return home / "dnnbench" / "books"
 
 
 def list_books() -> dict[str, Path]:
@@ -71,6 +75,8 @@ def load_book(name: str) -> PriceBook:
     elif name in books:
         path = books[name]
     else:
+        import difflib  # only this error needs it
+
         near = difflib.get_close_matches(name, books, n=1, cutoff=0.0)[0]
         raise ConfigError(
             f"no price book {name!r}",
