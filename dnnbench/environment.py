@@ -67,8 +67,8 @@ class Session(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def snapshot() -> Environment:
     """Look at this machine as it is now."""
     versions = {name: _version(name) for name in PACKAGES}
-    if versions["tensorflow"] is None:
-        versions["tensorflow"] = _version("tensorflow-cpu")  # the same without its GPU part
+    if "tensorflow" in versions:  # tensorflow-cpu is the same without its GPU part
+        versions["tensorflow"] = versions["tensorflow"] or _version("tensorflow-cpu")
     return Environment(
         taken_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         hostname=platform.node(),

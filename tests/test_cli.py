@@ -16,6 +16,7 @@ from factories import PUBLISHED_S, make_failed, make_not_run, make_outcome
 
 from dnnbench import errors
 from dnnbench.cli import COMMANDS, EXIT_OUTPUT_CLOSED, _options, main
+from dnnbench.cli import _data as data_module
 from dnnbench.cli import run as run_module
 from dnnbench.config import PREFIX, Config, load, option_name
 from dnnbench.data.locate import Located
@@ -246,9 +247,7 @@ def test_every_key_of_the_settings_but_those_of_ssh_is_an_option_of_a_command() 
         import_module(f"dnnbench.cli.{name}").command for name in COMMANDS
     ]
     flags = {flag for command in commands for option in command.params for flag in option.opts}
-    wanted = {option_name(key) for key in _options.HELP}
-    later = {"--lease-s", "--python", "--index-url", "--wheels"}  # of launch and provision
-    assert wanted - flags <= (set() if {"launch", "provision"} <= set(COMMANDS) else later)
+    assert {option_name(key) for key in _options.HELP} <= flags
 
 
 # --- report, cost, init --------------------------------------------------------------------------
@@ -515,7 +514,7 @@ def test_data_that_stands_in_is_named_in_every_report(
         asked.append((name, explicit))
         return Located(SYNTHETIC, "stands in for mnist", "not in ~/here; no mirror answered")
 
-    monkeypatch.setattr(run_module, "locate", locate)
+    monkeypatch.setattr(data_module, "locate", locate)
     said = "note: synthetic-mnist stands in for mnist (not in ~/here; no mirror answered)\n"
     assert said in call("run").err
     reports = [call("report"), call("report", "--format", "markdown")]
@@ -534,20 +533,27 @@ def test_data_that_the_user_asked_for_is_never_replaced(
     def locate(*_: object, **__: object) -> Located:
         raise DataError("mnist is not to be had")
 
-    monkeypatch.setattr(run_module, "locate", locate)
+    monkeypatch.setattr(data_module, "locate", locate)
     assert call("run", "--dataset", "mnist").code == 3
     assert not Path("results").exists()
 
 
-def test_hosts_are_refused_as_long_as_there_is_no_transport_for_them(
-    call: Callable[..., Result],
-) -> None:
-    Path("dnnbench.toml").write_text('[[hosts]]\nname = "node1"\n')
-    line = "hosts over SSH are not supported yet; leave them out"
-    for arguments in (("run", "--dry-run"), ("run", "--hosts", "node2")):
+def test_commands_for_hosts_say_when_there_are_none(call: Callable[..., Result]) -> None:
+    for arguments in (("provision",), ("launch",), ("status",), ("stop",), ("hosts", "trust")):
         result = call(*arguments)
         assert result.code == 2
-        assert line in result.err
+        assert "there are no hosts; list them in dnnbench.toml, or name them with --hosts" in (
+            result.err
+        )
+
+
+def test_a_dry_run_places_tasks_on_the_hosts(call: Callable[..., Result]) -> None:
+    hosts = ",".join(f"node{number}" for number in range(1, 5))
+    plan = call("run", "--dry-run", "--nodes", "4", "--hosts", hosts).out
+    assert "4 nodes: node1: 1 ps; node2: 1 worker; node3: 1 worker; node4: 1 worker." in plan
+    refused = call("run", "--dry-run", "--nodes", "8", "--hosts", hosts)
+    assert refused.code == 2
+    assert "8 nodes need 8 slots, the hosts have 4" in refused.err
 
 
 def test_an_earlier_sweep_of_the_same_settings_says_how_long_trials_take(

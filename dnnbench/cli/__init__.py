@@ -23,7 +23,7 @@ COMMANDS: Final = {
     "launch": "Let a cluster stand on hosts.",
     "status": "Say what stands on hosts.",
     "stop": "End what stands on hosts.",
-    "hosts": "Look after the hosts themselves: trust their keys.",
+    "hosts": "Look after the hosts themselves.",
     "init": "Write a commented dnnbench.toml.",
 }
 """The first line of each command's help, here so that ``--help`` need not import them."""

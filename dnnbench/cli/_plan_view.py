@@ -65,7 +65,6 @@ def _table(plan: Plan, pending: Sequence[TrialOrder]) -> Table:
             Column("nodes"),
             Column("repeat"),
             Column("estimate"),
-            Column("placement", is_text=True),
         ],
         [
             [
@@ -75,9 +74,14 @@ def _table(plan: Plan, pending: Sequence[TrialOrder]) -> Table:
                 str(order.nodes),
                 str(order.repeat),
                 duration_text(plan.estimated_s[order.id]),
-                placement_text(plan, order),
             ]
             for number, order in enumerate(pending, start=1)
         ],
-        [f"Placement: {plan.placement_rule}."],
+        [f"Placement: {plan.placement_rule}.", *_placements(plan, pending)],
     )
+
+
+def _placements(plan: Plan, pending: Sequence[TrialOrder]) -> list[str]:
+    """Say once for each node count where its tasks go."""
+    first = {order.nodes: order for order in reversed(pending)}
+    return [f"{nodes} nodes: {placement_text(plan, first[nodes])}." for nodes in sorted(first)]

@@ -109,7 +109,7 @@ def command(
     """Run a sweep of trials, or go on with one.
 
     Every combination of --nodes and --protocols is one cell of the sweep, tried --repeats times on
-    a real cluster of TensorFlow processes on this machine. Every outcome is stored as it comes;
+    a real cluster of TensorFlow processes, on hosts or on this machine. Every outcome is stored as it comes;
     Ctrl-C keeps what is finished. At the end stands the report.
     """
     printer: Printer = ctx.obj

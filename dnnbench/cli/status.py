@@ -37,7 +37,10 @@ def command(
     orphans: bool,
     as_json: bool,
 ) -> None:
-    """Say what stands on hosts: which cluster, whose, since when, and what it does."""
+    """Say what stands on hosts.
+
+    Which cluster, whose, since when, and what it does. Times are of this machine's time zone.
+    """
     from dnnbench.standing import parts_of  # paramiko takes a while to import
 
     printer: Printer = ctx.obj

@@ -39,9 +39,9 @@ def command(
     force: bool,
     as_json: bool,
 ) -> None:
-    """End what stands on hosts: CLUSTER, or all that you launched from this machine.
+    """End what stands on hosts.
 
-    Ends with 0 only where every process is gone and every port free.
+    CLUSTER, or all that you launched from this machine. Ends with 0 only where every process is gone and every port free.
     """
     from dnnbench.standing import end_part, owner, parts_of  # paramiko takes a while
 
