@@ -40,41 +40,49 @@ class Step(msgspec.Struct, frozen=True):
     duration_s: float = 0.0
 
 
+class Site:
+    """A directory that some hosts share.
+
+    Attributes:
+        leader: the host that works for all of them.
+        is_as_found: the leader is done and had nothing to change.
+    """
+
+    def __init__(self, leader: str) -> None:
+        self.leader = leader
+        self.is_as_found = False
+        self.done = threading.Event()
+
+
 class Sites:
     """Lets one host work for all that share its directory, as hosts with a common home do."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._leaders: dict[str, tuple[str, threading.Event]] = {}
+        self._sites: dict[str, Site] = {}
 
     @contextmanager
-    def turn(self, directory_id: str, host: str) -> Iterator[str | None]:
+    def turn(self, directory_id: str, host: str) -> Iterator[Site]:
         """Enter as the leader of a directory, or once its leader is done.
-
-        Yields:
-            None to the leader, the leader's name to the others.
 
         Raises:
             HostError: the leader takes too long.
         """
         with self._lock:
-            first = directory_id not in self._leaders
-            if first:
-                self._leaders[directory_id] = (host, threading.Event())
-            leader, done = self._leaders[directory_id]
-        if first:
+            site = self._sites.setdefault(directory_id, Site(host))
+        if site.leader == host:
             try:
-                yield None
+                yield site
             finally:
-                done.set()
+                site.done.set()
             return
-        if not done.wait(INSTALL_TIMEOUT_S):
+        if not site.done.wait(INSTALL_TIMEOUT_S):
             raise HostError(
-                f"shares its directory with {leader}, which was not done in "
+                f"shares its directory with {site.leader}, which was not done in "
                 f"{INSTALL_TIMEOUT_S:.0f} s",
                 where=host,
             )
-        yield leader
+        yield site
 
 
 def provision(
@@ -112,9 +120,11 @@ def provision(
         facts = facts_of(tools, config, wanted)
         refuse_unfit(facts, config, tools.host)
         done("facts", "ok", facts.summary)
-        with sites.turn(facts.directory_id, tools.host) as leader:
-            if leader is not None:
+        with sites.turn(facts.directory_id, tools.host) as site:
+            leader = None if site.leader == tools.host else site.leader
+            if leader is not None and not site.is_as_found:
                 facts = facts_of(tools, config, wanted)
+            states: set[State] = set()
             for step, run in (
                 ("environment", _environment),
                 ("package", _package),
@@ -122,6 +132,9 @@ def provision(
             ):
                 state, detail = run(tools, config, wanted, facts, leader)
                 done(step, state, detail)
+                states.add(state)
+            if leader is None:
+                site.is_as_found = states == {"ok"}
     except HostError as error:
         done(step, "failed", f"{error.problem}; {error.remedy}" if error.remedy else error.problem)
         raise

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shlex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -20,9 +21,17 @@ if TYPE_CHECKING:
 
 CALL_TIMEOUT_S = 30.0
 _PUSH_TIMEOUT_S = 60.0
-_MISSING = b"can't open file"
+_MISSING = 66
+"""What our line returns where the tools are not there; EX_NOINPUT of sysexits.h."""
 _NO_COMMAND = 127
-"""What a shell returns for a command it does not find."""
+"""What a shell returns for a command it does not find; csh returns 1, and says so."""
+_COMMAND_NOT_FOUND: Final = "Command not found"
+_UNREADABLE: Final = "SyntaxError"
+"""What a Python older than 3.7 says of the tools."""
+_FREE_SPACE: Final = "free some space there, or set [cluster] directory to another disk"
+_OTHER_DIRECTORY: Final = "set [cluster] directory to one that the user may write to"
+_NO_SPACE: Final = ("No space left on device", "Disk quota exceeded")
+_USERS_HOME: Final = re.compile(r"~[\w.-]*(?=/|$)", re.ASCII)
 
 
 class HostTools:
@@ -32,6 +41,7 @@ class HostTools:
         self.connection = connection
         self._directory = config.cluster.directory
         self._python = config.provision.python or "python3"
+        self._is_python_named = config.provision.python is not None
         self._bundle = tools()
 
     @property
@@ -57,7 +67,7 @@ class HostTools:
         line = command_line(self._python, self._directory, self._bundle, command)
         content = msgspec.json.encode({"directory": self._directory, **request}) + b"\n"
         done = self.connection.run(line, content, timeout_s)
-        if _MISSING in done.stderr:
+        if done.code == _MISSING:
             self._push()
             done = self.connection.run(line, content, timeout_s)
         answers = [self._decoded(text) for text in done.stdout.splitlines()]
@@ -79,7 +89,12 @@ class HostTools:
         line = push_line(self._directory, self._bundle)
         done = self.connection.run(line, self._bundle.content, _PUSH_TIMEOUT_S)
         if done.code:
-            raise self._failed(done)
+            reason = _last_line(done).rpartition(": ")[2]
+            raise HostError(
+                f"cannot write to {self._directory}: {reason}",
+                where=self.host,
+                remedy=_FREE_SPACE if reason in _NO_SPACE else _OTHER_DIRECTORY,
+            )
 
     def _decoded(self, line: bytes) -> dict[str, Any]:
         try:
@@ -89,46 +104,62 @@ class HostTools:
             raise HostError(
                 f"expected an answer in JSON, found {text!r}",
                 where=self.host,
-                remedy="a shell's start-up file there must not print when it is not interactive",
+                remedy="the start-up files of the user's shell there, such as .bashrc, must print "
+                "nothing where there is no terminal",
             ) from None
         return answer
 
     def _failed(self, done: Completed) -> HostError:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        if done.code == _NO_COMMAND:
-            return HostError(
-                f"expected {self._python}, found none",
-                where=self.host,
-                remedy="install Python 3.10 to 3.13 there, or name one in [provision] python",
-            )
-        cause = said[-1] if said else "it said nothing"
-        remedy = None
-        if "No space left" in cause:
-            remedy = "free some space there, or set [cluster] directory to another disk"
-        return HostError(f"ended with {done.code}: {cause}", where=self.host, remedy=remedy)
+        """Say why a command of the tools gave no answer."""
+        said = _last_line(done)
+        problem, remedy = f"the tools ended with {done.code}: {said or 'they said nothing'}", None
+        if done.code == _NO_COMMAND or _COMMAND_NOT_FOUND in said:
+            problem, remedy = f"expected {self._python}, found none", self._python_remedy
+        elif said.startswith(_UNREADABLE):
+            problem, remedy = f"{self._python} there is older than 3.7", self._python_remedy
+        return HostError(problem, where=self.host, remedy=remedy)
+
+    @property
+    def _python_remedy(self) -> str:
+        if self._is_python_named:
+            return "install it there, or name another in [provision] python"
+        return f"install {PYTHON_RANGE} there, or name one in [provision] python"
 
 
 def command_line(python: str, directory: str, bundle: Bundle, command: str, *arguments: str) -> str:
-    """Write the shell's line that runs a command of the tools."""
-    words = [shlex.quote(python), _tools_path(directory, bundle), command]
-    return " ".join([*words, *map(shlex.quote, arguments)])
+    """Write the shell's line that runs a command of the tools; sh, csh and fish understand it.
+
+    Python must not look whether they are there: it looks twice, first for a zip, then for a script,
+    and takes for a script what another host of the same home puts there in between.
+    """
+    path = _tools_path(directory, bundle)
+    words = [shlex.quote(python), path, command, *map(shlex.quote, arguments)]
+    return f"test -e {path} || exit {_MISSING}; exec {' '.join(words)}"
 
 
 def push_line(directory: str, bundle: Bundle) -> str:
     """Write the shell's line that stores the tools, which come on its standard input."""
-    path = _tools_path(directory, bundle)
-    folder = path.rpartition("/")[0]
+    folder, path = shell_path(f"{directory}/tools"), _tools_path(directory, bundle)
     script = (
-        f"umask 077; mkdir -p {folder} && cat > {path}.$$ && mv {path}.$$ {path}"
+        f"LC_ALL=C; export LC_ALL; umask 077; "
+        f"mkdir -p {folder} && cat > {path}.$$ && mv {path}.$$ {path}"
         f" || {{ rm -f {path}.$$; exit 1; }}"
     )
     return f"sh -c {shlex.quote(script)}"
 
 
 def shell_path(path: str) -> str:
-    """Quote a path on a host; ``~/`` stays what it is, for the host's shell to expand."""
-    return f"~/{shlex.quote(path[2:])}" if path.startswith("~/") else shlex.quote(path)
+    """Quote a path on a host; ``~`` and ``~name`` stay, for the host's shell to expand."""
+    home = _USERS_HOME.match(path)
+    if home is None:
+        return shlex.quote(path)
+    rest = path[home.end() + 1 :]
+    return f"{home.group()}/{shlex.quote(rest)}" if rest else home.group()
 
 
 def _tools_path(directory: str, bundle: Bundle) -> str:
     return shell_path(f"{directory}/tools/{bundle.digest}.pyz")
+
+
+def _last_line(done: Completed) -> str:
+    return "".join(done.stderr.decode(errors="replace").strip().splitlines()[-1:])

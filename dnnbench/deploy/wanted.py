@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,6 +64,7 @@ def wanted_for(config: Config, data: DataOrder | None) -> Wanted:
     return Wanted(wheel(), _data_files(data), _wheels(config.provision.wheels))
 
 
+@functools.cache  # asked for every host, and metadata takes its time
 def environment_of(*, gpu: bool, machine: str) -> tuple[str, list[str]]:
     """Return the key of a host's virtual environment, and what is installed into it."""
     needed = requirements(gpu, machine)
