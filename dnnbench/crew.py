@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dnnbench.deploy.facts import facts_of
 from dnnbench.deploy.preflight import try_pairs
@@ -18,7 +18,7 @@ from dnnbench.standing import (
     chosen,
     end_part,
     new_cluster_id,
-    owner,
+    new_controller_id,
     parts_of,
     standing_for,
     start_keeper,
@@ -36,9 +36,14 @@ if TYPE_CHECKING:
     from dnnbench.deploy.tools import HostTools
     from dnnbench.deploy.wanted import Wanted
     from dnnbench.inventory import Host
+    from dnnbench.standing import Part
     from dnnbench.transport.base import Inbox
     from dnnbench.transport.ssh.commands import Stream
     from dnnbench.trial import DataOrder
+
+
+_ELSEWHERE: Final = "is not of the cluster that stands on the others"
+_LAUNCH_AGAIN: Final = "run `dnnbench stop`, then `dnnbench launch`"
 
 
 class SshCrew:
@@ -82,14 +87,18 @@ class SshCrew:
         log_dir: Path,  # noqa: ARG002 - an agent's log stays on its host
         notify: Callable[[str], None],
     ) -> Crew:
-        """See :class:`dnnbench.transport.base.CrewSource`."""
+        """See :class:`dnnbench.transport.base.CrewSource`.
+
+        A cluster that is to stand is started as a whole or not at all: where hosts are missing, the
+        crew has no agents, and says which are.
+        """
         reach = self._reach = Reach(self._config)
         try:
             facts = self._reached(reach, hosts, needed, notify)
             started = self._attached(reach, needed)
             if started is None:
                 started = self._launched(reach, facts, needed, notify)
-            if not started:
+            if not started and self._lease_s is None:
                 raise together(reach.missing)  # noqa: TRY301 - the connections have to be closed
             self._push_model(reach, started)
             self._agents = {
@@ -137,22 +146,27 @@ class SshCrew:
         return facts
 
     def _attached(self, reach: Reach, needed: int) -> dict[str, Started] | None:
-        """Find a cluster of ours that stands; clear away what a killed sweep of ours left."""
-        parts = {name: found for name, (found, _) in reach.each(parts_of).items()}
-        abandoned = {
-            name: part.cluster
-            for name, found in parts.items()
-            for part in found
-            if part.is_abandoned and part.host == name
-        }
-        reach.each(lambda tools: end_part(tools, abandoned[tools.host], force=False), abandoned)
+        """Find a cluster of ours that stands."""
+        parts = reach.each(_cleared)
         if self._lease_s is not None:
             return None
-        standing = standing_for(parts, reach.hosts, needed, self._wanted.wheel.digest)
+        share = self._config.cluster.share
+        standing = standing_for(parts, reach.hosts, needed, self._wanted.wheel.digest, share=share)
         self._is_own = standing is None
         if standing is None:
             return None
-        return {name: Started(part.ports, part.socket) for name, part in standing.items()}
+        if sum(len(part.ports) for part in standing.values()) < needed:
+            reach.drop(
+                {
+                    host.name: HostError(_ELSEWHERE, where=host.name, remedy=_LAUNCH_AGAIN)
+                    for host in reach.hosts
+                    if host.name not in standing
+                }
+            )
+        return {
+            name: Started(part.ports, part.socket, part.controller)
+            for name, part in standing.items()
+        }
 
     def _launched(
         self,
@@ -163,6 +177,8 @@ class SshCrew:
     ) -> dict[str, Started]:
         """Start a cluster, on hosts that reach each other."""
         self._prove(reach, needed, notify)
+        if self._lease_s is not None and _slots(reach.hosts, needed) < needed:
+            return {}
         notify("starting the agents")
         tasks = chosen(reach.hosts, needed)
         cluster = new_cluster_id()
@@ -213,10 +229,11 @@ class SshCrew:
             reach.each(push, started)
 
     def _agent(self, reach: Reach, name: str, keeper: Started, inbox: Inbox) -> RemoteAgent:
+        first = [reach.tools[name]]
+
         def open_relay() -> Stream:
-            tools = reach.tools[name]
-            if not tools.connection.is_open:
-                tools = reach.reopen(name)
+            # Once it failed, a connection is not used again: over a cut link it still looks open.
+            tools = first.pop() if first else reach.reopen(name)
             return tools.open("relay", keeper.socket)
 
         return RemoteAgent(
@@ -224,11 +241,21 @@ class SshCrew:
             open_relay,
             inbox,
             keeper.ports,
-            controller_id=f"{owner()} {new_cluster_id()}",
+            controller_id=new_controller_id(),
+            succeeds=keeper.succeeds,
             purpose=self._purpose,
             grace_s=GRACE_S,
             on_trouble=self._warn,
         )
+
+
+def _cleared(tools: HostTools) -> list[Part]:
+    """Return what stands on a host, once what a killed sweep of ours left there is ended."""
+    standing, _ = parts_of(tools)
+    abandoned = [part for part in standing if part.is_abandoned and part.host == tools.host]
+    for part in abandoned:
+        end_part(tools, part.cluster, force=True)
+    return [part for part in standing if part not in abandoned]
 
 
 def admitted_addresses(facts: Mapping[str, Facts], hosts: Sequence[Host]) -> list[str]:

@@ -44,7 +44,8 @@ class Part(msgspec.Struct, frozen=True):
         package: digest of the dnnbench that its agent runs.
         launcher: process that it ends with, as `this_process` names it; None if it stands alone.
         socket: where its keeper listens.
-        attached: whether a controller is there.
+        attached: whether a controller is connected.
+        controller: who uses it, as `new_controller_id` named him, connected or not.
         doing: what the agent does.
         lease_left_s: until it ends, if no controller comes; None where the keeper does not answer.
         processes: how many there are.
@@ -60,6 +61,7 @@ class Part(msgspec.Struct, frozen=True):
     package: str
     socket: str
     attached: bool
+    controller: str | None
     doing: str
     launcher: str | None
     lease_left_s: float | None
@@ -68,17 +70,13 @@ class Part(msgspec.Struct, frozen=True):
     @property
     def is_abandoned(self) -> bool:
         """Whether it was a sweep's own, and that sweep's process is gone from this machine."""
-        return (
-            self.launcher is not None
-            and self.owner == owner()
-            and not self.attached
-            and not _is_alive(self.launcher)
-        )
+        return self.launcher is not None and self.owner == owner() and _is_gone(self.launcher)
 
     @property
     def is_idle(self) -> bool:
         """Whether a controller may attach."""
-        return not self.attached and self.lease_left_s is not None
+        is_free = self.controller is None or _is_gone(_process_of(self.controller))
+        return is_free and self.lease_left_s is not None
 
 
 class Leftover(msgspec.Struct, frozen=True):
@@ -90,10 +88,11 @@ class Leftover(msgspec.Struct, frozen=True):
 
 
 class Started(NamedTuple):
-    """An agent's keeper on a host."""
+    """An agent's keeper on a host, and the dead controller that it still waits for, if any."""
 
     ports: list[int]
     socket: str
+    succeeds: str | None = None
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -126,8 +125,17 @@ def new_cluster_id() -> str:
 
 
 def this_process() -> str:
-    """Name this process so that no later one has the same name."""
-    return f"{_boot_id()}/{os.getpid()}/{process_table.started(os.getpid())}"
+    """Name this process as no other one is named, on whichever machine, before or later."""
+    return f"{_here()}/{os.getpid()}/{process_table.started(os.getpid())}"
+
+
+def new_controller_id() -> str:
+    """Return a name for a controller in this process."""
+    return f"{this_process()} {owner()} {new_cluster_id()}"
+
+
+def _process_of(controller: str) -> str:
+    return controller.split(maxsplit=1)[0]
 
 
 def parts_of(tools: HostTools) -> tuple[list[Part], list[Leftover]]:
@@ -144,15 +152,23 @@ def parts_of(tools: HostTools) -> tuple[list[Part], list[Leftover]]:
 
 
 def standing_for(
-    parts: Mapping[str, Sequence[Part]], hosts: Sequence[Host], needed: int, package: str
+    parts: Mapping[str, Sequence[Part]],
+    hosts: Sequence[Host],
+    needed: int,
+    package: str,
+    *,
+    share: bool = False,
 ) -> dict[str, Part] | None:
     """Choose a cluster of ours that can be attached to and has enough ports for the trials.
+
+    One that has too few is chosen where a new cluster could not have more.
 
     Args:
         parts: host -> what stands there.
         hosts: in their order.
         needed: slots that the largest trial takes.
         package: digest of the dnnbench that it must run.
+        share: whether a new cluster could be where another one stands.
 
     Returns:
         Host -> the cluster's part there, in the order of the hosts; None if there is no such
@@ -164,9 +180,12 @@ def standing_for(
             is_ours = part.owner == owner() and part.launcher is None and part.host == host.name
             if is_ours and part.package == package and part.is_idle:
                 found.setdefault(part.cluster, {})[host.name] = part
-    for candidate in found.values():
-        if sum(len(part.ports) for part in candidate.values()) >= needed:
-            return candidate
+    free = [host for host in hosts if share or not parts.get(host.name)]
+    enough = min(needed, sum(host.slots or needed for host in free))
+    for least in (needed, max(enough, 1)):
+        for candidate in found.values():
+            if sum(len(part.ports) for part in candidate.values()) >= least:
+                return candidate
     return None
 
 
@@ -266,13 +285,16 @@ def _require(facts: Facts, environment: str, wanted: Wanted, host: str) -> None:
         )
 
 
-def _is_alive(process: str) -> bool:
-    boot_id, pid, started = process.split("/")
-    return boot_id == _boot_id() and process_table.is_alive(int(pid), int(started))
+def _is_gone(process: str) -> bool:
+    """Tell whether a process has ended; of one that cannot be seen from here, nobody knows."""
+    place, pid, started = process.rsplit("/", 2)
+    return place == _here() and not process_table.is_alive(int(pid), int(started))
 
 
-def _boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+def _here() -> str:
+    """Name where process numbers mean what they mean here: this boot, this container."""
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return f"{boot_id}/{Path('/proc/self/ns/pid').readlink()}"
 
 
 def _range(ports: str) -> list[int]:

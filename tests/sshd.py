@@ -17,7 +17,7 @@ import subprocess
 import time
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from processes import Witness, children_of
 
@@ -78,6 +78,7 @@ class Hosts(NamedTuple):
     Attributes:
         known_hosts: holds the host keys of all of them.
         ssh_config: knows all of them by their names.
+        mark: in the environment of whatever was started by logging in.
     """
 
     sshds: list[Sshd]
@@ -85,6 +86,30 @@ class Hosts(NamedTuple):
     key: Path
     known_hosts: Path
     ssh_config: Path
+    mark: str
+
+    def processes(self, name: str = "") -> list[int]:
+        """List the living processes that came by logging in, sshd's own left out.
+
+        Args:
+            name: of one host; all are meant without it.
+        """
+        return _marked(f"{self.mark}/{name}/" if name else self.mark)
+
+    def crash(self, name: str) -> None:
+        """Take a host down: nothing runs there any more, nobody can log in."""
+        self._named(name).stop()
+        _kill_marked(f"{self.mark}/{name}/")
+
+    def restart(self, name: str) -> None:
+        """Have a server listen again that was stopped."""
+        old = self._named(name)
+        new = old._replace(process=_serve(old.process.args))
+        self.sshds[self.sshds.index(old)] = new
+        _await_port(new, time.monotonic() + _START_TIMEOUT_S)
+
+    def _named(self, name: str) -> Sshd:
+        return next(sshd for sshd in self.sshds if sshd.name == name)
 
     @property
     def configs(self) -> list[HostConfig]:
@@ -142,13 +167,13 @@ def hosts(
         for number, name in enumerate(names):
             home = directory / ("home" if share_home else f"{name}_home")
             home.mkdir(exist_ok=True)
-            variables = {**(environment or {}), "HOME": str(home), _MARK: mark}
+            variables = {**(environment or {}), "HOME": str(home), _MARK: f"{mark}/{name}/"}
             address = f"127.0.0.{first + number}"
             sshds.append(_start(program, directory, name, address, variables, options=options))
         deadline_s = time.monotonic() + _START_TIMEOUT_S
         for sshd in sshds:
             _await_port(sshd, deadline_s)
-        yield _described(sshds, directory, key)
+        yield _described(sshds, directory, key, mark)
     finally:
         _end(sshds, mark)
 
@@ -204,13 +229,13 @@ def _start(
         f"SetEnv {given}",
     ]
     config.write_text("\n".join(lines) + "\n")
-    process = subprocess.Popen(
-        [program, "-D", "-f", str(config), "-E", str(log)],
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    process = _serve([program, "-D", "-f", str(config), "-E", str(log)])
     home = Path(variables["HOME"])
     return Sshd(name, address, port, home, log, host_key, process)
+
+
+def _serve(command: Any) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
 
 
 def _free_port(address: str) -> int:
@@ -232,7 +257,7 @@ def _await_port(sshd: Sshd, deadline_s: float) -> None:
     raise RuntimeError(f"{sshd.name}'s sshd does not listen on {sshd.address}:{sshd.port}: {log}")
 
 
-def _described(sshds: list[Sshd], directory: Path, key: Path) -> Hosts:
+def _described(sshds: list[Sshd], directory: Path, key: Path, mark: str) -> Hosts:
     user = getpass.getuser()
     known_hosts = directory / "known_hosts"
     known_hosts.write_text("".join(sshd.known_hosts_line for sshd in sshds))
@@ -244,7 +269,7 @@ def _described(sshds: list[Sshd], directory: Path, key: Path) -> Hosts:
         + f"Host *\n  User {user}\n  IdentityFile {key}\n  IdentitiesOnly yes\n"
         f"  UserKnownHostsFile {known_hosts}\n"
     )
-    return Hosts(sshds, user, key, known_hosts, ssh_config)
+    return Hosts(sshds, user, key, known_hosts, ssh_config, mark)
 
 
 def _end(sshds: Sequence[Sshd], mark: str) -> None:
@@ -252,16 +277,24 @@ def _end(sshds: Sequence[Sshd], mark: str) -> None:
     roots = [sshd.process.pid for sshd in sshds if sshd.process.poll() is None]
     for pid in roots:
         os.kill(pid, signal.SIGSTOP)  # not reaped, so the pid is still its own
-    found = _descendants(roots)
-    while found:
-        with Witness(found) as witness:
-            for pid in found:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            witness.alive_after(5.0)
-        found = _marked(mark)  # what one of them may have started meanwhile is marked, too
+    _kill(_descendants(roots))
+    _kill_marked(mark)
     for sshd in sshds:
         sshd.process.wait()
+
+
+def _kill(pids: Sequence[int]) -> None:
+    with Witness(pids) as witness:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        witness.alive_after(5.0)
+
+
+def _kill_marked(mark: str) -> None:
+    """Kill what carries a mark, and what it starts meanwhile, until nothing is found."""
+    while found := _marked(mark):
+        _kill(found)
 
 
 def _descendants(roots: Sequence[int]) -> list[int]:
@@ -275,6 +308,6 @@ def _marked(mark: str) -> list[int]:
     pids = []
     for path in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):  # it ended meanwhile, or is somebody else's
-            if f"{_MARK}={mark}".encode() in path.read_bytes().split(b"\0"):
+            if f"\0{_MARK}={mark}".encode() in b"\0" + path.read_bytes():
                 pids.append(int(path.parent.name))
     return pids

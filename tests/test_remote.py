@@ -238,6 +238,18 @@ def test_a_dead_controller_is_waited_for_no_longer_than_its_grace(host: KeptHost
     controller.agent.close()
 
 
+def test_a_controller_known_to_be_dead_is_not_waited_for(
+    host: KeptHost, controller: Controller
+) -> None:
+    (cluster,) = host.call("status")["clusters"]
+    assert cluster["controller"] == "me"
+    following = Controller(host, host.relay, controller_id="next", succeeds="me")
+    assert isinstance(following.next(), AgentReady)
+    assert "another controller" in controller.expect_loss().problem  # not so dead after all
+    assert following.notes.empty()
+    following.agent.close()
+
+
 def test_noise_of_a_shell_is_named(host: KeptHost) -> None:
     class Noisy(Relay):
         def read_line(self, timeout_s: float | None = None) -> bytes:

@@ -265,13 +265,21 @@ class Keeper:
             **self.card,
             "lease_left_s": round(self._patience.lease_s - silent_s, 1),
             "attached": self._connection is not None,
+            "controller": self._controller,
             "doing": self._activity.doing,
         }
 
-    def _attach(self, peer: Lines, controller: str, purpose: str, read_on_from: int | None) -> None:
-        """Serve this controller from now on, if no other one is there."""
+    def _attach(
+        self,
+        peer: Lines,
+        controller: str,
+        purpose: str,
+        read_on_from: int | None,
+        succeeds: str | None = None,
+    ) -> None:
+        """Serve this controller from now on, if no other one is there but one it knows is dead."""
         is_same = controller == self._controller
-        if self._controller is not None and not is_same:
+        if self._controller not in (None, controller, succeeds):
             # Once its connection is gone, it comes back or is given up soon.
             _refuse(
                 peer,

@@ -109,7 +109,12 @@ def _end_keeper(state: State, record: Record, request: Request) -> None:
 
 def _card(state: State, record: Record) -> dict[str, Any]:
     """Return what a keeper says of itself; what it wrote once if it does not answer."""
-    silent = {"lease_left_s": None, "attached": False, "doing": "does not answer"}
+    silent = {
+        "lease_left_s": None,
+        "attached": False,
+        "controller": None,
+        "doing": "does not answer",
+    }
     answer = _ask(state, {"status": True}) or {}
     return {**card(record), "alive": True, **silent, **answer}
 

@@ -105,6 +105,7 @@ class RemoteAgent:
         ports: that are held there for the roles.
         controller_id: by which the keeper knows this controller again; its own for each agent
             handle made.
+        succeeds: a controller known to be dead, whose connection is not worth waiting for.
         purpose: what for, in the words that others read.
         grace_s: how long the keeper waits for a lost connection to come back.
         beat_s: how often both sides show that they live.
@@ -120,6 +121,7 @@ class RemoteAgent:
         *,
         controller_id: str,
         purpose: str,
+        succeeds: str | None = None,
         grace_s: float = GRACE_S,
         beat_s: float = BEAT_S,
         on_trouble: Callable[[str], None] | None = None,
@@ -130,6 +132,7 @@ class RemoteAgent:
         self._inbox = inbox
         self._controller_id = controller_id
         self._purpose = purpose
+        self._succeeds = succeeds
         self._grace_s = grace_s
         self._beat_s = beat_s
         self._on_trouble = on_trouble or (lambda _line: None)
@@ -265,6 +268,7 @@ class RemoteAgent:
                     "controller": self._controller_id,
                     "purpose": self._purpose,
                     "read_on_from": self._events,
+                    "succeeds": self._succeeds,
                 }
                 stream.write(msgspec.json.encode({"hello": hello}) + b"\n")
                 while not self._over.is_set():
