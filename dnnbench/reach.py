@@ -27,7 +27,7 @@ class Reach:
     Attributes:
         hosts: that let us in, as a plan has them; in the inventory's order.
         tools: host -> its tools; of the same hosts.
-        missing: host -> why it is none of them.
+        missing: host -> why it is none of them; in the inventory's order.
     """
 
     def __init__(self, config: Config) -> None:
@@ -53,11 +53,11 @@ class Reach:
             self._fleets[name] = fleet
             self.tools[name] = HostTools(connection, self._config)
             self.hosts.append(to_host(self._listed[name], connection.address))
-        self.missing.update(fleet.failures)
+        self.drop(fleet.failures)
         return self
 
     def reopen(self, name: str) -> HostTools:
-        """Connect to a host again, whose connection is lost.
+        """Connect to a host again, whose connection is lost; trying once.
 
         Raises:
             HostError: in vain.
@@ -76,7 +76,8 @@ class Reach:
 
     def drop(self, failures: Mapping[str, HostError]) -> None:
         """Do without these hosts from now on."""
-        self.missing.update(failures)
+        why = {**self.missing, **failures}
+        self.missing = {name: why[name] for name in self._listed if name in why}
         self.hosts = [host for host in self.hosts if host.name not in failures]
         for name in failures:
             self.tools.pop(name, None)

@@ -253,13 +253,6 @@ def test_an_installation_that_fails_leaves_only_its_log(host: Host) -> None:
     assert "absent==2.0" in (host.home / "install.log").read_text()
 
 
-def test_too_little_disk_is_found_before_anything_is_made(host: Host) -> None:
-    (failed,) = host.install(environment=_environment("needed"), needed_bytes=10**18)
-    assert "no disk space" in failed["problem"]
-    assert "[cluster] directory" in failed["remedy"]
-    assert not (host.home / "env").exists()
-
-
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     if os.getuid():

@@ -204,7 +204,8 @@ def test_an_unknown_host_key_stops_with_its_fingerprint_and_the_cure(
     line = str(caught.value)
     path = host.sshds[0].host_key.with_suffix(".pub")
     fingerprint = known.HostKey(*path.read_text().split()[:2]).fingerprint
-    assert line.startswith(f"node1: its ED25519 key {fingerprint} is not in {tmp_path}/known; ")
+    shown = f"its ED25519 key {fingerprint} is not in {tmp_path}/known"
+    assert line.startswith(f"node1: the host key is unknown: {shown}; ")
     assert line.endswith("dnnbench hosts trust")
 
 
@@ -247,8 +248,8 @@ def test_a_key_that_the_host_does_not_know_is_refused_at_once(host: Hosts, tmp_p
         open_connection(host, settings=bare, key=str(key))
     sshd = host.sshds[0]
     assert str(caught.value) == (
-        f"node1: {host.user}@{sshd.address} accepts none of the keys tried, which are 1; "
-        f"ssh-copy-id -i {key} -p {sshd.port} {host.user}@{sshd.address}"
+        f"node1: {host.user}@{sshd.address} refuses the key that was tried; "
+        f"let one in: ssh-copy-id -i {key} -p {sshd.port} {host.user}@{sshd.address}"
     )
     assert sshd.log.read_text().count("Failed publickey") <= 1
     assert len(re.findall(r"Connection from", sshd.log.read_text())) == 2  # one found the port open

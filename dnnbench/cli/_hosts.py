@@ -7,9 +7,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from dnnbench.config import load
-from dnnbench.errors import ConfigError, HostError
+from dnnbench.errors import ConfigError
 from dnnbench.reach import Reach
-from dnnbench.transport.base import together
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 
     from dnnbench.config import Config, Resolved
     from dnnbench.console import Printer
+    from dnnbench.errors import HostError
     from dnnbench.inventory.sources import HostsChoice
 
 DIRECTORY: Final = "cluster.directory"
@@ -51,7 +51,7 @@ def reached(config: Config, printer: Printer) -> Iterator[Reach]:
         printer.note(f"connecting to {len(config.hosts)} hosts")
         reach.open()
         if not reach.hosts:
-            raise together(reach.missing)
+            refuse_missing(reach.missing, printer)
         yield reach
 
 
@@ -59,10 +59,11 @@ def refuse_missing(missing: Mapping[str, HostError], printer: Printer) -> None:
     """Name every missing host in a line of its own; end the command as one that failed.
 
     Raises:
-        HostError: any is missing.
+        HostError: any is missing; that of the last one, after the lines of the others.
     """
     if not missing:
         return
-    for error in missing.values():
-        printer.note(str(error))
-    raise HostError(f"{len(missing)} hosts failed: {', '.join(missing)}")
+    *others, last = missing.values()
+    for error in others:
+        printer.error(f"error: {error}")
+    raise last

@@ -46,7 +46,9 @@ class Progress:
             if self._live:
                 self._live.update(rows(self.steps))
             elif step.state != "ok":
-                self._printer.note(f"{host}: {step.name} {_state_text(step)} ({step.detail})")
+                # Why a step failed is said once, in the end, together with all that went wrong.
+                what = "" if step.state == "failed" else f" ({step.detail})"
+                self._printer.note(f"{host}: {step.name} {_state_text(step)}{what}")
 
 
 @contextmanager

@@ -88,11 +88,14 @@ def command(
     inbox: Inbox = queue.SimpleQueue()
     crew = source.start(listed, nodes, inbox, Path(), printer.note)
     try:
+        _placed(nodes, servers, crew, crew.missing, printer)
         printer.note("importing TensorFlow")
         launcher = Launcher(crew.agents, crew.hosts, inbox, config.run)
         launcher.await_agents()
         missing = {**crew.missing, **launcher.lost()}
         placement = _placed(nodes, servers, crew, missing, printer)
+        for error in missing.values():
+            printer.note(f"note: another host stands in for one that is missing: {error}")
     except BaseException:
         source.abandon(crew)
         raise
@@ -122,13 +125,10 @@ def _placed(
     """
     up = [host for host in crew.hosts if host.name not in missing]
     try:
-        placement = place(nodes, servers, up)
+        return place(nodes, servers, up)
     except ConfigError:
         refuse_missing(missing, printer)
         raise
-    for error in missing.values():
-        printer.note(f"note: another host stands in for one that is missing: {error}")
-    return placement
 
 
 def _addresses(placement: Mapping[str, str], crew: Crew) -> dict[str, str]:

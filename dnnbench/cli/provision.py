@@ -90,12 +90,13 @@ def _provision(config: Config, wanted: Wanted, printer: Printer, *, as_json: boo
 
 def _check(config: Config, wanted: Wanted, printer: Printer, *, as_json: bool) -> None:
     from dnnbench.cli import _provision_view as view
-    from dnnbench.deploy.facts import Facts, facts_of, refuse_unfit
+    from dnnbench.deploy.facts import Facts, chosen_python, facts_of, refuse_unfit
     from dnnbench.deploy.preflight import try_pairs
 
     def look(tools: HostTools) -> Facts:
         facts = facts_of(tools, config, wanted)
         refuse_unfit(facts, config, tools.host)
+        chosen_python(facts, config, tools.host)
         return facts
 
     with reached(config, printer) as reach:

@@ -30,6 +30,9 @@ TENSORFLOW_CPU: Final = "tensorflow-cpu"
 BESIDE_TENSORFLOW: Final = ("keras", "msgspec")
 """What the agent imports besides TensorFlow. NumPy is left to what TensorFlow asks for: its newest
 version here may have no wheel for the Python there."""
+PYTHON_VERSIONS: Final = ("3.10", "3.11", "3.12", "3.13")
+"""For which TensorFlow has wheels, and dnnbench is tested."""
+PYTHON_RANGE: Final = f"Python {PYTHON_VERSIONS[0]} to {PYTHON_VERSIONS[-1]}"
 
 _DIGEST_LENGTH: Final = 16
 _MACHINES_WITH_CPU_BUILD: Final = ("x86_64", "AMD64")

@@ -9,24 +9,27 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from dnnbench.deploy.bundle import PYTHON_RANGE, PYTHON_VERSIONS, TENSORFLOW, TENSORFLOW_CPU
 from dnnbench.deploy.wanted import environment_of
 from dnnbench.errors import HostError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dnnbench.config import Config
     from dnnbench.deploy.tools import HostTools
     from dnnbench.deploy.wanted import Wanted
-
-PYTHON_VERSIONS = ("3.10", "3.11", "3.12", "3.13")
-"""For which TensorFlow has wheels, and dnnbench is tested."""
-
 
 CLOCK_TOLERANCE_S: Final = 1.0
 PUBLIC_ADDRESS: Final = (
     "{host}: it has the public address {address}, and TensorFlow's ports there are open without a "
     "password to whoever reaches them; use --firewall, or a firewall of your own"
 )
+_GB: Final = 1e9
 _GIB: Final = 1 << 30
+_NEEDED_BYTES: Final = {TENSORFLOW_CPU: 2_000_000_000, TENSORFLOW: 3_000_000_000}
+"""tensorflow-cpu 2.21 with what it needs is 1.6 GB unpacked, from 0.3 GB of wheels that lie beside
+it while pip works; tensorflow is 2.2 GB, from 0.6 GB."""
 
 
 class HostPython(msgspec.Struct, frozen=True):
@@ -46,7 +49,7 @@ class Facts(msgspec.Struct, frozen=True):
         environments: keys of the complete virtual environments.
         packages: digests of the complete packages.
         data: path of a file asked for -> ``ok``, ``missing`` or ``wrong``.
-        pythons: that could make an environment; not looked for where there is one already.
+        pythons: that are there; not looked for where there is an environment already.
         ports_free: of the configured range.
         clock_offset_s: of the host's clock from this machine's.
     """
@@ -96,37 +99,6 @@ class Facts(msgspec.Struct, frozen=True):
             found.append(PUBLIC_ADDRESS.format(host=host, address=self.public_addresses[0]))
         return found
 
-    def python_for_environment(self, host: str) -> HostPython:
-        """Choose the interpreter of a virtual environment: of this side's version, else the newest.
-
-        Raises:
-            HostError: there is none.
-        """
-        fitting = [python for python in self.pythons if _minor(python) in PYTHON_VERSIONS]
-        able = [python for python in fitting if python.venv]
-        if able:
-            here = ".".join(platform.python_version_tuple()[:2])
-            return max(
-                able,
-                key=lambda python: (
-                    _minor(python) == here,
-                    PYTHON_VERSIONS.index(_minor(python)),
-                ),
-            )
-        found = ", ".join(f"{python.path} ({python.version})" for python in self.pythons) or "none"
-        if fitting:
-            version = _minor(fitting[0])
-            raise HostError(
-                f"Python {version} there cannot make virtual environments",
-                where=host,
-                remedy=f"install python{version}-venv there, or name another in [provision] python",
-            )
-        raise HostError(
-            f"expected Python {PYTHON_VERSIONS[0]} to {PYTHON_VERSIONS[-1]}, found {found}",
-            where=host,
-            remedy="install one there, or name one in [provision] python",
-        )
-
 
 def facts_of(tools: HostTools, config: Config, wanted: Wanted) -> Facts:
     """Ask a host.
@@ -170,6 +142,55 @@ def refuse_unfit(facts: Facts, config: Config, host: str) -> None:
             where=host,
             remedy="set another range in [cluster] ports",
         )
+
+
+def chosen_python(facts: Facts, config: Config, host: str) -> HostPython | None:
+    """Choose what makes the virtual environment: of this side's version, else the newest.
+
+    Returns:
+        The interpreter; None where the environment is there already.
+
+    Raises:
+        HostError: there is none, or no space for what it would make.
+    """
+    key, needed = environment_of(gpu=facts.gpu, machine=facts.machine)
+    if key in facts.environments:
+        return None
+    needed_bytes = _NEEDED_BYTES[needed[0].partition("==")[0]]
+    if facts.disk_free_bytes < needed_bytes:
+        raise HostError(
+            f"no disk space: {facts.directory} has {facts.disk_free_bytes / _GB:.1f} GB free, the "
+            f"environment needs {needed_bytes / _GB:.1f} GB",
+            where=host,
+            remedy="free some space there, or set [cluster] directory to another disk",
+        )
+    fitting = [python for python in facts.pythons if _minor(python) in PYTHON_VERSIONS]
+    able = [python for python in fitting if python.venv]
+    if not able:
+        raise _no_python(facts, config, fitting, host)
+    here = ".".join(platform.python_version_tuple()[:2])
+    return max(able, key=lambda python: (_minor(python) == here, _rank(python)))
+
+
+def _no_python(facts: Facts, config: Config, fitting: Sequence[HostPython], host: str) -> HostError:
+    other = f"name {'another' if config.provision.python else 'one'} in [provision] python"
+    if fitting:
+        path, version = fitting[0].path, _minor(fitting[0])
+        return HostError(
+            f"{path} cannot make virtual environments: its venv or ensurepip is missing",
+            where=host,
+            remedy=f"install it there (Debian: apt install python{version}-venv), or {other}",
+        )
+    found = ", ".join(f"{python.path} ({python.version})" for python in facts.pythons) or "none"
+    return HostError(
+        f"expected {PYTHON_RANGE}, found {found}",
+        where=host,
+        remedy=f"install one there, or {other}",
+    )
+
+
+def _rank(python: HostPython) -> int:
+    return PYTHON_VERSIONS.index(_minor(python))
 
 
 def _minor(python: HostPython) -> str:

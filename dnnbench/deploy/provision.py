@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from dnnbench.deploy.facts import Facts, facts_of, refuse_unfit
+from dnnbench.deploy.facts import Facts, chosen_python, facts_of, refuse_unfit
 from dnnbench.deploy.wanted import environment_of
 from dnnbench.errors import HostError
 
@@ -145,11 +145,11 @@ def _environment(
     tools: HostTools, config: Config, wanted: Wanted, facts: Facts, leader: str | None
 ) -> tuple[State, str]:
     key, needed = environment_of(gpu=facts.gpu, machine=facts.machine)
-    if key in facts.environments:
+    python = chosen_python(facts, config, tools.host)
+    if python is None:
         return "ok", needed[0]
     _refuse_follower(tools, leader)
     pushed = _push_missing(tools, facts, wanted.wheels)
-    python = facts.python_for_environment(tools.host)
     _install(
         tools,
         environment={

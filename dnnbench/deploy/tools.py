@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from dnnbench.deploy.bundle import tools
+from dnnbench.deploy.bundle import PYTHON_RANGE, tools
 from dnnbench.errors import HostError
 
 if TYPE_CHECKING:

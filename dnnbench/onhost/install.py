@@ -23,10 +23,6 @@ if TYPE_CHECKING:
 
 LOG = "install.log"
 _DEADLINE_S = 1700.0
-# tensorflow-cpu 2.21 with what it needs is 1.6 GB unpacked, from 0.3 GB of wheels that lie beside
-# it while pip works; tensorflow is 2.2 GB, from 0.6 GB.
-_NEEDED_BYTES = {"tensorflow-cpu": 2_000_000_000, "tensorflow": 3_000_000_000}
-_GB = 1e9
 
 
 def run(request: Request) -> Iterator[Answer]:
@@ -35,8 +31,8 @@ def run(request: Request) -> Iterator[Answer]:
     Args:
         request: ``directory``; ``environment`` {key, python, requirements, index_url, find_links}
             or null; ``package`` {digest, wheel, environment} or null: the key of the environment
-            whose pip installs it; ``deadline_s``; ``needed_bytes`` of disk, null to estimate.
-            ``find_links`` and ``wheel`` are relative to the directory.
+            whose pip installs it; ``deadline_s``. ``find_links`` and ``wheel`` are relative to the
+            directory.
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _give_up)
@@ -55,8 +51,7 @@ def run(request: Request) -> Iterator[Answer]:
 def _steps(installer: pip.Installer, request: Request) -> Iterator[tuple[str, Callable[[], bool]]]:
     environment, package = request.get("environment"), request.get("package")
     if environment:
-        needed = request.get("needed_bytes") or _needed_bytes(environment["requirements"])
-        yield "environment", lambda: _environment(installer, environment, needed)
+        yield "environment", lambda: _environment(installer, environment)
     if package:
         yield "package", lambda: _package(installer, package)
 
@@ -83,7 +78,7 @@ def _done(name: str, step: Callable[[], bool]) -> Answer:
     }
 
 
-def _environment(installer: pip.Installer, wanted: dict[str, Any], needed_bytes: int) -> bool:
+def _environment(installer: pip.Installer, wanted: dict[str, Any]) -> bool:
     """Make a virtual environment where it is missing; it cannot be moved, so it is made in place.
 
     Returns:
@@ -93,13 +88,6 @@ def _environment(installer: pip.Installer, wanted: dict[str, Any], needed_bytes:
         return False
     path = os.path.join(installer.home, "env", wanted["key"])
     shutil.rmtree(path, ignore_errors=True)
-    free_bytes = shutil.disk_usage(installer.home).free
-    if free_bytes < needed_bytes:
-        raise HostProblem(
-            f"no disk space: {installer.home} has {free_bytes / _GB:.1f} GB free, "
-            f"the environment needs {needed_bytes / _GB:.1f} GB",
-            "free some space there, or set [cluster] directory to another disk",
-        )
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         installer.make_environment(wanted["python"], path)
@@ -139,11 +127,6 @@ def _package(installer: pip.Installer, wanted: dict[str, Any]) -> bool:
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return True
-
-
-def _needed_bytes(requirements: list[str]) -> int:
-    names = [requirement.split("==")[0] for requirement in requirements]
-    return sum(_NEEDED_BYTES.get(name, 0) for name in names)
 
 
 def _give_up(number: int, frame: FrameType | None) -> None:

@@ -160,13 +160,14 @@ def diagnosed(said: str, log: str) -> HostProblem:
         why = _WHY_OFFLINE.search(said)
         return HostProblem(
             f"the package index cannot be used: {why.group() if why else cause}",
-            "give [provision] index_url, or a directory of wheels in [provision] wheels",
+            "set [provision] index_url to one that is reached from there, or push a directory of "
+            "wheels: [provision] wheels",
         )
     unmatched = _UNMATCHED.search(cause)
     if unmatched:
         return HostProblem(
             f"no package fits {unmatched.group(1)} for the Python and processor there",
-            "name another Python in [provision] python, or complete the index or the wheels",
+            "complete the index or the wheels, or name another Python in [provision] python",
         )
     return HostProblem(f"the installation failed: {cause}", f"see {log} there")
 

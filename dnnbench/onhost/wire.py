@@ -55,6 +55,7 @@ def problem_of(error: OSError) -> HostProblem | None:
         errno.ENOSPC: "free some space there, or set [cluster] directory to another disk",
         errno.EDQUOT: "free some of the user's quota, or set [cluster] directory elsewhere",
         errno.EACCES: "set [cluster] directory to one that the user may write to",
+        errno.EPERM: "set [cluster] directory to one that the user may write to",
         errno.EROFS: "set [cluster] directory to one that can be written to",
         errno.EEXIST: "set [cluster] directory to a directory",
         errno.ENOTDIR: "set [cluster] directory to a directory",

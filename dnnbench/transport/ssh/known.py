@@ -88,7 +88,7 @@ def verify(target: Target, key: HostKey) -> None:
     others = [entry for entry in known if not entry.revoked]
     if not others:
         raise UnknownKeyError(
-            f"{shown} is not in {target.known_hosts[0]}",
+            f"the host key is unknown: {shown} is not in {target.known_hosts[0]}",
             where=target.name,
             remedy=f"check it, then trust it with: {TRUST_COMMAND}",
         )

@@ -142,5 +142,5 @@ def _refused(target: Target, tried: int, locked: list[str]) -> HostError:
     if not tried:
         problem = f"there is no key to log in as {login} with"
         return HostError(problem, where=target.name, remedy=f"ssh-keygen, then {cure}")
-    problem = f"{login} accepts none of the keys tried, which are {tried}"
-    return HostError(problem, where=target.name, remedy=cure)
+    keys = "the key that was tried" if tried == 1 else f"all {tried} keys that were tried"
+    return HostError(f"{login} refuses {keys}", where=target.name, remedy=f"let one in: {cure}")
