@@ -8,6 +8,8 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
+import msgspec
+
 from dnnbench.errors import HostError
 
 if TYPE_CHECKING:
@@ -131,12 +133,14 @@ class Fleet:
     def reopen(self, name: str) -> Connection:
         """Connect to a host anew, in place of the connection there may be.
 
+        Once: whoever lost a connection knows best how long to go on trying.
+
         Raises:
             HostError: in vain.
         """
         if name in self.connections:
             self.connections[name].close()
-        connection = self._open(name)
+        connection = self._open(name, msgspec.structs.replace(self._settings, tries=1))
         self.connections[name] = connection
         self.failures.pop(name, None)
         return connection
@@ -149,10 +153,10 @@ class Fleet:
         for connection in opened:
             connection.close()
 
-    def _open(self, name: str) -> Connection:
+    def _open(self, name: str, settings: SshConfig | None = None) -> Connection:
         from dnnbench.transport.ssh.connection import connect  # as above
 
-        connection = connect(self._targets[name], self._settings)
+        connection = connect(self._targets[name], settings or self._settings)
         with self._lock:
             if not self._is_closed:
                 self._opened.append(connection)
