@@ -6,7 +6,7 @@ import ipaddress
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from dnnbench.deploy.facts import facts_of
+from dnnbench.deploy.facts import facts_of, refuse_unprovisioned
 from dnnbench.deploy.preflight import try_pairs
 from dnnbench.deploy.wanted import data_directory
 from dnnbench.errors import HostError
@@ -132,6 +132,12 @@ class SshCrew:
         notify: Callable[[str], None],
     ) -> dict[str, Facts]:
         """Reach enough hosts, later ones in place of those that are missing; say what they are."""
+
+        def look(tools: HostTools) -> Facts:
+            found = facts_of(tools, self._config, self._wanted)
+            refuse_unprovisioned(found, self._wanted, tools.host)
+            return found
+
         facts: dict[str, Facts] = {}
         untried = list(hosts)
         while untried and (names := list(chosen(untried, needed - _slots(reach.hosts, needed)))):
@@ -139,7 +145,7 @@ class SshCrew:
             notify(f"connecting to {len(names)} hosts")
             reach.open(names)
             new = [name for name in names if name in reach.tools]
-            facts |= reach.each(lambda tools: facts_of(tools, self._config, self._wanted), new)
+            facts |= reach.each(look, new)
         for name, found in facts.items():
             for warning in found.warnings(name, self._config):
                 self._warn(warning)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from dnnbench.deploy.wanted import environment_of
-from dnnbench.errors import HostError
 from dnnbench.onhost import process_table
 from dnnbench.transport.local import ENVIRONMENT
 
@@ -218,7 +217,7 @@ def start_keeper(
         tools: of the host.
         facts: of the host.
         config: says where and in which range of ports.
-        wanted: software and data that must be there.
+        wanted: software and data, which are there.
         cluster: its id.
         purpose: for others who want the host.
         lease_s: without a controller for so long, it ends; None for soon, with this process.
@@ -226,10 +225,9 @@ def start_keeper(
         admitted: addresses that may connect to them; None for everybody.
 
     Raises:
-        HostError: not provisioned, taken, no port free, or the like.
+        HostError: taken, no port free, or the like.
     """
     environment, _ = environment_of(gpu=facts.gpu, machine=facts.machine)
-    _require(facts, environment, wanted, tools.host)
     state = f"{facts.directory}/clusters/{cluster}/{tools.host}"
     answer = tools.call(
         "start",
@@ -264,25 +262,6 @@ def end_part(tools: HostTools, cluster: str, *, force: bool) -> Ended:
         "stop", STOP_TIMEOUT_S, cluster=cluster, host=tools.host, force=force, by=owner()
     )
     return msgspec.convert(answer, Ended)
-
-
-def _require(facts: Facts, environment: str, wanted: Wanted, host: str) -> None:
-    """Refuse a host that lacks something."""
-    lacking = [
-        what
-        for what, there in (
-            ("TensorFlow's environment", environment in facts.environments),
-            ("this version of dnnbench", wanted.wheel.digest in facts.packages),
-            ("the data set", all(facts.data.get(file.path) == "ok" for file in wanted.data)),
-        )
-        if not there
-    ]
-    if lacking:
-        raise HostError(
-            f"is not provisioned: {' and '.join(lacking)} missing",
-            where=host,
-            remedy="run `dnnbench provision`",
-        )
 
 
 def _is_gone(process: str) -> bool:

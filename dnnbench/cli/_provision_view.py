@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dnnbench.deploy.facts import Facts
     from dnnbench.deploy.preflight import Pair
     from dnnbench.deploy.provision import Step
+    from dnnbench.deploy.wanted import Wanted
     from dnnbench.errors import HostError
     from dnnbench.screen import Screen
 
@@ -97,8 +98,10 @@ def provisioned_document(steps: Steps, missing: Mapping[str, HostError]) -> str:
     return _json({"hosts": steps, "missing": missing})
 
 
-def checked(facts: Mapping[str, Facts], pairs: Iterable[Pair], screen: Screen) -> str:
-    """Lay out what hosts are, and how they reach each other."""
+def checked(
+    facts: Mapping[str, Facts], wanted: Wanted, pairs: Iterable[Pair], screen: Screen
+) -> str:
+    """Lay out what hosts are, whether they have what is wanted, how they reach each other."""
     hosts = Table(
         title="Hosts",
         columns=[
@@ -114,7 +117,7 @@ def checked(facts: Mapping[str, Facts], pairs: Iterable[Pair], screen: Screen) -
                 f"{found.disk_free_bytes / 2**30:.1f}",
                 str(found.ports_free),
                 f"{found.clock_offset_s:+.2f}",
-                "yes" if found.environments else "no",
+                "no" if found.lacking(wanted) else "yes",
             ]
             for host, found in facts.items()
         ],

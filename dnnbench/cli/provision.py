@@ -112,7 +112,7 @@ def _check(config: Config, wanted: Wanted, printer: Printer, *, as_json: bool) -
     if as_json:
         printer.result(view.checked_document(facts, pairs, reach.missing))
     else:
-        printer.result(view.checked(facts, pairs, printer.screen()))
+        printer.result(view.checked(facts, wanted, pairs, printer.screen()))
     for name, found in facts.items():
         for warning in found.warnings(name, config):
             printer.note(f"warning: {warning}")

@@ -41,7 +41,8 @@ def command(
 ) -> None:
     """End what stands on hosts.
 
-    CLUSTER, or all that you launched from this machine. Ends with 0 only where every process is gone and every port free.
+    CLUSTER, or all that you launched from this machine. Ends with 0 only where every process is
+    gone and every port free.
     """
     from dnnbench.standing import end_part, owner, parts_of  # paramiko takes a while
 
@@ -85,8 +86,8 @@ def _text(ended: Mapping[str, Mapping[str, Ended]], cluster: str | None) -> str:
         for host, all_ended in ended.items()
         for name, what in all_ended.items()
     ]
-    nothing = f"cluster {cluster} stands nowhere" if cluster else "nothing of yours stands there"
-    return "\n".join(lines or [nothing]) + "\n"
+    what = f"cluster {cluster}" if cluster else "a cluster of yours"
+    return "\n".join(lines or [f"no host that answered has {what}"]) + "\n"
 
 
 def _rest(what: Ended) -> str:

@@ -87,6 +87,16 @@ class Facts(msgspec.Struct, frozen=True):
         """Addresses that the whole internet may reach."""
         return [text for text in self.addresses if ipaddress.ip_address(text).is_global]
 
+    def lacking(self, wanted: Wanted) -> list[str]:
+        """Name what has to be provisioned yet."""
+        environment, _ = environment_of(gpu=self.gpu, machine=self.machine)
+        there = {
+            "TensorFlow's environment": environment in self.environments,
+            "this version of dnnbench": wanted.wheel.digest in self.packages,
+            "the data set": all(self.data.get(file.path) == "ok" for file in wanted.data),
+        }
+        return [what for what, is_there in there.items() if not is_there]
+
     def warnings(self, host: str, config: Config) -> list[str]:
         """List what should be known of the host and hinders nothing."""
         found = []
@@ -141,6 +151,20 @@ def refuse_unfit(facts: Facts, config: Config, host: str) -> None:
             f"no port in {config.cluster.ports} is free",
             where=host,
             remedy="set another range in [cluster] ports",
+        )
+
+
+def refuse_unprovisioned(facts: Facts, wanted: Wanted, host: str) -> None:
+    """Refuse a host that lacks something.
+
+    Raises:
+        HostError: it does.
+    """
+    if lacking := facts.lacking(wanted):
+        raise HostError(
+            f"is not provisioned: {' and '.join(lacking)} missing",
+            where=host,
+            remedy="run `dnnbench provision`",
         )
 
 

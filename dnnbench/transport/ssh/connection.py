@@ -103,9 +103,9 @@ class Connection:
             sftp.get_channel().settimeout(_RUN_TIMEOUT_S)
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise HostError(
-                f"SFTP cannot be used: {error}",
+                f"SFTP cannot be used: {str(error).rstrip('.')}",
                 where=self.host,
-                remedy="`Subsystem sftp internal-sftp` in its sshd_config",
+                remedy="its sshd_config needs a line `Subsystem sftp internal-sftp`",
             ) from error
         return sftp
 
