@@ -5,7 +5,7 @@ It takes about an hour and a half on two cores; the machine has to be quiet mean
 
 from __future__ import annotations
 
-from benchmarks import command_line, compensation, scale, startup, step
+from benchmarks import command_line, compensation, provision, scale, startup, step
 from benchmarks.harness import main
 
 if __name__ == "__main__":
@@ -16,4 +16,5 @@ if __name__ == "__main__":
         scale.measure,
         startup.measure,
         command_line.measure,
+        provision.measure,
     )

@@ -32,7 +32,8 @@ class BenchmarkError(Exception):
 def environment() -> dict[str, str]:
     """Return the environment of every side: without GPUs, notes and settings of the caller's."""
     # Python's settings, too: without compiled modules, all of ours would be compiled at each start.
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("DNNBENCH_", "PYTHON"))}
+    others = ("DNNBENCH_", "ANSIBLE_", "PYTHON")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(others)}
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1", "TERM": "dumb"}
     return {**kept, **quiet, "PYTHONPATH": str(ROOT)}
 

@@ -9,14 +9,17 @@ import msgspec
 import pytest
 from processes import Witness, of_session
 
+from benchmarks import provision
 from benchmarks.document import fill
-from benchmarks.harness import Report, Result, Row, as_json, in_turn
+from benchmarks.harness import Options, Report, Result, Row, as_json, in_turn
 from benchmarks.processes import BenchmarkError, descendants, run_peer, started, wait_for
 from benchmarks.stored import store_sweep
 from dnnbench.environment import snapshot
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from conftest import StartHosts
 
 
 def report(*results: Result) -> Report:
@@ -113,3 +116,14 @@ def test_a_made_up_sweep_of_the_paper_profile_is_reported(tmp_path: Path) -> Non
     done = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ), check=True)
     assert len((path / "trials.jsonl").read_text().splitlines()) == 121
     assert "dc-sgd" in done.stdout
+
+
+def test_provisioning_is_timed_where_there_is_no_ansible_to_compare_with(
+    monkeypatch: pytest.MonkeyPatch, start_hosts: StartHosts
+) -> None:
+    start_hosts(0)  # skips where that cannot be
+    monkeypatch.setattr(provision, "find_ansible", lambda: None)
+    result = provision.measure(Options(rounds=1, quick=True, data_dir=None, torch_python=""))
+    assert result.skipped == [provision.NO_ANSIBLE]
+    seconds = {row["side"]: row["wall_s"] for row in result.tables["Medians"]}
+    assert seconds[provision.PACKAGE] > 0 < seconds[provision.NOTHING]

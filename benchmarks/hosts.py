@@ -1,0 +1,67 @@
+"""Hosts for a benchmark: the tests' OpenSSH servers on loopback addresses, all with one home.
+
+They have TensorFlow's environment at once, because it is this interpreter; all else is real.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import shlex
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+from benchmarks.processes import ROOT, BenchmarkError
+from dnnbench.deploy.wanted import environment_of
+from dnnbench.onhost.directory import mark_complete
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class Hosts(NamedTuple):
+    """Hosts that run.
+
+    Attributes:
+        ssh_config: says of each name how to reach it, and where the host keys are.
+        home: of the user on all of them.
+    """
+
+    names: list[str]
+    ssh_config: Path
+    home: Path
+
+
+@contextlib.contextmanager
+def running(count: int, directory: Path) -> Iterator[Hosts]:
+    """Start hosts and end them with all that runs on them.
+
+    Raises:
+        BenchmarkError: there is no sshd, or no tests in this checkout.
+    """
+    sys.path.append(str(ROOT / "tests"))
+    try:
+        import sshd
+    except ImportError as error:
+        raise BenchmarkError(f"the tests of a checkout are needed: {error}") from None
+    finally:
+        sys.path.pop()
+    try:
+        with sshd.hosts(count, directory, share_home=True) as started:
+            home = started.sshds[0].home
+            _equip(home)
+            yield Hosts([host.name for host in started.sshds], started.ssh_config, home)
+    except sshd.NotInstalledError as error:
+        raise BenchmarkError(str(error)) from None
+
+
+def _equip(home: Path) -> None:
+    for gpu in (False, True):
+        key, _ = environment_of(gpu=gpu, machine=platform.machine())
+        environment = home / ".dnnbench" / "env" / key
+        python = environment / "bin" / "python"
+        python.parent.mkdir(parents=True)
+        python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+        python.chmod(0o755)
+        mark_complete(str(environment), {})
