@@ -25,14 +25,30 @@ from dnnbench.config import SshConfig
 from dnnbench.inventory import HostConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 _MARK = "DNNBENCH_TEST_SSHD"
+_SSH_PORT = 22
 _START_TIMEOUT_S = 20.0
 
 
 class NotInstalledError(RuntimeError):
     """OpenSSH is not on this machine."""
+
+
+class Site(NamedTuple):
+    """Where a server runs.
+
+    Attributes:
+        port: None for a free one.
+        within: a command that turns into the one that follows it, there.
+        open_socket: from which the address can be reached.
+    """
+
+    address: str
+    port: int | None = None
+    within: tuple[str, ...] = ()
+    open_socket: Callable[[], socket.socket] = socket.socket
 
 
 class Sshd(NamedTuple):
@@ -50,12 +66,14 @@ class Sshd(NamedTuple):
     log: Path
     host_key: Path
     process: subprocess.Popen[bytes]
+    open_socket: Callable[[], socket.socket]
 
     @property
     def known_hosts_line(self) -> str:
         """Return what ssh-keyscan would print."""
         kind, key = self.host_key.with_suffix(".pub").read_text().split()[:2]
-        return f"[{self.address}]:{self.port} {kind} {key}\n"
+        place = self.address if self.port == _SSH_PORT else f"[{self.address}]:{self.port}"
+        return f"{place} {kind} {key}\n"
 
     def stop(self) -> None:
         """Cut all connections and end the server, so that nobody can connect any more."""
@@ -140,6 +158,7 @@ def hosts(
     environment: Mapping[str, str] | None = None,
     options: Sequence[str] = (),
     first: int = 2,
+    sites: Sequence[Site] = (),
 ) -> Iterator[Hosts]:
     """Start servers and end them, with all that runs on them, when done.
 
@@ -149,12 +168,13 @@ def hosts(
         environment: of every session, for example another ``PATH``.
         options: lines for sshd_config.
         first: last part of the first address.
+        sites: of the servers, where they are not to be on loopback addresses.
 
     Raises:
         NotInstalledError: there is no sshd or ssh-keygen.
         RuntimeError: a server ended at once; with its log.
     """
-    program = _find_sshd()
+    program = find_program()
     mark = uuid.uuid4().hex
     directory.mkdir(parents=True, exist_ok=True)
     names = [f"node{number}" for number in range(1, count + 1)]
@@ -162,14 +182,14 @@ def hosts(
     _make_keys([key, *(directory / f"{name}_host_key" for name in names)])
     authorized = directory / "authorized_keys"
     shutil.copyfile(key.with_suffix(".pub"), authorized)
+    sites = sites or [Site(f"127.0.0.{first + number}") for number in range(count)]
     sshds: list[Sshd] = []
     try:
-        for number, name in enumerate(names):
+        for name, site in zip(names, sites, strict=True):
             home = directory / ("home" if share_home else f"{name}_home")
             home.mkdir(exist_ok=True)
             variables = {**(environment or {}), "HOME": str(home), _MARK: f"{mark}/{name}/"}
-            address = f"127.0.0.{first + number}"
-            sshds.append(_start(program, directory, name, address, variables, options=options))
+            sshds.append(_start(program, directory, name, site, variables, options=options))
         deadline_s = time.monotonic() + _START_TIMEOUT_S
         for sshd in sshds:
             _await_port(sshd, deadline_s)
@@ -178,7 +198,7 @@ def hosts(
         _end(sshds, mark)
 
 
-def _find_sshd() -> str:
+def find_program() -> str:
     # Not in the PATH of an ordinary user; and sshd insists on being called by its absolute path.
     program = shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
     if program is None or shutil.which("ssh-keygen") is None:
@@ -202,12 +222,12 @@ def _start(
     program: str,
     directory: Path,
     name: str,
-    address: str,
+    site: Site,
     variables: Mapping[str, str],
     *,
     options: Sequence[str],
 ) -> Sshd:
-    port = _free_port(address)
+    address, port = site.address, site.port or _free_port(site.address)
     log = directory / f"{name}.log"
     host_key = directory / f"{name}_host_key"
     config = directory / f"{name}_sshd_config"
@@ -229,9 +249,9 @@ def _start(
         f"SetEnv {given}",
     ]
     config.write_text("\n".join(lines) + "\n")
-    process = _serve([program, "-D", "-f", str(config), "-E", str(log)])
+    process = _serve([*site.within, program, "-D", "-f", str(config), "-E", str(log)])
     home = Path(variables["HOME"])
-    return Sshd(name, address, port, home, log, host_key, process)
+    return Sshd(name, address, port, home, log, host_key, process, site.open_socket)
 
 
 def _serve(command: Any) -> subprocess.Popen[bytes]:
@@ -247,8 +267,9 @@ def _free_port(address: str) -> int:
 
 def _await_port(sshd: Sshd, deadline_s: float) -> None:
     while time.monotonic() < deadline_s:
-        with contextlib.suppress(ConnectionRefusedError):
-            socket.create_connection((sshd.address, sshd.port), timeout=5.0).close()
+        with contextlib.suppress(ConnectionRefusedError), sshd.open_socket() as probe:
+            probe.settimeout(5.0)
+            probe.connect((sshd.address, sshd.port))
             return
         with contextlib.suppress(subprocess.TimeoutExpired):
             sshd.process.wait(0.005)  # only ends early if there is no hope
