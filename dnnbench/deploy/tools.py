@@ -24,8 +24,7 @@ _PUSH_TIMEOUT_S = 60.0
 _MISSING = 66
 """What our line returns where the tools are not there; EX_NOINPUT of sysexits.h."""
 _NO_COMMAND = 127
-"""What a shell returns for a command it does not find; csh returns 1, and says so."""
-_COMMAND_NOT_FOUND: Final = "Command not found"
+"""What a shell returns for a command it does not find."""
 _UNREADABLE: Final = "SyntaxError"
 """What a Python older than 3.7 says of the tools."""
 _FREE_SPACE: Final = "free some space there, or set [cluster] directory to another disk"
@@ -66,10 +65,10 @@ class HostTools:
         """Run a command to its end and return the lines of its answer; raises as `call` does."""
         line = command_line(self._python, self._directory, self._bundle, command)
         content = msgspec.json.encode({"directory": self._directory, **request}) + b"\n"
-        done = self.connection.run(line, content, timeout_s)
+        done = self.connection.run(line, content, timeout_s, name=command)
         if done.code == _MISSING:
             self._push()
-            done = self.connection.run(line, content, timeout_s)
+            done = self.connection.run(line, content, timeout_s, name=command)
         answers = [self._decoded(text) for text in done.stdout.splitlines()]
         for answer in answers:
             if "error" in answer:
@@ -82,12 +81,12 @@ class HostTools:
     def open(self, command: str, *arguments: str) -> Stream:
         """Start a command that talks; the tools must be there already."""
         line = command_line(self._python, self._directory, self._bundle, command, *arguments)
-        return self.connection.open(line)
+        return self.connection.open(line, name=command)
 
     def _push(self) -> None:
         """Put the tools on the host, whole or not at all; needs nothing but a shell."""
         line = push_line(self._directory, self._bundle)
-        done = self.connection.run(line, self._bundle.content, _PUSH_TIMEOUT_S)
+        done = self.connection.run(line, self._bundle.content, _PUSH_TIMEOUT_S, name="cat")
         if done.code:
             reason = _last_line(done).rpartition(": ")[2]
             raise HostError(
@@ -113,7 +112,7 @@ class HostTools:
         """Say why a command of the tools gave no answer."""
         said = _last_line(done)
         problem, remedy = f"the tools ended with {done.code}: {said or 'they said nothing'}", None
-        if done.code == _NO_COMMAND or _COMMAND_NOT_FOUND in said:
+        if done.code == _NO_COMMAND:
             problem, remedy = f"expected {self._python}, found none", self._python_remedy
         elif said.startswith(_UNREADABLE):
             problem, remedy = f"{self._python} there is older than 3.7", self._python_remedy
@@ -127,14 +126,14 @@ class HostTools:
 
 
 def command_line(python: str, directory: str, bundle: Bundle, command: str, *arguments: str) -> str:
-    """Write the shell's line that runs a command of the tools; sh, csh and fish understand it.
+    """Write the shell's line that runs a command of the tools.
 
     Python must not look whether they are there: it looks twice, first for a zip, then for a script,
     and takes for a script what another host of the same home puts there in between.
     """
     path = _tools_path(directory, bundle)
     words = [shlex.quote(python), path, command, *map(shlex.quote, arguments)]
-    return f"test -e {path} || exit {_MISSING}; exec {' '.join(words)}"
+    return _for_any_shell(f"test -e {path} || exit {_MISSING}; exec {' '.join(words)}")
 
 
 def push_line(directory: str, bundle: Bundle) -> str:
@@ -145,7 +144,7 @@ def push_line(directory: str, bundle: Bundle) -> str:
         f"mkdir -p {folder} && cat > {path}.$$ && mv {path}.$$ {path}"
         f" || {{ rm -f {path}.$$; exit 1; }}"
     )
-    return f"sh -c {shlex.quote(script)}"
+    return _for_any_shell(script)
 
 
 def shell_path(path: str) -> str:
@@ -155,6 +154,11 @@ def shell_path(path: str) -> str:
         return shlex.quote(path)
     rest = path[home.end() + 1 :]
     return f"{home.group()}/{shlex.quote(rest)}" if rest else home.group()
+
+
+def _for_any_shell(script: str) -> str:
+    """Write a line that has sh run a script: the user's shell may be another, such as csh."""
+    return f"exec sh -c {shlex.quote(script)}"
 
 
 def _tools_path(directory: str, bundle: Bundle) -> str:

@@ -20,6 +20,7 @@ _OPEN_TIMEOUT_S: Final = 30.0
 _WRITE_TIMEOUT_S: Final = 60.0
 _SHOWN_CHARACTERS: Final = 80
 _KEPT_CHUNKS: Final = 4
+_CHECK_LOAD: Final = "is the host overloaded, or a disk there not answering?"
 
 
 class Completed(NamedTuple):
@@ -37,10 +38,10 @@ class Completed(NamedTuple):
 class Stream:
     """A command that runs, and is written to and read from line by line."""
 
-    def __init__(self, channel: paramiko.Channel, host: str, command: str) -> None:
+    def __init__(self, channel: paramiko.Channel, host: str, shown: str) -> None:
         self.host = host
         self._channel = channel
-        self._command = command
+        self._shown = shown
         self._pending = bytearray()
         self._errors: deque[bytes] = deque(maxlen=_KEPT_CHUNKS)
         # Nobody may want its errors, but unread they would stop the command.
@@ -119,21 +120,27 @@ class Stream:
 
     def _failed(self, what: str) -> HostError:
         last = self.errors.splitlines()[-1:]
-        problem = f"`{shortened(self._command)}` {what}{': ' + last[0] if last else ''}"
+        problem = f"`{self._shown}` {what}{': ' + last[0] if last else ''}"
         return HostError(problem, where=self.host)
 
 
-def launch(transport: paramiko.Transport, host: str, command: str) -> Stream:
+def launch(transport: paramiko.Transport, host: str, command: str, shown: str) -> Stream:
     """Start a command; see `Connection.open`."""
-    return Stream(_start(transport, host, command), host, command)
+    return Stream(_start(transport, host, command, shown), host, shown)
 
 
 def complete(
-    transport: paramiko.Transport, host: str, command: str, stdin: bytes, timeout_s: float
+    transport: paramiko.Transport,
+    host: str,
+    command: str,
+    shown: str,
+    *,
+    stdin: bytes,
+    timeout_s: float,
 ) -> Completed:
     """Run a command to its end; see `Connection.run`."""
     deadline_s = time.monotonic() + timeout_s
-    channel = _start(transport, host, command)
+    channel = _start(transport, host, command, shown)
     outputs: tuple[list[bytes], list[bytes]] = ([], [])
     # Both streams at once and the input beside them: a command that waits for one of the three
     # while we wait for another would never end.
@@ -151,10 +158,10 @@ def complete(
             thread.join(max(deadline_s - time.monotonic(), 0.0))
         channel.status_event.wait(max(deadline_s - time.monotonic(), 0.0))
         if not channel.status_event.is_set() or any(thread.is_alive() for thread in threads[:2]):
-            problem = f"`{shortened(command)}` does not end within {timeout_s:g} s"
-            raise HostError(problem, where=host)
+            problem = f"`{shown}` does not end within {timeout_s:g} s"
+            raise HostError(problem, where=host, remedy=_CHECK_LOAD)
         if channel.exit_status < 0 and not transport.is_active():
-            raise lost(host, f"`{shortened(command)}` ran")
+            raise lost(host, f"`{shown}` ran")
     finally:
         channel.close()  # which ends the threads
     return Completed(channel.exit_status, b"".join(outputs[0]), b"".join(outputs[1]))
@@ -172,18 +179,18 @@ def shortened(command: str) -> str:
     return line if len(line) <= _SHOWN_CHARACTERS else line[: _SHOWN_CHARACTERS - 1] + "…"
 
 
-def _start(transport: paramiko.Transport, host: str, command: str) -> paramiko.Channel:
+def _start(transport: paramiko.Transport, host: str, command: str, shown: str) -> paramiko.Channel:
     try:
         channel = transport.open_session(timeout=_OPEN_TIMEOUT_S)
         channel.exec_command(command)
     except paramiko.ChannelException as error:
-        problem = f"`{shortened(command)}` cannot be started: {error.text}"
+        problem = f"`{shown}` cannot be started: {error.text}"
         remedy = "MaxSessions in its sshd_config"
         raise HostError(problem, where=host, remedy=remedy) from error
     except (paramiko.SSHException, OSError, EOFError) as error:
         if not transport.is_active():
-            raise lost(host, f"`{shortened(command)}` was started") from error
-        problem = f"`{shortened(command)}` cannot be started: {error}"
+            raise lost(host, f"`{shown}` was started") from error
+        problem = f"`{shown}` cannot be started: {error}"
         raise HostError(problem, where=host) from error
     return channel
 

@@ -12,7 +12,7 @@ import paramiko
 
 from dnnbench.errors import HostError
 from dnnbench.transport.ssh import known
-from dnnbench.transport.ssh.commands import Completed, Stream, complete, launch
+from dnnbench.transport.ssh.commands import Completed, Stream, complete, launch, shortened
 from dnnbench.transport.ssh.files import push
 from dnnbench.transport.ssh.login import log_in
 from dnnbench.transport.ssh.route import KEEP_ALIVE_S, PassingError, dial, pass_through, spawn
@@ -57,21 +57,37 @@ class Connection:
         """Whether it is, as far as this side knows."""
         return bool(self._transport.is_active())
 
-    def run(self, command: str, stdin: bytes = b"", timeout_s: float = _RUN_TIMEOUT_S) -> Completed:
+    def run(
+        self,
+        command: str,
+        stdin: bytes = b"",
+        timeout_s: float = _RUN_TIMEOUT_S,
+        *,
+        name: str | None = None,
+    ) -> Completed:
         """Run a command to its end.
+
+        Args:
+            command: for the user's shell there.
+            stdin: its input.
+            timeout_s: for all of it.
+            name: what errors call it.
 
         Raises:
             HostError: it cannot be started, takes longer, or the connection is lost.
         """
-        return complete(self._transport, self.host, command, stdin, timeout_s)
+        shown = name or shortened(command)
+        return complete(
+            self._transport, self.host, command, shown, stdin=stdin, timeout_s=timeout_s
+        )
 
-    def open(self, command: str) -> Stream:
+    def open(self, command: str, *, name: str | None = None) -> Stream:
         """Start a command, to talk with it.
 
         Raises:
             HostError: it cannot be started.
         """
-        return launch(self._transport, self.host, command)
+        return launch(self._transport, self.host, command, name or shortened(command))
 
     def push(
         self,
