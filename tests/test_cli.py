@@ -468,6 +468,14 @@ def test_a_stopped_run_says_what_is_kept_and_how_to_go_on(
     assert open_sweep(Path("results")).pending() == []
 
 
+def test_a_run_that_finished_nothing_names_no_place_for_it(
+    call: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine(monkeypatch, trials=0, then=KeyboardInterrupt())
+    result = call("run", "--dataset", "synthetic-mnist")
+    assert "interrupted after 0 of 18 trials; go on with: dnnbench run --resume\n" in result.err
+
+
 def test_a_sweep_that_gives_up_still_reports(
     call: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -554,6 +562,12 @@ def test_a_dry_run_places_tasks_on_the_hosts(call: Callable[..., Result]) -> Non
     refused = call("run", "--dry-run", "--nodes", "8", "--hosts", hosts)
     assert refused.code == 2
     assert "8 nodes need 8 slots, the hosts have 4" in refused.err
+
+
+def test_a_launch_is_as_large_as_the_largest_of_its_own_nodes(call: Callable[..., Result]) -> None:
+    refused = call("launch", "--nodes", "8,10", "--ps", "5", "--hosts", "node1")
+    assert refused.code == 2
+    assert "10 nodes need 10 slots, the hosts have 1" in refused.err
 
 
 def test_an_earlier_sweep_of_the_same_settings_says_how_long_trials_take(

@@ -102,6 +102,23 @@ def test_no_leaves_everything_as_it_is(site: Site, start_hosts: StartHosts) -> N
     assert not site.known_hosts.exists()
 
 
+def test_fingerprints_are_whole_on_a_narrow_screen(
+    site: Site, start_hosts: StartHosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "64")
+    hosts = start_hosts(1)
+    site.write(hosts)
+    assert f"    ED25519 {fingerprint(hosts, 0)}\n" in site.trust(answer="n\n").out
+
+
+def test_without_an_answer_nothing_is_trusted(site: Site, start_hosts: StartHosts) -> None:
+    site.write(start_hosts(1))
+    result = site.trust(answer="")
+    assert result.code == 2
+    assert "standard input: no answer; compare the fingerprints, then say --yes" in result.err
+    assert not site.known_hosts.exists()
+
+
 def test_hosts_that_are_down_or_changed_are_named_and_the_others_trusted(
     site: Site, start_hosts: StartHosts, tmp_path: Path
 ) -> None:

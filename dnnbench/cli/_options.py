@@ -78,13 +78,17 @@ def common_options(
     return functools.partial(_decorated, options)
 
 
-def hosts_options() -> _Decorator:
-    """Add the options that say where hosts come from; the command gets ``hosts``, a choice."""
+def hosts_options(default: str = "[[hosts]]") -> _Decorator:
+    """Add the options that say where hosts come from; the command gets ``hosts``, a choice.
+
+    Args:
+        default: what counts without any of them, for the help.
+    """
     options = (
         click.option(
             sources.HOSTS,
             metavar="NAME,...",
-            help="Hosts, [user@]name[:port] each.  [default: [[hosts]], else this machine]",
+            help=f"Hosts, [user@]name[:port] each.  [default: {default}]",
         ),
         click.option(sources.HOSTFILE, metavar="FILE", help="Hosts from an Open MPI host file."),
         click.option(

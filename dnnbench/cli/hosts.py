@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,6 @@ import click
 from dnnbench.cli._options import common_options, hosts_options
 from dnnbench.config import load
 from dnnbench.errors import EXIT_OK, ConfigError, HostError
-from dnnbench.tables import Column, Table, table_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,8 +58,8 @@ def trust(ctx: click.Context, *, yes: bool, hosts: HostsChoice, config_path: Pat
             printer.error(f"error: {error}")
             code = error.exit_code
         if survey.unknown:
-            printer.result(table_text(_table(survey.unknown), printer.screen()))
-            if not yes and not click.confirm("Are these the right keys?", err=True):
+            printer.result(_listing(survey.unknown))
+            if not yes and not _confirmed():
                 ctx.exit(HostError.exit_code)
             add(known_hosts, ((shown.target.known_as, shown.key) for shown in survey.unknown))
             printer.note(f"trusted from now on: {len(survey.unknown)}, see {known_hosts}")
@@ -67,14 +67,27 @@ def trust(ctx: click.Context, *, yes: bool, hosts: HostsChoice, config_path: Pat
     ctx.exit(code)
 
 
-def _table(unknown: Iterable[Shown]) -> Table:
-    names = ("host", "known as", "type", "fingerprint")
-    return Table(
-        title="Keys of hosts that are not known yet",
-        columns=[Column(name, is_text=True) for name in names],
-        rows=[
-            [shown.target.name, shown.target.known_as, shown.key.name, shown.key.fingerprint]
-            for shown in unknown
-        ],
-        notes=[],
-    )
+def _confirmed() -> bool:
+    """Ask once for all keys shown.
+
+    Raises:
+        ConfigError: nobody can answer, as in a script.
+    """
+    try:
+        return click.confirm("Are these the right keys?", err=True)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise  # Ctrl-C
+        click.echo(err=True)
+        remedy = "compare the fingerprints, then say --yes"
+        raise ConfigError("no answer", where="standard input", remedy=remedy) from None
+
+
+def _listing(unknown: Iterable[Shown]) -> str:
+    """Lay keys out, two lines each: a fingerprint that is broken is hard to compare."""
+    lines = ["", "Keys of hosts that are not known yet"]
+    for shown in unknown:
+        name, known_as = shown.target.name, shown.target.known_as
+        lines.append(name if name == known_as else f"{name}  {known_as}")
+        lines.append(f"    {shown.key.name} {shown.key.fingerprint}")
+    return "\n".join(lines) + "\n"

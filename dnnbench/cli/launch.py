@@ -16,6 +16,7 @@ from dnnbench.cluster import ClusterSpec, split_task
 from dnnbench.errors import ConfigError, HostError
 from dnnbench.inventory import place, to_host
 from dnnbench.launcher import Launcher
+from dnnbench.runner import signals_interrupt
 from dnnbench.tables import Column, Table, table_text
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from dnnbench.transport.base import Crew, Inbox
 
 KEYS = (
+    "sweep.nodes",
     "sweep.parameter_servers",
     DIRECTORY,
     "cluster.ports",
@@ -39,7 +41,6 @@ KEYS = (
 
 
 @click.command("launch")
-@click.option("--nodes", type=click.IntRange(min=2), help="Nodes.  [default: the sweep's most]")
 @hosts_options()
 @settings_options(*KEYS)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -48,7 +49,6 @@ KEYS = (
 def command(
     ctx: click.Context,
     *,
-    nodes: int | None,
     hosts: HostsChoice,
     settings: dict[str, str | None],
     config_path: Path | None,
@@ -56,9 +56,9 @@ def command(
 ) -> None:
     """Let a cluster stand on hosts.
 
-    Starts an agent on each host, with TensorFlow in memory, once every worker is proven to reach
-    every parameter server. `dnnbench run` uses it; `dnnbench stop` ends it, and so does its lease,
-    an hour without a controller if not set.
+    As large as the largest of --nodes. Starts an agent on each host, with TensorFlow in memory,
+    once every worker is proven to reach every parameter server. `dnnbench run` uses it;
+    `dnnbench stop` ends it, and so does its lease, an hour without a controller if not set.
     """
     from dnnbench.crew import SshCrew  # paramiko takes a while to import
     from dnnbench.deploy.wanted import wanted_for
@@ -67,12 +67,7 @@ def command(
     printer: Printer = ctx.obj
     resolved = load_with_hosts(config_path, settings, hosts)
     config = resolved.config
-    nodes = nodes or max(config.sweep.nodes)
-    servers = config.sweep.parameter_servers
-    if nodes <= servers:
-        raise ConfigError(
-            f"{nodes} nodes leave no worker beside {servers} parameter servers", where="--nodes"
-        )
+    nodes, servers = max(config.sweep.nodes), config.sweep.parameter_servers
     targets = resolve(config.hosts, config.ssh)
     listed = [to_host(host, targets[host.name].address) for host in config.hosts]
     place(nodes, servers, listed)
@@ -86,20 +81,21 @@ def command(
         lease_s=config.cluster.lease_s,
     )
     inbox: Inbox = queue.SimpleQueue()
-    crew = source.start(listed, nodes, inbox, Path(), printer.note)
-    try:
-        _placed(nodes, servers, crew, crew.missing, printer)
-        printer.note("importing TensorFlow")
-        launcher = Launcher(crew.agents, crew.hosts, inbox, config.run)
-        launcher.await_agents()
-        missing = {**crew.missing, **launcher.lost()}
-        placement = _placed(nodes, servers, crew, missing, printer)
-        for error in missing.values():
-            printer.note(f"note: another host stands in for one that is missing: {error}")
-    except BaseException:
-        source.abandon(crew)
-        raise
-    source.finish(crew)
+    with signals_interrupt():
+        crew = source.start(listed, nodes, inbox, Path(), printer.note)
+        try:
+            _placed(nodes, servers, crew, crew.missing, printer)
+            printer.note("importing TensorFlow")
+            launcher = Launcher(crew.agents, crew.hosts, inbox, config.run)
+            launcher.await_agents()
+            missing = {**crew.missing, **launcher.lost()}
+            placement = _placed(nodes, servers, crew, missing, printer)
+            for error in missing.values():
+                printer.note(f"note: another host stands in for one that is missing: {error}")
+        except BaseException:
+            source.abandon(crew)
+            raise
+        source.finish(crew)
     addresses = _addresses(placement, crew)
     if as_json:
         printer.result(_document(placement, addresses))

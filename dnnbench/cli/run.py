@@ -83,7 +83,7 @@ _NEWEST = ""
 
 
 @click.command("run")
-@hosts_options()
+@hosts_options("[[hosts]], else this machine")
 @settings_options(*KEYS)
 @click.option("--dry-run", is_flag=True, help="Print the plan; write nothing.")
 @click.option(
@@ -109,8 +109,8 @@ def command(
     """Run a sweep of trials, or go on with one.
 
     Every combination of --nodes and --protocols is one cell of the sweep, tried --repeats times on
-    a real cluster of TensorFlow processes, on hosts or on this machine. Every outcome is stored as it comes;
-    Ctrl-C keeps what is finished. At the end stands the report.
+    a real cluster of TensorFlow processes, on hosts or on this machine. Every outcome is stored as
+    it comes; Ctrl-C keeps what is finished. At the end stands the report.
     """
     printer: Printer = ctx.obj
     if resume is not None:
@@ -265,9 +265,10 @@ def _report(store: SweepStore, printer: Printer, *, as_json: bool) -> None:
 def _standing(store: SweepStore) -> str:
     """Say how far a sweep got, and how to go on."""
     total = len(store.plan.orders)
+    finished = total - len(store.pending())
+    kept = f"; what is finished is in {store.path}" if finished else ""
     return (
-        f"{total - len(store.pending())} of {total} trials; what is finished is in {store.path}; "
-        f"go on with: dnnbench run --resume{_argument(store)}"
+        f"{finished} of {total} trials{kept}; go on with: dnnbench run --resume{_argument(store)}"
     )
 
 
