@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from dnnbench.deploy.facts import facts_of, refuse_unprovisioned
-from dnnbench.deploy.preflight import try_pairs
+from dnnbench.deploy.preflight import hindrances, holders, try_pairs
 from dnnbench.deploy.wanted import data_directory
 from dnnbench.errors import HostError
 from dnnbench.fleet import each
@@ -77,6 +80,7 @@ class SshCrew:
         self._lease_s = lease_s
         self._is_own = lease_s is None
         self._reach: Reach | None = None
+        self._cluster: str | None = None
         self._agents: dict[str, RemoteAgent] = {}
 
     def start(
@@ -93,21 +97,23 @@ class SshCrew:
         crew has no agents, and says which are.
         """
         reach = self._reach = Reach(self._config)
+        self._cluster = None
         try:
-            facts = self._reached(reach, hosts, needed, notify)
-            started = self._attached(reach, needed)
-            if started is None:
-                started = self._launched(reach, facts, needed, notify)
+            started = self._found(reach, hosts, needed, notify)
             if not started and self._lease_s is None:
                 raise together(reach.missing)  # noqa: TRY301 - the connections have to be closed
-            self._push_model(reach, started)
             self._agents = {
                 name: self._agent(reach, name, keeper, inbox) for name, keeper in started.items()
             }
         except BaseException:
-            reach.__exit__()
+            with reach:
+                self._end_launched(reach)
             raise
-        up = [host for host in reach.hosts if host.name in self._agents]
+        up = [
+            msgspec.structs.replace(host, slots=min(host.slots or needed, len(keeper.ports)))
+            for host in reach.hosts
+            if (keeper := started.get(host.name))
+        ]
         return Crew(self._agents, up, reach.missing, data_directory(self._data))
 
     def finish(self, crew: Crew) -> None:
@@ -124,10 +130,42 @@ class SshCrew:
         if self._reach:
             self._reach.__exit__()
 
-    def _reached(
+    def _found(
         self,
         reach: Reach,
         hosts: Sequence[Host],
+        needed: int,
+        notify: Callable[[str], None],
+    ) -> dict[str, Started]:
+        """Find a cluster or launch one; all over again while another host can stand in.
+
+        A cluster's hosts must know of each other when they start, for the sake of their firewalls.
+        """
+        untried = deque(hosts)
+        facts: dict[str, Facts] = {}
+        while True:
+            facts |= self._reached(reach, untried, needed, notify)
+            started = self._attached(reach, needed)
+            if started is None:
+                started = self._launched(reach, facts, needed, notify)
+            self._push_model(reach, started)
+            if not untried or _slots(reach.hosts, needed) >= needed:
+                return {name: keeper for name, keeper in started.items() if name in reach.tools}
+            self._end_launched(reach)
+
+    def _end_launched(self, reach: Reach) -> None:
+        """End what was launched and is not to be; also where nobody knows whether it was.
+
+        On hosts that cannot be reached it ends by itself, as no controller comes.
+        """
+        cluster, self._cluster = self._cluster, None
+        if cluster:
+            reach.each(lambda tools: end_part(tools, cluster, force=True))
+
+    def _reached(
+        self,
+        reach: Reach,
+        untried: deque[Host],
         needed: int,
         notify: Callable[[str], None],
     ) -> dict[str, Facts]:
@@ -139,9 +177,9 @@ class SshCrew:
             return found
 
         facts: dict[str, Facts] = {}
-        untried = list(hosts)
-        while untried and (names := list(chosen(untried, needed - _slots(reach.hosts, needed)))):
-            untried = [host for host in untried if host.name not in names]
+        while names := list(chosen(untried, needed - _slots(reach.hosts, needed))):
+            for _ in names:
+                untried.popleft()
             notify(f"connecting to {len(names)} hosts")
             reach.open(names)
             new = [name for name in names if name in reach.tools]
@@ -156,8 +194,15 @@ class SshCrew:
         parts = reach.each(_cleared)
         if self._lease_s is not None:
             return None
-        share = self._config.cluster.share
-        standing = standing_for(parts, reach.hosts, needed, self._wanted.wheel.digest, share=share)
+        cluster = self._config.cluster
+        standing = standing_for(
+            parts,
+            reach.hosts,
+            needed,
+            self._wanted.wheel.digest,
+            share=cluster.share,
+            firewall=cluster.firewall,
+        )
         self._is_own = standing is None
         if standing is None:
             return None
@@ -186,8 +231,10 @@ class SshCrew:
         if self._lease_s is not None and _slots(reach.hosts, needed) < needed:
             return {}
         notify("starting the agents")
-        tasks = chosen(reach.hosts, needed)
-        cluster = new_cluster_id()
+        # A port for each slot, not only for this placement: it changes when a host is lost.
+        names = chosen(reach.hosts, needed)
+        ports = {h.name: min(h.slots or needed, needed) for h in reach.hosts if h.name in names}
+        cluster = self._cluster = new_cluster_id()
         admitted = admitted_addresses(facts, reach.hosts) if self._config.cluster.firewall else None
 
         def start(tools: HostTools) -> Started:
@@ -199,28 +246,23 @@ class SshCrew:
                 cluster=cluster,
                 purpose=self._purpose,
                 lease_s=self._lease_s,
-                ports=tasks[tools.host],
+                ports=ports[tools.host],
                 admitted=admitted,
             )
 
-        return reach.each(start, tasks)
+        return reach.each(start, ports)
 
     def _prove(self, reach: Reach, needed: int, notify: Callable[[str], None]) -> None:
-        """Do without a host that cannot reach a parameter server, or be reached by one."""
-        hosts = [host for host in reach.hosts if host.name in chosen(reach.hosts, needed)]
-        servers = chosen(hosts, self._config.sweep.parameter_servers)
-        if len(hosts) == 1:
-            return
-        notify("trying every connection between workers and parameter servers")
-        ports = self._config.cluster.ports
-        pairs, failures = try_pairs(reach.tools, hosts, len(servers), ports, bandwidth=False)
-        for pair in pairs:
-            if pair.problem:
-                worker = pair.target if pair.source in servers else pair.source
-                failures.setdefault(
-                    worker, HostError(pair.problem, where=pair.source, remedy=pair.remedy)
-                )
-        reach.drop(failures)
+        """Do without hosts between which a worker and a parameter server do not connect."""
+        servers, ports = self._config.sweep.parameter_servers, self._config.cluster.ports
+        while len(names := chosen(reach.hosts, needed)) > 1:
+            notify("trying every connection between workers and parameter servers")
+            hosts = [host for host in reach.hosts if host.name in names]
+            pairs, failures = try_pairs(reach.tools, hosts, servers, ports, bandwidth=False)
+            failures = failures or hindrances(pairs, holders(hosts, servers)[0])
+            if not failures:
+                return
+            reach.drop(failures)
 
     def _push_model(self, reach: Reach, started: Mapping[str, Started]) -> None:
         """Put the user's own model where agents look for it."""

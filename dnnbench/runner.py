@@ -75,7 +75,7 @@ def run_sweep(store: SweepStore, observer: Observer, source: CrewSource) -> list
         KeyboardInterrupt: on Ctrl-C, SIGTERM or SIGHUP, after the tear-down; what is finished is
             stored.
     """
-    with store.locked(), _signals_interrupt():
+    with store.locked(), signals_interrupt():
         if store.has_outcomes() or store.sessions()[-1].load_after is not None:
             store.begin_session(snapshot())  # resumed; the first session stands since the creation
         pending = store.pending()
@@ -193,6 +193,10 @@ class _Cluster:
 
     def _shortage(self) -> Failure:
         """Name the missing hosts for which a trial cannot run."""
+        if not self._out:  # all are there, but a cluster that stands may hold fewer ports
+            slots = sum(host.slots or 0 for host in self._hosts)
+            cause = f"the cluster that stands there takes {slots} tasks at once"
+            return Failure(f"{cause}; run `dnnbench stop`, then `dnnbench launch`")
         order = {host.name: number for number, host in enumerate(self._store.plan.hosts)}
         error = together(dict(sorted(self._out.items(), key=lambda item: order[item[0]])))
         return Failure(error.problem, host=error.where)
@@ -266,7 +270,7 @@ def _refuse_to_go_on_failing(outcomes: list[TrialOutcome]) -> None:
 
 
 @contextlib.contextmanager
-def _signals_interrupt() -> Iterator[None]:
+def signals_interrupt() -> Iterator[None]:
     """Treat SIGTERM and SIGHUP as Ctrl-C, so that they tear down too."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may handle signals

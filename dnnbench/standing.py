@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from dnnbench.deploy.wanted import environment_of
+from dnnbench.errors import HostError
 from dnnbench.onhost import process_table
 from dnnbench.transport.local import ENVIRONMENT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from dnnbench.config import Config
     from dnnbench.deploy.facts import Facts
@@ -31,6 +32,8 @@ GRACE_S: Final = 20.0
 """Without a word from its controller for so long, roles are killed."""
 OWN_LEASE_S: Final = 25.0
 """The same for the agents of a sweep's own cluster."""
+FIRST_LEASE_S: Final = 120.0
+"""For the first controller: as long as all hosts may take to start, and to get the user's model."""
 START_TIMEOUT_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 30.0
 
@@ -47,6 +50,7 @@ class Part(msgspec.Struct, frozen=True):
         controller: who uses it, as `new_controller_id` named him, connected or not.
         doing: what the agent does.
         lease_left_s: until it ends, if no controller comes; None where the keeper does not answer.
+        firewall: whether its ports are open to its own hosts alone.
         processes: how many there are.
     """
 
@@ -64,6 +68,7 @@ class Part(msgspec.Struct, frozen=True):
     doing: str
     launcher: str | None
     lease_left_s: float | None
+    firewall: bool = False
     processes: int = 0
 
     @property
@@ -144,10 +149,17 @@ def parts_of(tools: HostTools) -> tuple[list[Part], list[Leftover]]:
         HostError: it cannot be asked.
     """
     answer = tools.call("status")
-    return (
-        msgspec.convert(answer["clusters"], list[Part]),
-        msgspec.convert(answer["orphans"], list[Leftover]),
-    )
+    try:
+        return (
+            msgspec.convert(answer["clusters"], list[Part]),
+            msgspec.convert(answer["orphans"], list[Leftover]),
+        )
+    except msgspec.ValidationError as error:  # a keeper may be older than this side
+        raise HostError(
+            f"a cluster stands there that another version of dnnbench launched: {error}",
+            where=tools.host,
+            remedy="end it with that version's `dnnbench stop`, or wait for the end of its lease",
+        ) from error
 
 
 def standing_for(
@@ -157,6 +169,7 @@ def standing_for(
     package: str,
     *,
     share: bool = False,
+    firewall: bool = False,
 ) -> dict[str, Part] | None:
     """Choose a cluster of ours that can be attached to and has enough ports for the trials.
 
@@ -168,6 +181,7 @@ def standing_for(
         needed: slots that the largest trial takes.
         package: digest of the dnnbench that it must run.
         share: whether a new cluster could be where another one stands.
+        firewall: leave out clusters whose ports are open to everybody.
 
     Returns:
         Host -> the cluster's part there, in the order of the hosts; None if there is no such
@@ -177,7 +191,8 @@ def standing_for(
     for host in hosts:
         for part in parts.get(host.name, ()):
             is_ours = part.owner == owner() and part.launcher is None and part.host == host.name
-            if is_ours and part.package == package and part.is_idle:
+            is_safe = part.firewall or not firewall
+            if is_ours and is_safe and part.package == package and part.is_idle:
                 found.setdefault(part.cluster, {})[host.name] = part
     free = [host for host in hosts if share or not parts.get(host.name)]
     enough = min(needed, sum(host.slots or needed for host in free))
@@ -188,7 +203,7 @@ def standing_for(
     return None
 
 
-def chosen(hosts: Sequence[Host], needed: int) -> dict[str, int]:
+def chosen(hosts: Iterable[Host], needed: int) -> dict[str, int]:
     """Choose the first hosts whose slots suffice; return host -> tasks that it may get."""
     taken: dict[str, int] = {}
     for host in hosts:
@@ -239,9 +254,10 @@ def start_keeper(
         package=wanted.wheel.digest,
         launcher=this_process() if lease_s is None else None,
         lease_s=OWN_LEASE_S if lease_s is None else lease_s,
+        first_lease_s=FIRST_LEASE_S,
         grace_s=GRACE_S,
         share=config.cluster.share,
-        port_range=_range(config.cluster.ports),
+        port_range=config.cluster.port_range,
         ports=ports,
         python=f"{facts.directory}/env/{environment}/bin/python",
         pythonpath=[f"{facts.directory}/{wanted.package}", f"{state}/models"],
@@ -252,29 +268,31 @@ def start_keeper(
     return Started(answer["ports"], answer["socket"])
 
 
-def end_part(tools: HostTools, cluster: str, *, force: bool) -> Ended:
+def end_part(tools: HostTools, cluster: str, *, force: bool, host: str | None = None) -> Ended:
     """End a cluster's part on a host, and whatever is left of it.
+
+    Args:
+        tools: of the host.
+        cluster: its id.
+        force: though a controller is attached.
+        host: how it was called when the cluster was launched, if not as it is now.
 
     Raises:
         HostError: a controller is attached and ``force`` is false, or the host cannot be asked.
     """
     answer = tools.call(
-        "stop", STOP_TIMEOUT_S, cluster=cluster, host=tools.host, force=force, by=owner()
+        "stop", STOP_TIMEOUT_S, cluster=cluster, host=host or tools.host, force=force, by=owner()
     )
     return msgspec.convert(answer, Ended)
 
 
 def _is_gone(process: str) -> bool:
     """Tell whether a process has ended; of one that cannot be seen from here, nobody knows."""
-    place, pid, started = process.rsplit("/", 2)
-    return place == _here() and not process_table.is_alive(int(pid), int(started))
+    place, *numbers = process.rsplit("/", 2)
+    return place == _here() and not process_table.is_alive(*map(int, numbers))
 
 
 def _here() -> str:
     """Name where process numbers mean what they mean here: this boot, this container."""
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     return f"{boot_id}/{Path('/proc/self/ns/pid').readlink()}"
-
-
-def _range(ports: str) -> list[int]:
-    return [int(port) for port in ports.split("-")]

@@ -214,6 +214,20 @@ def test_silence_for_the_lease_ends_everything_and_gives_all_back(host: KeptHost
     assert host.start()["ports"] == answer["ports"]
 
 
+def test_a_cluster_whose_first_controller_never_comes_ends_long_before_its_lease(
+    host: KeptHost,
+) -> None:
+    answer = host.start(first_lease_s=0.5)
+    assert end_of([answer["pid"]]) == []
+    assert not host.state().parent.exists()
+    host.start(first_lease_s=20.0)
+    relay = host.attach_ready()
+    relay.say(leave=True)
+    assert relay.hear() == {"left": True}
+    (found,) = host.call("status")["clusters"]
+    assert found["lease_left_s"] > 20.0
+
+
 def test_nothing_outlives_a_killed_keeper_and_stop_cleans_up_after_it(host: KeptHost) -> None:
     answer = host.start()
     relay = host.attach_ready()

@@ -86,6 +86,12 @@ def test_a_cluster_that_is_not_ours_to_use_is_left_alone(changes: dict[str, Any]
     assert chosen(parts({"c": ["node1", "node2"]}, **changes), 2) is None
 
 
+def test_who_wants_a_firewall_gets_no_cluster_without_one() -> None:
+    assert chosen(parts({"open": ["node1"]}), 1, firewall=True) is None
+    assert chosen(parts({"shut": ["node1"]}, firewall=True), 1, firewall=True) == ["shut node1"]
+    assert chosen(parts({"shut": ["node1"]}, firewall=True), 1) == ["shut node1"]
+
+
 def test_a_dead_controller_does_not_keep_its_cluster() -> None:
     dead = f"{ended_process()} me"
     assert chosen(parts({"c": ["node1", "node2"]}, controller=dead), 2)

@@ -51,18 +51,19 @@ def command(
 
     def end_all(tools: HostTools) -> dict[str, Ended]:
         parts, leftovers = parts_of(tools)
-        names = [
-            part.cluster
+        # It may have been launched under another name of this host; under this one, it is ours.
+        parts.sort(key=lambda part: part.host == tools.host)
+        found = {
+            part.cluster: part.host
             for part in parts
-            if part.host == tools.host
-            and (part.cluster == cluster or (not cluster and part.owner == owner()))
-        ]
-        names += [
-            left.cluster
+            if part.cluster == cluster or (not cluster and part.owner == owner())
+        }
+        found |= {
+            left.cluster: left.host
             for left in leftovers
             if left.host == tools.host and left.cluster == cluster
-        ]
-        return {name: end_part(tools, name, force=force) for name in dict.fromkeys(names)}
+        }
+        return {name: end_part(tools, name, force=force, host=host) for name, host in found.items()}
 
     with reached(config, printer) as reach:
         ended = reach.each(end_all)

@@ -119,10 +119,9 @@ def facts_of(tools: HostTools, config: Config, wanted: Wanted) -> Facts:
     asked_s = time.time()
     # Which of the two it needs is among what is asked.
     keys = [environment_of(gpu=gpu, machine="x86_64")[0] for gpu in (False, True)]
-    low, high = map(int, config.cluster.ports.split("-"))
     answer = tools.call(
         "facts",
-        ports=[low, high],
+        ports=config.cluster.port_range,
         python=config.provision.python,
         environments=keys,
         data=[

@@ -64,8 +64,8 @@ def try_pairs(
 
     Args:
         tools: of these hosts, which have been called once.
-        hosts: in the order of placement.
-        servers: so many of them hold parameter servers.
+        hosts: in the order of placement, filled to their slots.
+        servers: so many parameter servers come before the workers.
         ports: the configured range, in which every host listens.
         bandwidth: also measure it from worker to parameter server, one pair after the other.
     """
@@ -87,8 +87,9 @@ def try_pairs(
             for host in hosts
             if not isinstance(port := started[host.name], HostError)
         }
-        first = [host.name for host in hosts[:servers] if host.name in targets]
-        rest = [name for name in targets if name not in first] or first
+        first, rest = holders(hosts, servers)
+        first = [name for name in first if name in targets]
+        rest = [name for name in rest if name in targets] or first
 
         def connect(source: str, names: Sequence[str], size: int) -> list[Pair]:
             wanted = [{**targets[name], "bytes": size} for name in names if name != source]
@@ -106,6 +107,44 @@ def try_pairs(
             else:
                 pairs += found
         return Preflight(pairs, failures)
+
+
+def hindrances(pairs: Sequence[Pair], servers: Sequence[str]) -> dict[str, HostError]:
+    """Name the hosts to do without, and why; none if all workers reach all parameter servers.
+
+    A parameter server's host that has trouble with every worker is named alone: another one in its
+    place may have none.
+    """
+    troubled: dict[tuple[str, str], Pair] = {}
+    peers: dict[str, set[str]] = {server: set() for server in servers}
+    for pair in pairs:
+        for server, peer in ((pair.source, pair.target), (pair.target, pair.source)):
+            if server in peers:
+                peers[server].add(peer)
+                if pair.problem:
+                    troubled.setdefault((server, peer), pair)
+    for server, its in peers.items():
+        if len(its) > 1 and all((server, peer) in troubled for peer in its):
+            return {server: _error(troubled[server, min(its)])}
+    return {peer: _error(pair) for (_, peer), pair in troubled.items()}
+
+
+def _error(pair: Pair) -> HostError:
+    return HostError(pair.problem or "", where=pair.source, remedy=pair.remedy)
+
+
+def holders(hosts: Sequence[Host], servers: int) -> tuple[list[str], list[str]]:
+    """Name the hosts of parameter servers, and those of workers; one may be among both."""
+    first: list[str] = []
+    rest: list[str] = []
+    taken = 0
+    for host in hosts:
+        if taken < servers:
+            first.append(host.name)
+        taken += host.slots or servers + 1
+        if taken > servers:
+            rest.append(host.name)
+    return first, rest
 
 
 def _connect(probe: Stream, targets: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -43,10 +43,12 @@ class Patience(NamedTuple):
     Attributes:
         grace_s: then its roles are killed, and it has to attach anew.
         lease_s: then the cluster ends.
+        first_s: in place of the lease, until the first one has come: who started it may be gone.
     """
 
     grace_s: float
     lease_s: float
+    first_s: float
 
 
 class Keeper:
@@ -63,6 +65,7 @@ class Keeper:
     ) -> None:
         self._record = record
         self._patience = patience
+        self._lease_s = patience.first_s
         self._agent = agent
         self._listener = listener
         self._claim = claim
@@ -151,7 +154,7 @@ class Keeper:
     def _wait_s(self) -> float:
         """Return how long nothing can become due."""
         silent_s = time.monotonic() - self._heard_s
-        left_s = [self._patience.lease_s - silent_s]
+        left_s = [self._lease_s - silent_s]
         if self._controller is not None:
             left_s.append(self._patience.grace_s - silent_s)
         if any(peer is not self._connection for peer in self._peers):
@@ -164,8 +167,8 @@ class Keeper:
         if self._controller is not None and silent_s >= self._patience.grace_s:
             note(f"no word from {self._controller} for {self._patience.grace_s:g} s")
             self._detach()
-        if silent_s >= self._patience.lease_s:
-            self._finish(f"its lease of {self._patience.lease_s:g} s without a controller ended")
+        if silent_s >= self._lease_s:
+            self._finish(f"its lease of {self._lease_s:g} s without a controller ended")
         for peer in self._peers:
             late = now_s - peer.opened_s >= _GREETING_TIMEOUT_S
             if late and peer is not self._connection:
@@ -263,7 +266,7 @@ class Keeper:
         silent_s = 0 if self._connection else time.monotonic() - self._heard_s
         return {
             **self.card,
-            "lease_left_s": round(self._patience.lease_s - silent_s, 1),
+            "lease_left_s": round(self._lease_s - silent_s, 1),
             "attached": self._connection is not None,
             "controller": self._controller,
             "doing": self._activity.doing,
@@ -302,7 +305,7 @@ class Keeper:
             self._ledger.acknowledge(read_on_from)
         note(f"{controller} is attached: {purpose}")
         self._controller, self._purpose, self._connection = controller, purpose, peer
-        self._heard_s = time.monotonic()
+        self._heard_s, self._lease_s = time.monotonic(), self._patience.lease_s
         welcome = {
             "orders": self._ledger.orders,
             "events": self._ledger.events,

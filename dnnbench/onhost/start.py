@@ -143,7 +143,8 @@ def _prepared(request: Request, state: State, stack: contextlib.ExitStack) -> tu
         firewall.admit(state.name, ports, request["firewall"]["addresses"])
         stack.callback(firewall.lift, state.name)
     listener = stack.enter_context(_listener(state))
-    patience = Patience(request["grace_s"], request["lease_s"])
+    first_s = request.get("first_lease_s") or request["lease_s"]
+    patience = Patience(request["grace_s"], request["lease_s"], first_s)
     agent = AgentProcess(request, state)
     stack.callback(agent.end)
     keeper = Keeper(record, patience, agent, listener=listener, claim=claim)

@@ -30,6 +30,7 @@ _SHOWN = (
     "package",
     "launcher",
     "socket",
+    "firewall",
 )
 
 
