@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 from tensorflow_child import in_child
 
 from dnnbench.training.protocols import COUNT_STEP
+from dnnbench.training.role import ReservedPort
 from dnnbench.training.step import StepSetting, _Shard
 from dnnbench.trial import ModelOrder, ProtocolOrder
 
@@ -58,10 +58,10 @@ def apply_on_parameter_server(
     import tensorflow as tf
 
     tf1 = tf.compat.v1
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = tf.distribute.Server({"ps": [f"127.0.0.1:{port}"]}, job_name="ps", task_index=0)
+    reserved = ReservedPort()
+    jobs = {"ps": [f"127.0.0.1:{reserved.number}"]}
+    server = tf.distribute.Server(jobs, job_name="ps", task_index=0)
+    del reserved
     setting = StepSetting(
         model=ModelOrder(), protocol=order, parameter_servers=1, batch_size=1, steps_per_run=1
     )

@@ -520,7 +520,7 @@ def test_a_conversation_goes_line_by_line(connection: Connection) -> None:
 
 def test_one_thread_reads_while_another_writes(connection: Connection) -> None:
     stream = connection.open("cat")
-    lines = [b"x" * 1000 + b"\n"] * 3000
+    lines = [b"x" * 10_000 + b"\n"] * 300
 
     def write() -> None:
         for line in lines:
@@ -528,7 +528,7 @@ def test_one_thread_reads_while_another_writes(connection: Connection) -> None:
 
     writer = threading.Thread(target=write)
     writer.start()
-    assert [stream.read_line(10.0) for _ in lines] == lines
+    assert [stream.read_line(60.0) for _ in lines] == lines
     writer.join()
     stream.close()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,7 +14,7 @@ from tensorflow_child import in_child
 from dnnbench.data.dataset import DataSet
 from dnnbench.training.models import CLASSES, PIXELS, build_model
 from dnnbench.training.prepare import PreparedTrial
-from dnnbench.training.role import import_graph, session_config
+from dnnbench.training.role import ReservedPort, import_graph, session_config
 from dnnbench.training.step import StepSetting, build_step_graph, initial_shards, shard_sizes
 from dnnbench.training.worker import _Worker
 from dnnbench.trial import ModelOrder, ProtocolOrder, TrialOrder
@@ -94,13 +93,12 @@ def cluster(prepared: PreparedTrial) -> Iterator[Any]:
 
     names = [("ps", n) for n in range(prepared.order.parameter_servers)] + [("worker", 0)]
     jobs: dict[str, list[str]] = {"ps": [], "worker": []}
-    with contextlib.ExitStack() as probes:
-        for job, _ in names:
-            probe = probes.enter_context(socket.socket())
-            probe.bind(("127.0.0.1", 0))
-            jobs[job].append(f"127.0.0.1:{probe.getsockname()[1]}")
+    reserved = [ReservedPort() for _ in names]
+    for (job, _), port in zip(names, reserved, strict=True):
+        jobs[job].append(f"127.0.0.1:{port.number}")
     config = session_config([], 1)
     servers = [tf.distribute.Server(jobs, job, n, config=config) for job, n in names]
+    del reserved
     for n, server in enumerate(servers[:-1]):
         graph = import_graph(prepared.step.shard_graphs[n])
         with tf.compat.v1.Session(server.target, graph=graph) as session:
