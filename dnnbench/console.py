@@ -7,7 +7,7 @@ import sys
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from dnnbench.screen import CODES, UNCOLOURED, Screen
+from dnnbench.screen import Screen
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +44,8 @@ class Printer:
             return Screen(FILE_WIDTH)
         if not is_terminal or os.environ.get("TERM", "dumb") in _PLAIN_TERMINALS:
             return Screen(_terminal_width())
-        return Screen(_terminal_width(), UNCOLOURED if os.environ.get("NO_COLOR") else CODES)
+        is_coloured = not os.environ.get("NO_COLOR")
+        return Screen(_terminal_width(), is_styled=True, is_coloured=is_coloured)
 
     def result(self, text: str) -> None:
         """Print a result as it is.

@@ -5,22 +5,26 @@ Every command that shows figures builds these, so that all look alike and say th
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from dnnbench.screen import GAP, columns, fitted, padded, row_lines
+from dnnbench.screen import wrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from dnnbench.screen import Screen, Style
+    from dnnbench.screen import Screen
 
 NONE = "-"
 """What stands for a figure that nobody has."""
 
 Facts = list[tuple[str, str]]
 """Names, each with a line."""
+
+_GAP = 2
+"""Columns that tabulate leaves between two of a table."""
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -43,60 +47,45 @@ class Table(msgspec.Struct, frozen=True):
 
 def table_text(table: Table, screen: Screen) -> str:
     """Lay a table out for a terminal: an empty line, its title, the table and its notes."""
+    from tabulate import SEPARATING_LINE  # most commands do without
+
     head, body = _headings(table.columns), [*table.rows, *table.totals]
-    gaps = len(GAP) * (len(head) - 1)
-    needed = [
-        max(columns(line) for cell in cells for line in cell.split("\n"))
-        for cells in zip(head, *body, strict=True)
+    widths = _widths([*head, *body], [c.is_text for c in table.columns], screen.width)
+    rows: list[list[str] | str] = [
+        *(_folded(names, widths, partial(screen.styled, bold=True)) for names in head),
+        SEPARATING_LINE,
+        *(_folded(cells, widths) for cells in body),
     ]
-    widths = fitted(needed, screen.width - gaps)
-    are_right = [not column.is_text for column in table.columns]
-    are_grouped = any(column.group for column in table.columns)
-    lines = [""]
-    if table.title:
-        lines += screen.paragraph(table.title, "bold")
-    lines += [
-        screen.styled(line, "bold") for line in row_lines(head, widths, are_right, at_bottom=True)
-    ]
-    lines.append("─" * (sum(widths) + gaps))
-    for row in table.rows:
-        lines += row_lines(row, widths, are_right, at_bottom=are_grouped)
     if table.totals:
-        lines.append("")
-    for row in table.totals:
-        lines += row_lines(row, widths, are_right, at_bottom=are_grouped)
-    for note in table.notes:
-        lines += screen.paragraph(note, "dim")
-    return "\n".join(lines) + "\n"
+        rows.insert(-len(table.totals), SEPARATING_LINE)
+    # Not as tabulate's headers: these would be two columns wider than their names.
+    laid_out = _tabulate(rows, "simple", table.columns)
+    notes = "".join(screen.paragraph(note, dim=True) for note in table.notes)
+    return f"\n{screen.paragraph(table.title, bold=True)}{laid_out}\n{notes}"
 
 
 def facts_text(facts: Facts, screen: Screen, warnings: Sequence[str] = ()) -> str:
     """Lay facts out for a terminal, with warnings beneath."""
-    entries: list[tuple[str, str, tuple[Style, ...]]]
-    entries = [(name, line, ()) for name, line in facts]
-    entries += [("Warning", warning, ("yellow",)) for warning in warnings]
-    width = max((columns(name) for name, _, _ in entries), default=0)
-    lines = []
-    for name, text, styles in entries:
-        first, *others = screen.paragraph(text, *styles, indent=width + len(GAP))
-        lines.append(screen.styled(padded(name, width), "bold", *styles) + GAP + first)
-        lines += [" " * width + GAP + line for line in others]
-    return "\n".join(lines) + "\n"
+    entries: list[tuple[str, str, str | None]]
+    entries = [(name, line, None) for name, line in facts]
+    entries += [("Warning", warning, "yellow") for warning in warnings]
+    name_width = max((len(name) for name, _, _ in entries), default=0)
+    widths = [name_width, screen.width - name_width - _GAP]
+    rows = [
+        [
+            screen.styled(name, bold=True, fg=colour),
+            *_folded([line], widths[1:], partial(screen.styled, fg=colour)),
+        ]
+        for name, line, colour in entries
+    ]
+    return _tabulate(rows, "plain", [Column("", is_text=True)] * 2) + "\n"
 
 
 def table_markdown(table: Table) -> str:
     """Write a table as a section of GitHub Markdown."""
-    from tabulate import tabulate  # the other formats answer without it
-
     headers = [f"{c.group}<br>{c.name}" if c.group else c.name for c in table.columns]
-    # tabulate formats numbers anew and eats spaces unless told that all is text already.
-    body = tabulate(
-        [[escape(text) for text in row] for row in [*table.rows, *table.totals]],
-        headers=headers,
-        tablefmt="pipe",
-        disable_numparse=True,
-        colalign=["left" if column.is_text else "right" for column in table.columns],
-    )
+    rows = [[escape(text) for text in row] for row in [*table.rows, *table.totals]]
+    body = _tabulate(rows, "pipe", table.columns, headers)
     notes = "\n".join(f"- {escape(note)}" for note in table.notes)
     return "\n\n".join([f"## {escape(table.title)}", body, *([notes] if notes else [])])
 
@@ -113,12 +102,60 @@ def escape(text: str) -> str:
     return " ".join(text.split("\n"))
 
 
-def _headings(columns: Sequence[Column]) -> list[str]:
-    """Return a line or two a column: a group's name stands over its first column only."""
-    if not any(column.group for column in columns):
-        return [column.name for column in columns]
+def _tabulate(
+    rows: Sequence[Sequence[str]],
+    layout: str,
+    columns: Sequence[Column],
+    headers: Sequence[str] = (),
+) -> str:
+    from tabulate import tabulate  # as above
+
+    return tabulate(
+        rows,
+        headers=headers,
+        tablefmt=layout,
+        colalign=["left" if column.is_text else "right" for column in columns],
+        disable_numparse=True,  # all is text already; numbers would be formatted anew
+    )
+
+
+def _headings(columns: Sequence[Column]) -> list[list[str]]:
+    """Return a row or two: a group's name stands over its first column only."""
+    names = [column.name for column in columns]
     groups = [column.group for column in columns]
-    return [
-        f"{column.group if column.group != before else ''}\n{column.name}"
-        for column, before in zip(columns, ["", *groups], strict=False)
-    ]
+    if not any(groups):
+        return [names]
+    befores = ["", *groups]
+    return [["" if g == b else g for g, b in zip(groups, befores, strict=False)], names]
+
+
+def _folded(
+    cells: Sequence[str], widths: Sequence[int], style: Callable[[str], str] = str
+) -> list[str]:
+    """Break cells into lines and style each.
+
+    Not by tabulate, which takes some of them for numbers then, whatever it was told.
+    """
+    folded = map(wrapped, cells, widths)
+    return ["\n".join(map(style, lines)) for lines in folded]
+
+
+def _widths(rows: Sequence[Sequence[str]], are_text: Sequence[bool], room: int) -> list[int]:
+    """Return how wide columns have to be, or may be so that all fit.
+
+    The widest give way first. Words are broken only where breaking between them won't do, and
+    figures last of all.
+    """
+    columns = list(zip(*rows, strict=True))
+    longest = [max(len(line) for cell in cells for line in cell.split("\n")) for cells in columns]
+    words = [max(len(word) for cell in cells for word in cell.split() or [""]) for cells in columns]
+    figures = [1 if is_text else word for is_text, word in zip(are_text, words, strict=True)]
+    room -= _GAP * (len(columns) - 1)
+    if sum(longest) <= room:
+        return longest
+    for least in (words, figures, [1] * len(columns)):
+        for most in range(max(longest), 0, -1):
+            widths = [max(min(line, most), low) for line, low in zip(longest, least, strict=True)]
+            if sum(widths) <= room:
+                return widths
+    return [1] * len(columns)

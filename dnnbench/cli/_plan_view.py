@@ -30,7 +30,7 @@ def render(plan: Plan, pending: Sequence[TrialOrder], screen: Screen) -> str:
         f"Each: {first.epochs} epochs ({first.epoch_definition}) of {first.data.name}, "
         f"batch size {first.batch_size}, after {first.warmup_steps} warm-up steps"
     )
-    return "\n".join(screen.paragraph(head)) + "\n" + table_text(_table(plan, pending), screen)
+    return screen.paragraph(head) + table_text(_table(plan, pending), screen)
 
 
 def as_json(plan: Plan, pending: Sequence[TrialOrder]) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import click
+
 from dnnbench.report import wording as w
 from dnnbench.report.epochs import epoch_figure
-from dnnbench.report.plot import MARKS, REFERENCE, draw
 from dnnbench.report.tables import facts, report_tables
 from dnnbench.tables import facts_text, table_text
 
@@ -15,7 +16,11 @@ if TYPE_CHECKING:
     from dnnbench.report.epochs import EpochFigure
     from dnnbench.screen import Screen
 
+_PLOT_HEIGHT = 19
 _WIDEST_PLOT = 100
+_MARKERS = {"downpour": ("●", "blue"), "dc-sgd": ("x", "orange")}
+"""Different signs, so that the plot reads the same without colour."""
+_REFERENCE = "╌"
 
 
 def render(analysis: Analysis, screen: Screen, *, nodes: int | None = None) -> str:
@@ -34,21 +39,49 @@ def render(analysis: Analysis, screen: Screen, *, nodes: int | None = None) -> s
 def _plot(analysis: Analysis, screen: Screen, nodes: int | None) -> str:
     """Plot Figure 16's counterpart: seconds of each epoch of a typical trial, both protocols."""
     figure = epoch_figure(analysis, nodes)
-    lines = ["", *screen.paragraph(figure.title, "bold")]
-    if figure.trials:
-        lines += draw(figure, screen._replace(width=min(screen.width, _WIDEST_PLOT)))
-        lines += ["", *screen.paragraph(_legend(figure))]
-        for note in w.figure_notes(analysis):
-            lines += screen.paragraph(note, "dim")
-    else:
-        lines += screen.paragraph(f"No trial with {figure.nodes} nodes ended well.")
-    return "\n".join(lines) + "\n"
+    title = "\n" + screen.paragraph(figure.title, bold=True)
+    if not figure.trials:
+        return title + screen.paragraph(f"No trial with {figure.nodes} nodes ended well.")
+    drawing = _drawing(figure, min(screen.width, _WIDEST_PLOT))
+    if not screen.is_coloured:
+        drawing = "\n".join(line.rstrip() for line in click.unstyle(drawing).split("\n"))
+    return "".join(
+        [
+            title,
+            f"{drawing}\n",
+            screen.paragraph(_legend(figure)),
+            *(screen.paragraph(note, dim=True) for note in w.figure_notes(analysis)),
+        ]
+    )
+
+
+def _drawing(figure: EpochFigure, width: int) -> str:
+    import plotext  # heavy, and many reports have no plot
+
+    plotext.clear_figure()
+    plotext.theme("clear")
+    plotext.limit_size(False, False)  # the screen's width is known, also in a pipe
+    plotext.plot_size(width, _PLOT_HEIGHT)
+    epochs = max((trial.epochs for trial in figure.trials.values()), key=len)
+    ends = [epochs[0] - 0.5, epochs[-1] + 0.5]  # no mark on the frame
+    for protocol, published_s in figure.published_s.items():
+        plotext.plot(ends, [published_s] * 2, marker=_REFERENCE, color=_MARKERS[protocol][1])
+    for protocol, trial in figure.trials.items():
+        marker, colour = _MARKERS[protocol]
+        plotext.scatter(trial.epochs, trial.mean_s, marker=marker, color=colour)
+    plotext.xlim(*ends)
+    plotext.xticks(epochs)
+    plotext.ylim(figure.ticks_s[0], figure.ticks_s[-1])
+    plotext.yticks(figure.ticks_s, [f"{tick:g}" for tick in figure.ticks_s])
+    plotext.xlabel("epoch")
+    built: str = plotext.build()
+    return built
 
 
 def _legend(figure: EpochFigure) -> str:
-    entries = [f"{MARKS[name][0]} {name} (trial {t.id})" for name, t in figure.trials.items()]
+    entries = [f"{_MARKERS[name][0]} {name} (trial {t.id})" for name, t in figure.trials.items()]
     lines = ["   ".join(entries)]
     if figure.published_s:
         means = ", ".join(f"{name} {mean_s:.2f} s" for name, mean_s in figure.published_s.items())
-        lines.append(f"{REFERENCE} published mean: {means}")
+        lines.append(f"{_REFERENCE} published mean: {means}")
     return "\n".join(lines)
