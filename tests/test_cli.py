@@ -557,7 +557,8 @@ def test_commands_for_hosts_say_when_there_are_none(call: Callable[..., Result])
 
 def test_a_dry_run_places_tasks_on_the_hosts(call: Callable[..., Result]) -> None:
     hosts = ",".join(f"node{number}" for number in range(1, 5))
-    plan = call("run", "--dry-run", "--nodes", "4", "--hosts", hosts).out
+    plan = call("run", "--dry-run", "--nodes", "4", "--epochs", "1", "--hosts", hosts).out
+    assert "Each: 1 epoch (replicated) of " in plan
     assert "4 nodes: node1: 1 ps; node2: 1 worker; node3: 1 worker; node4: 1 worker." in plan
     refused = call("run", "--dry-run", "--nodes", "8", "--hosts", hosts)
     assert refused.code == 2

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from dnnbench.config import load
 from dnnbench.errors import ConfigError
 from dnnbench.reach import Reach
+from dnnbench.report.wording import count_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -48,7 +49,7 @@ def reached(config: Config, printer: Printer) -> Iterator[Reach]:
         HostError: no host could be reached.
     """
     with Reach(config) as reach:
-        printer.note(f"connecting to {len(config.hosts)} hosts")
+        printer.note(f"connecting to {count_text(len(config.hosts), 'host')}")
         reach.open()
         if not reach.hosts:
             refuse_missing(reach.missing, printer)

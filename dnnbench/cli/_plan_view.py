@@ -9,6 +9,7 @@ import msgspec
 
 from dnnbench.cluster import split_task
 from dnnbench.progress import duration_text
+from dnnbench.report.wording import count_text
 from dnnbench.tables import Column, Table, table_text
 
 if TYPE_CHECKING:
@@ -26,9 +27,10 @@ def render(plan: Plan, pending: Sequence[TrialOrder], screen: Screen) -> str:
     estimated_s = sum(plan.estimated_s[order.id] for order in pending)
     first = plan.orders[0]
     head = (
-        f"Sweep {plan.sweep}: {len(pending)} trials, about {duration_text(estimated_s)}\n"
-        f"Each: {first.epochs} epochs ({first.epoch_definition}) of {first.data.name}, "
-        f"batch size {first.batch_size}, after {first.warmup_steps} warm-up steps"
+        f"Sweep {plan.sweep}: {count_text(len(pending), 'trial')}, about {duration_text(estimated_s)}\n"
+        f"Each: {count_text(first.epochs, 'epoch')} ({first.epoch_definition}) of "
+        f"{first.data.name}, batch size {first.batch_size}, "
+        f"after {count_text(first.warmup_steps, 'warm-up step')}"
     )
     return screen.paragraph(head) + table_text(_table(plan, pending), screen)
 

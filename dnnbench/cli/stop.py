@@ -70,7 +70,7 @@ def command(
     if as_json:
         printer.result(msgspec.json.format(msgspec.json.encode(ended)).decode() + "\n")
     else:
-        printer.result(_text(ended, cluster))
+        printer.result(_text(ended, cluster) if ended else "")
     unclean = {
         host: HostError(_rest(what), where=host, remedy="look at `dnnbench status --orphans`")
         for host, all_ended in ended.items()

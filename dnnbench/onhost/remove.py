@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 # Everything we make, and nothing else: the directory may have been somebody's before.
 _TREES = ("clusters", "data", "env", "packages", "tmp", "tools", "wheels")
 _FILES = (install.LOG, "id", "lock")  # in this order: the mark goes late, the lock last
-_LOCK_WAIT_S = 5.0
+# Another host of the same home may be at it: an environment has tens of thousands of files.
+_LOCK_WAIT_S = 60.0
 
 
 def run(request: Request) -> Answer:
