@@ -214,6 +214,15 @@ def test_silence_for_the_lease_ends_everything_and_gives_all_back(host: KeptHost
     assert host.start()["ports"] == answer["ports"]
 
 
+def test_the_lease_only_counts_while_no_controller_is_there(host: KeptHost) -> None:
+    answer = host.start(lease_s=0.05, first_lease_s=20.0)
+    relay = host.attach_ready()  # which takes longer, without a word of ours
+    relay.say(beat=0)
+    assert relay.hear() == {"beat": 0}
+    relay.say(leave=True)
+    assert end_of([answer["pid"]]) == []
+
+
 def test_a_cluster_whose_first_controller_never_comes_ends_long_before_its_lease(
     host: KeptHost,
 ) -> None:

@@ -154,9 +154,7 @@ class Keeper:
     def _wait_s(self) -> float:
         """Return how long nothing can become due."""
         silent_s = time.monotonic() - self._heard_s
-        left_s = [self._lease_s - silent_s]
-        if self._controller is not None:
-            left_s.append(self._patience.grace_s - silent_s)
+        left_s = [(self._patience.grace_s if self._controller else self._lease_s) - silent_s]
         if any(peer is not self._connection for peer in self._peers):
             left_s.append(_GREETING_TIMEOUT_S)
         return max(min(left_s), 0) + _POLL_STEP_S
@@ -167,7 +165,7 @@ class Keeper:
         if self._controller is not None and silent_s >= self._patience.grace_s:
             note(f"no word from {self._controller} for {self._patience.grace_s:g} s")
             self._detach()
-        if silent_s >= self._lease_s:
+        if self._controller is None and silent_s >= self._lease_s:
             self._finish(f"its lease of {self._lease_s:g} s without a controller ended")
         for peer in self._peers:
             late = now_s - peer.opened_s >= _GREETING_TIMEOUT_S

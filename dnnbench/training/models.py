@@ -63,6 +63,7 @@ def find_builder(name: str) -> ModelBuilder:
             f"expected one of {', '.join(MODELS)} or module:function, found {name!r}",
             where="[train] model",
         )
+    importlib.invalidate_caches()  # it may have come here after this process had looked for modules
     try:
         builder: ModelBuilder = getattr(importlib.import_module(module_name), function_name)
     except (ImportError, AttributeError) as error:
