@@ -125,12 +125,14 @@ def hindrances(pairs: Sequence[Pair], servers: Sequence[str]) -> dict[str, HostE
                     troubled.setdefault((server, peer), pair)
     for server, its in peers.items():
         if len(its) > 1 and all((server, peer) in troubled for peer in its):
-            return {server: _error(troubled[server, min(its)])}
-    return {peer: _error(pair) for (_, peer), pair in troubled.items()}
+            return {server: _error(server, troubled[server, min(its)])}
+    return {peer: _error(peer, pair) for (_, peer), pair in troubled.items()}
 
 
-def _error(pair: Pair) -> HostError:
-    return HostError(pair.problem or "", where=pair.source, remedy=pair.remedy)
+def _error(host: str, pair: Pair) -> HostError:
+    """Blame one of the two hosts."""
+    problem = pair.problem if host == pair.source else f"{pair.source} {pair.problem}"
+    return HostError(problem or "", where=host, remedy=pair.remedy)
 
 
 def holders(hosts: Sequence[Host], servers: int) -> tuple[list[str], list[str]]:
