@@ -136,4 +136,4 @@ def test_missing_tools_are_found_missing_before_python_looks_for_them(
     path.parent.mkdir(parents=True)
     path.touch()
     done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True)
-    assert done.stdout == f"{path} relay a socket\n"
+    assert done.stdout == f"-IS {path} relay a socket\n"

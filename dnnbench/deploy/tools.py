@@ -129,10 +129,11 @@ def command_line(python: str, directory: str, bundle: Bundle, command: str, *arg
     """Write the shell's line that runs a command of the tools.
 
     Python must not look whether they are there: it looks twice, first for a zip, then for a script,
-    and takes for a script what another host of the same home puts there in between.
+    and takes for a script what another host of the same home puts there in between. It leaves out
+    what is installed there beside it (-I, -S): the tools need none of that, and start sooner.
     """
     path = _tools_path(directory, bundle)
-    words = [shlex.quote(python), path, command, *map(shlex.quote, arguments)]
+    words = [shlex.quote(python), "-IS", path, command, *map(shlex.quote, arguments)]
     return _for_any_shell(f"test -e {path} || exit {_MISSING}; exec {' '.join(words)}")
 
 
