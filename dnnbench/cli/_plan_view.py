@@ -24,10 +24,10 @@ JSON_VERSION: Final = 1
 
 def render(plan: Plan, pending: Sequence[TrialOrder], screen: Screen) -> str:
     """Lay out the trials that would run, in their order."""
-    estimated_s = sum(plan.estimated_s[order.id] for order in pending)
+    about = duration_text(sum(plan.estimated_s[order.id] for order in pending))
     first = plan.orders[0]
     head = (
-        f"Sweep {plan.sweep}: {count_text(len(pending), 'trial')}, about {duration_text(estimated_s)}\n"
+        f"Sweep {plan.sweep}: {count_text(len(pending), 'trial')}, about {about}\n"
         f"Each: {count_text(first.epochs, 'epoch')} ({first.epoch_definition}) of "
         f"{first.data.name}, batch size {first.batch_size}, "
         f"after {count_text(first.warmup_steps, 'warm-up step')}"

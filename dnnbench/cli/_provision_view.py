@@ -72,7 +72,7 @@ def rows(steps: Steps) -> LiveTable:
     from rich.text import Text
 
     table = LiveTable(box=None, pad_edge=False)
-    for name in ("host", *STEPS):
+    for name in ("Host", *STEPS):
         table.add_column(name)
     for host, done in steps.items():
         cells = [Text(_state_text(step), style=_STYLES[step.state]) for step in done]
@@ -181,9 +181,10 @@ def _changes(steps: Steps) -> list[str]:
         for step in done:
             if step.state == "changed":
                 hosts.setdefault(f"{step.name}: {step.detail}", []).append(host)
-    return [f"Changed {what} ({', '.join(names)})." for what, names in hosts.items()] or [
-        "Nothing was changed."
-    ]
+    return [
+        f"Changed {what} ({'all hosts' if len(names) == len(steps) else ', '.join(names)})."
+        for what, names in hosts.items()
+    ] or ["Nothing was changed."]
 
 
 def _state_text(step: Step) -> str:

@@ -38,7 +38,7 @@ KEYS = (
 @click.command("provision")
 @hosts_options()
 @settings_options(*KEYS)
-@click.option("--check", is_flag=True, help="Change nothing: facts, and every connection.")
+@click.option("--check", is_flag=True, help="Install nothing: facts, and every connection.")
 @click.option("--remove", is_flag=True, help="Take away everything of dnnbench from the hosts.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @common_options()

@@ -168,13 +168,13 @@ def _package(
 ) -> tuple[State, str]:
     del config
     if wanted.wheel.digest in facts.packages:
-        return "ok", wanted.wheel.digest
+        return "ok", f"dnnbench, wheel {wanted.wheel.digest}"
     _refuse_follower(tools, leader)
     path = f"wheels/{wanted.wheel.digest}/{wanted.wheel.file_name}"
     tools.connection.push(wanted.wheel.content, f"{facts.directory}/{path}")
     key, _ = environment_of(gpu=facts.gpu, machine=facts.machine)
     _install(tools, package={"digest": wanted.wheel.digest, "wheel": path, "environment": key})
-    return "changed", wanted.wheel.digest
+    return "changed", f"dnnbench, wheel {wanted.wheel.digest}"
 
 
 def _data(
