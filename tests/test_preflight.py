@@ -37,7 +37,7 @@ def test_who_hinders_is_left_out_be_it_the_parameter_server(
 
 def test_of_two_hosts_the_worker_is_left_out() -> None:
     (error,) = hindrances(pairs("b", "ab"), ["a"]).values()
-    assert (error.problem, error.where) == ("no answer", "a")
+    assert (error.problem, error.where) == ("a no answer", "b")
 
 
 def test_of_two_parameter_servers_the_one_that_nobody_reaches_is_left_out() -> None:
