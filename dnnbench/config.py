@@ -143,7 +143,7 @@ class ClusterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ports: first and last port that TensorFlow's servers may listen on.
         lease_s: a launched cluster ends after so long without a controller.
         share: also use hosts that somebody else's cluster has taken.
-        firewall: admit only the cluster's own addresses to ``ports`` while it stands.
+        firewall: admit only the cluster's own addresses to its ports while it stands.
     """
 
     directory: Name = "~/.dnnbench"
