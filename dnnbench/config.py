@@ -43,6 +43,9 @@ FIRST_PORT, LAST_PORT = 1024, 65535
 
 NotNegative = Annotated[float, Meta(ge=0)]
 Fraction = Annotated[float, Meta(ge=0, lt=1)]
+HostPath = Annotated[
+    str, Meta(pattern=r"^~?/.", description="an absolute path, or one that begins with ~/")
+]
 PortRange = Annotated[
     str,
     Meta(pattern=r"^[0-9]{1,5}-[0-9]{1,5}\Z", description="two ports with a dash, as 23000-23999"),
@@ -146,7 +149,7 @@ class ClusterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         firewall: admit only the cluster's own addresses to its ports while it stands.
     """
 
-    directory: Name = "~/.dnnbench"
+    directory: HostPath = "~/.dnnbench"
     ports: PortRange = "23000-23999"
     lease_s: Positive = 3600.0
     share: bool = False

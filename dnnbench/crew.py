@@ -180,7 +180,7 @@ class SshCrew:
         while names := list(chosen(untried, needed - _slots(reach.hosts, needed))):
             for _ in names:
                 untried.popleft()
-            notify(f"connecting to {len(names)} hosts")
+            notify(f"connecting to {len(names)} host{'s' * (len(names) > 1)}")
             reach.open(names)
             new = [name for name in names if name in reach.tools]
             facts |= reach.each(look, new)
@@ -311,7 +311,7 @@ def admitted_addresses(facts: Mapping[str, Facts], hosts: Sequence[Host]) -> lis
     found = {address for name in facts for address in facts[name].addresses}
     for host in hosts:
         with suppress(ValueError):  # a name; its addresses are among the host's own
-            found.add(str(ipaddress.ip_address(host.address)))
+            found.add(str(ipaddress.ip_address(host.address.strip("[]"))))
     return sorted(address for address in found if not ipaddress.ip_address(address).is_loopback)
 
 

@@ -261,7 +261,8 @@ def start_keeper(
         ports=ports,
         python=f"{facts.directory}/env/{environment}/bin/python",
         pythonpath=[f"{facts.directory}/{wanted.package}", f"{state}/models"],
-        environment=ENVIRONMENT,
+        # Keras makes a directory of its own in the home otherwise.
+        environment={**ENVIRONMENT, "KERAS_HOME": f"{facts.directory}/keras"},
         requires=[],
         firewall=None if admitted is None else {"addresses": list(admitted)},
     )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .wire import Answer, Request
 
 # Everything we make, and nothing else: the directory may have been somebody's before.
-_TREES = ("clusters", "data", "env", "packages", "tmp", "tools", "wheels")
+_TREES = ("clusters", "data", "env", "keras", "packages", "tmp", "tools", "wheels")
 _FILES = (install.LOG, "id", "lock")  # in this order: the mark goes late, the lock last
 # Another host of the same home may be at it: an environment has tens of thousands of files.
 _LOCK_WAIT_S = 60.0
