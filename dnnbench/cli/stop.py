@@ -72,9 +72,13 @@ def command(
     else:
         printer.result(_text(ended, cluster) if ended else "")
     unclean = {
-        host: HostError(_rest(what), where=host, remedy="look at `dnnbench status --orphans`")
+        f"{host} {name}": HostError(
+            f"cluster {name}: {_rest(what)}",
+            where=host,
+            remedy="look at `dnnbench status --orphans`",
+        )
         for host, all_ended in ended.items()
-        for what in all_ended.values()
+        for name, what in all_ended.items()
         if not what.is_clean
     }
     refuse_missing({**reach.missing, **unclean}, printer)
@@ -82,7 +86,7 @@ def command(
 
 def _text(ended: Mapping[str, Mapping[str, Ended]], cluster: str | None) -> str:
     lines = [
-        f"{host}: cluster {name}: {what.ended} processes ended, "
+        f"{host}: cluster {name}: {what.ended} process{'es' * (what.ended != 1)} ended, "
         + ("none is left, every port is free" if what.is_clean else _rest(what))
         for host, all_ended in ended.items()
         for name, what in all_ended.items()
@@ -94,7 +98,7 @@ def _text(ended: Mapping[str, Mapping[str, Ended]], cluster: str | None) -> str:
 def _rest(what: Ended) -> str:
     parts = []
     if what.left:
-        parts.append(f"processes that cannot be ended: {', '.join(map(str, what.left))}")
+        parts.append(f"cannot be ended: {', '.join(map(str, what.left))}")
     if what.ports_taken:
-        parts.append(f"ports that are still taken: {', '.join(map(str, what.ports_taken))}")
+        parts.append(f"ports still taken: {', '.join(map(str, what.ports_taken))}")
     return "; ".join(parts)
