@@ -237,6 +237,16 @@ def test_a_cluster_whose_first_controller_never_comes_ends_long_before_its_lease
     assert found["lease_left_s"] > 20.0
 
 
+def test_an_agent_that_ended_before_its_controller_came_is_told_of(host: KeptHost) -> None:
+    host.python.write_text("#!/bin/sh\necho no module named keras >&2\nexit 3\n")
+    answer = host.start()
+    assert end_of(children_of(answer["pid"])) == []
+    relay = host.attach()
+    assert relay.hear()["welcome"]["ready"] is None
+    assert relay.hear() == {"ended": 3, "cause": "the agent ended with 3: no module named keras"}
+    assert end_of([answer["pid"]]) == []
+
+
 def test_nothing_outlives_a_killed_keeper_and_stop_cleans_up_after_it(host: KeptHost) -> None:
     answer = host.start()
     relay = host.attach_ready()

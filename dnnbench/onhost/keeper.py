@@ -76,6 +76,7 @@ class Keeper:
         self._connection: Lines | None = None
         self._purpose: str = record["purpose"]
         self._is_fenced = False
+        self._is_new = True
         self._heard_s = time.monotonic()
         self._signals = Signals(terminate=partial(self._finish, "SIGTERM"))
         self._cause: str | None = None
@@ -110,8 +111,9 @@ class Keeper:
             peer.close()
 
     def _is_over(self) -> bool:
-        # The last events of an agent that ended wait for a controller whose connection was lost.
-        is_awaited = self._controller is not None and self._connection is None
+        # The last words of an agent that ended wait for a controller whose connection was lost, and
+        # for the first one, who is on his way.
+        is_awaited = self._connection is None and (self._is_new or self._controller is not None)
         return self._cause is not None or (self._agent_cause is not None and not is_awaited)
 
     def _finish(self, cause: str) -> None:
@@ -302,6 +304,7 @@ class Keeper:
         else:
             self._ledger.acknowledge(read_on_from)
         note(f"{controller} is attached: {purpose}")
+        self._is_new = False
         self._controller, self._purpose, self._connection = controller, purpose, peer
         self._heard_s, self._lease_s = time.monotonic(), self._patience.lease_s
         welcome = {
