@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -36,7 +35,7 @@ class Shell:
     def run(self, line: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
             [self._name, "-c", line],
-            env={"PATH": os.environ["PATH"], "HOME": str(self._home)},
+            env={"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(self._home)},
             cwd=self._home,
             input=given,
             capture_output=True,
@@ -136,6 +135,7 @@ PROBLEM = b'{"error":{"problem":"is taken","remedy":"wait"}}\n'
             "cannot write to ~/d: Permission denied; set [cluster",
         ),
         ([(127, b"", b"sh: python3: not found\n")], "expected python3, found none; install Python"),
+        ([(126, b"", b"sh: python3: denied\n")], "expected python3, found none; install Python"),
         ([(1, b"", TOO_OLD)], "python3 there is older than 3.7; install Python 3.10 to 3.13 there"),
         ([(0, b"Hello!\n" + ANSWER, b"")], "expected an answer in JSON, found 'Hello!'; the start"),
         ([(1, PROBLEM, b"")], "is taken; wait"),

@@ -23,8 +23,9 @@ CALL_TIMEOUT_S = 30.0
 _PUSH_TIMEOUT_S = 60.0
 _MISSING = 66
 """What our line returns where the tools are not there; EX_NOINPUT of sysexits.h."""
-_NO_COMMAND = 127
-"""What a shell returns for a command it does not find."""
+_NO_COMMAND = (126, 127)
+"""What a shell returns for a command that it may not run or does not find; some return the former
+where they may not look into a directory of ``PATH``."""
 _UNREADABLE: Final = "SyntaxError"
 """What a Python older than 3.7 says of the tools."""
 _FREE_SPACE: Final = "free some space there, or set [cluster] directory to another disk"
@@ -112,7 +113,7 @@ class HostTools:
         """Say why a command of the tools gave no answer."""
         said = _last_line(done)
         problem, remedy = f"the tools ended with {done.code}: {said or 'they said nothing'}", None
-        if done.code == _NO_COMMAND:
+        if done.code in _NO_COMMAND:
             problem, remedy = f"expected {self._python}, found none", self._python_remedy
         elif said.startswith(_UNREADABLE):
             problem, remedy = f"{self._python} there is older than 3.7", self._python_remedy
