@@ -137,7 +137,7 @@ class Command:
 
     def events(self) -> list[dict[str, Any]]:
         """Return the events of the newest trial of the newest sweep."""
-        found = self.directory.glob("results/*/trials/*/events.jsonl")
+        found = self.directory.glob("results/[!.]*/trials/*/events.jsonl")
         newest = max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
         lines = newest.read_text().split("\n")[1:-1] if newest else []
         return [json.loads(line) for line in lines]

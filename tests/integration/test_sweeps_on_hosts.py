@@ -124,7 +124,7 @@ def test_a_sweep_on_it_tells_which_task_ran_on_which_host(
     report = place.call("report", "--format", "markdown", directory=seat).out
     (row,) = (line for line in report.splitlines() if line.startswith("| node12 "))
     assert [cell.strip() for cell in row.split("|")[2:-1]] == ["-", "-", "worker:10"]
-    (log,) = seat.glob("results/*/trials/n12-*/logs/worker-10.log")
+    (log,) = seat.glob("results/[!.]*/trials/n12-*/logs/worker-10.log")
     assert log.read_text().startswith("worker:10 on node12 | ")
 
 
@@ -311,7 +311,7 @@ def test_stop_is_refused_while_a_sweep_uses_the_cluster_and_forced_leaves_nothin
     with place.start("run", *ON_STANDING, *LONG, directory=seat) as sweep:
         roles(sweep)
         others = place.call("run", *ON_STANDING, *TINY, code=5)
-        name = next(seat.glob("results/*")).name
+        name = next(seat.glob("results/[!.]*")).name
         assert f"node1: is taken by {owner()}" in others.last_line
         assert f"for sweep {name}" in others.last_line
         refused = place.call("stop", "--hosts", "node1", code=5)
