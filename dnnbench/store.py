@@ -7,6 +7,7 @@ trials/<trial>[-attempt<n>]/                  order.json, events.jsonl, logs/<ta
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from contextlib import contextmanager
@@ -78,6 +79,10 @@ class EventWriter:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+class NameTakenError(ResultsError):
+    """A sweep of this name is there already."""
 
 
 class SweepStore:
@@ -260,7 +265,8 @@ def create(
     """Make a sweep's directory, all of it or nothing.
 
     Raises:
-        ResultsError: it is there already, or cannot be written.
+        NameTakenError: it is there already.
+        ResultsError: it cannot be written.
     """
     import shutil  # with every compression there is; readers do without
 
@@ -273,11 +279,20 @@ def create(
             write_document(aside / "plan.json", "plan", plan)
             write_document(aside / _ENVIRONMENT, "environment", [Session(environment)])
             write_whole(aside / _TRIALS, header_line("trials"))
-            aside.rename(path)
+            _rename(aside, path)
             sync_directory(path.parent)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return SweepStore(path)
+
+
+def _rename(aside: Path, path: Path) -> None:
+    try:
+        aside.rename(path)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            raise NameTakenError("is there already", where=str(path)) from None
+        raise
 
 
 def open_sweep(

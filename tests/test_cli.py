@@ -390,6 +390,17 @@ def test_run_reports_at_its_end_and_leaves_the_report_with_the_results(
     assert call("run", "--resume").code == 3
 
 
+def test_a_sweep_whose_name_was_taken_a_moment_ago_takes_another(
+    call: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine(monkeypatch)
+    taken = make_sweep()
+    names = iter([taken.name, "2026-11-22T14-28-41Z-2"])
+    monkeypatch.setattr(run_module, "new_sweep_id", lambda _results: next(names))
+    assert call("run", "--dataset", "synthetic-mnist").code == 0
+    assert open_sweep(Path("results")).plan.sweep == "2026-11-22T14-28-41Z-2"
+
+
 def test_json_is_one_document_on_standard_output(
     call: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:

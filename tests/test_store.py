@@ -14,7 +14,7 @@ from dnnbench.config import Config, Resolved
 from dnnbench.environment import snapshot
 from dnnbench.errors import ResultsError
 from dnnbench.plan import make_plan
-from dnnbench.store import SweepStore, create, new_sweep_id, open_sweep
+from dnnbench.store import NameTakenError, SweepStore, create, new_sweep_id, open_sweep
 from dnnbench.trial import DataOrder, EpochRecord, Staleness, Status, TrialOrder, TrialOutcome
 
 ENVIRONMENT = snapshot()
@@ -205,7 +205,7 @@ def test_names_follow_the_clock_in_utc_and_avoid_each_other(tmp_path: Path) -> N
 def test_a_sweep_is_never_made_over_another_or_by_half(
     store: SweepStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ResultsError, match="cannot be written"):
+    with pytest.raises(NameTakenError, match="is there already"):
         make(tmp_path, store.name)
     calls = itertools.count()
 

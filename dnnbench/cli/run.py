@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ from dnnbench.inventory import to_host
 from dnnbench.live import make_view
 from dnnbench.plan import make_plan
 from dnnbench.runner import run_sweep
-from dnnbench.store import SweepStore, create, new_sweep_id, open_sweep, sweep_names
+from dnnbench.store import NameTakenError, SweepStore, create, new_sweep_id, open_sweep, sweep_names
 from dnnbench.transport.local import LocalCrew
 from dnnbench.trial import DataOrder
 from dnnbench.usermodel import find_user_module
@@ -149,8 +150,11 @@ def _new_sweep(resolved: Resolved, printer: Printer) -> SweepStore:
     """Find the data, plan, and make the sweep's directory."""
     config = resolved.config
     located = find_data(resolved, printer)
-    plan = _plan(config, located.order, located.note)
-    return create(Path(config.sweep.results_dir), resolved, plan, snapshot())
+    while True:
+        plan = _plan(config, located.order, located.note)
+        # Whoever starts two sweeps in one second gets two names.
+        with suppress(NameTakenError):
+            return create(Path(config.sweep.results_dir), resolved, plan, snapshot())
 
 
 def _refuse_others(settings: Mapping[str, str | None], hosts: HostsChoice) -> None:
