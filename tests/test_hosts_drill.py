@@ -7,12 +7,15 @@ import itertools
 import os
 import pwd
 import re
+import shutil
 import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+import pip
 import pytest
 import sshd
 from drill import PORTS, Drill
@@ -22,7 +25,6 @@ from dnnbench.errors import HostError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from drill import Result
 
@@ -30,7 +32,9 @@ BAD, GOOD = "node2", ["node1", "node3"]
 SHORT_S = 0.5
 LOGIN_S = 3.0
 _numbers = itertools.count(1)
-FIRST = 130  # last parts of addresses: apart from other tests that may run at the same time
+# Last parts of addresses, apart from those of tests that may run at the same time: a host is taken
+# by its address.
+FIRST = 20 + os.getpid() % 50 * 4
 _addresses = itertools.count(FIRST + 3)
 
 
@@ -110,7 +114,8 @@ def case(farm: sshd.Hosts, packages: Path, tmp_path: Path) -> Iterator[Case]:
             drill.provision(name, packages)
 
         def replace(path: Path | None = None) -> sshd.Sshd:
-            environment = {"PATH": str(path)} if path else None
+            # Whoever runs the tests may have indexes of his own.
+            environment = {"PIP_CONFIG_FILE": os.devnull} | ({"PATH": str(path)} if path else {})
             return drill.replace(
                 BAD,
                 stack.enter_context(
@@ -236,11 +241,14 @@ def without_venv(case: Case) -> None:
 
 
 def _quick_venv(case: Case) -> None:
-    """Replace the bad host by one whose environments are this one: pip is in it already."""
-    make = f'mkdir -p "$5/bin"; ln -s {sys.executable} "$5/bin/python"'
+    """Replace the bad host by one whose new environments have pip at once."""
+    site = case.path / "site"
+    for part in [Path(*pip.__path__), *Path(*pip.__path__).parent.glob("pip-*.dist-info")]:
+        shutil.copytree(part, site / part.name)
+    make = f'{sys.executable} "$@" && cp -r {site}/. "$5"/lib/python*/site-packages/'
     script = f'case "$*" in *--without-pip*) {make};; *) exec {sys.executable} "$@";; esac'
     programs = _programs(case, f"#!/bin/sh\n{script}\n")
-    (programs / "ln").symlink_to("/bin/ln")
+    (programs / "cp").symlink_to("/bin/cp")
     case.replace(programs)
 
 
@@ -299,10 +307,15 @@ FAULTS = [
     Fault(
         changed_host_key,
         r"the host key has changed: .* is not the ED25519 key of \S+/known_hosts:\d",
-        r"ssh-keygen -f \S+ -R '\[127\.0\.0\.131\]:\d+', then dnnbench hosts trust$",
+        rf"ssh-keygen -f \S+ -R '\[127\.0\.0\.{FIRST + 1}\]:\d+', then dnnbench hosts trust$",
         ("check", "run"),
     ),
-    Fault(down, r"127\.0\.0\.131 port \d+ refuses connections", "is sshd running there"),
+    Fault(
+        down,
+        rf"127\.0\.0\.{FIRST + 1} port \d+ refuses connections",
+        "is sshd running there",
+        ("provision", "run"),
+    ),
     Fault(
         dropping_packets,
         r"does not answer within 0\.5 s",
@@ -321,7 +334,12 @@ FAULTS = [
         "check its address",
         ("provision", "launch"),
     ),
-    Fault(full_disk, "cannot write to ~/.*: No space left on device", DIRECTORY),
+    Fault(
+        full_disk,
+        "cannot write to ~/.*: No space left on device",
+        DIRECTORY,
+        ("provision", "launch"),
+    ),
     Fault(small_disk, r"no disk space: \S+ has 0\.0 GB free", DIRECTORY, ("provision", "check")),
     Fault(
         read_only_directory,
@@ -368,6 +386,7 @@ FAULTS = [
         talkative_shell,
         "expected an answer in JSON, found 'Welcome to node2'",
         "start-up files of the user's shell there, such as .bashrc, must print nothing",
+        ("check", "run"),
     ),
     Fault(
         not_provisioned,
@@ -492,7 +511,7 @@ def test_every_bad_host_has_its_line_also_where_nobody_wants_progress(case: Case
     heads = [line.partition("; ")[0][:40] for line in result.err]
     assert heads == [
         "dnnbench: error: node1: the name nowhere",
-        f"dnnbench: error: node2: {case.drill.hosts[BAD].user}@127.0.0.131"[:40],
+        f"dnnbench: error: node2: {case.drill.hosts[BAD].user}@127.0.0.{FIRST + 1}"[:40],
         "dnnbench: error: node3: the name nowhere",
     ]
 
