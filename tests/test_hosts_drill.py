@@ -326,7 +326,7 @@ FAULTS = [
         silent,
         "accepts connections but says nothing for 3 s",
         "is it an SSH server",
-        ("provision", "run"),
+        ("run",),
     ),
     Fault(
         unknown_name,
