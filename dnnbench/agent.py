@@ -261,6 +261,8 @@ def main() -> None:
     preload_s = time.monotonic() - start_s
     _send(AgentReady(task=AGENT, pid=os.getpid(), preload_s=preload_s, machine=snapshot()))
     Agent(Preparer()).run()
+    sys.stderr.flush()
+    os._exit(0)  # Python would take two seconds to unload TensorFlow, which somebody waits for
 
 
 if __name__ == "__main__":
