@@ -5,7 +5,8 @@ from __future__ import annotations
 import ipaddress
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from threading import Lock
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -17,6 +18,7 @@ from dnnbench.fleet import each
 from dnnbench.reach import Reach
 from dnnbench.standing import (
     GRACE_S,
+    START_TIMEOUT_S,
     Started,
     chosen,
     end_part,
@@ -47,6 +49,26 @@ if TYPE_CHECKING:
 
 _ELSEWHERE: Final = "is not of the cluster that stands on the others"
 _LAUNCH_AGAIN: Final = "run `dnnbench stop`, then `dnnbench launch`"
+
+
+class _Launch(NamedTuple):
+    """A cluster being launched.
+
+    Attributes:
+        locks: host -> held while its part starts, in a thread that an interrupt leaves to itself.
+    """
+
+    cluster: str
+    locks: dict[str, Lock]
+
+    def end(self, tools: HostTools) -> None:
+        """End the part on a host; not before its start is over, which would then be missed."""
+        in_turn = self.locks[tools.host].acquire(timeout=START_TIMEOUT_S)
+        try:
+            end_part(tools, self.cluster, force=True)
+        finally:
+            if in_turn:
+                self.locks[tools.host].release()
 
 
 class SshCrew:
@@ -80,7 +102,7 @@ class SshCrew:
         self._lease_s = lease_s
         self._is_own = lease_s is None
         self._reach: Reach | None = None
-        self._cluster: str | None = None
+        self._launch: _Launch | None = None
         self._agents: dict[str, RemoteAgent] = {}
 
     def start(
@@ -97,7 +119,7 @@ class SshCrew:
         crew has no agents, and says which are.
         """
         reach = self._reach = Reach(self._config)
-        self._cluster = None
+        self._launch = None
         try:
             started = self._found(reach, hosts, needed, notify)
             if not started and self._lease_s is None:
@@ -158,9 +180,9 @@ class SshCrew:
 
         On hosts that cannot be reached it ends by itself, as no controller comes.
         """
-        cluster, self._cluster = self._cluster, None
-        if cluster:
-            reach.each(lambda tools: end_part(tools, cluster, force=True))
+        launch, self._launch = self._launch, None
+        if launch:
+            reach.each(launch.end, [name for name in launch.locks if name in reach.tools])
 
     def _reached(
         self,
@@ -234,21 +256,24 @@ class SshCrew:
         # A port for each slot, not only for this placement: it changes when a host is lost.
         names = chosen(reach.hosts, needed)
         ports = {h.name: min(h.slots or needed, needed) for h in reach.hosts if h.name in names}
-        cluster = self._cluster = new_cluster_id()
+        launch = self._launch = _Launch(new_cluster_id(), {name: Lock() for name in ports})
         admitted = admitted_addresses(facts, reach.hosts) if self._config.cluster.firewall else None
 
         def start(tools: HostTools) -> Started:
-            return start_keeper(
-                tools,
-                facts[tools.host],
-                self._config,
-                self._wanted,
-                cluster=cluster,
-                purpose=self._purpose,
-                lease_s=self._lease_s,
-                ports=ports[tools.host],
-                admitted=admitted,
-            )
+            with launch.locks[tools.host]:
+                if self._launch is not launch:  # interrupted before it was this host's turn
+                    raise HostError("the launch was given up", where=tools.host)
+                return start_keeper(
+                    tools,
+                    facts[tools.host],
+                    self._config,
+                    self._wanted,
+                    cluster=launch.cluster,
+                    purpose=self._purpose,
+                    lease_s=self._lease_s,
+                    ports=ports[tools.host],
+                    admitted=admitted,
+                )
 
         return reach.each(start, ports)
 

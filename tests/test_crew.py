@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import queue
+import signal
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -140,6 +142,30 @@ def test_nothing_stays_of_a_start_that_is_interrupted(
     monkeypatch.setattr(crew, "RemoteAgent", interrupt)
     with pytest.raises(KeyboardInterrupt):
         hosts.start(3, lease_s)
+    assert hosts.started == set()
+
+
+def test_a_start_that_is_under_way_when_ctrl_c_is_pressed_is_ended_when_it_is_over(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ending = threading.Event()
+    start, end = hosts._start_keeper, hosts._end_part
+
+    def start_slowly(tools: Any, *given: object, **named: Any) -> Started:
+        if tools.host == "node1":
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            assert ending.wait(5.0)
+        return start(tools, *given, **named)
+
+    def end_part(tools: Any, cluster: str, **named: object) -> None:
+        end(tools, cluster, **named)
+        ending.set()
+
+    monkeypatch.setattr(crew, "start_keeper", start_slowly)
+    monkeypatch.setattr(crew, "end_part", end_part)
+    with pytest.raises(KeyboardInterrupt):
+        hosts.start(3)
+    assert "node1" in hosts.ports
     assert hosts.started == set()
 
 
