@@ -31,7 +31,7 @@ ON_OWN = ["--hosts", "node13,node14", "--nodes", "2"]
 OWN = ["node13", "node14"]
 DATA = ["--dataset", "synthetic-mnist"]
 LONG = [*TINY, "--epochs", "100000"]
-SECONDS = [*TINY, "--epochs", "15"]
+SECONDS = [*TINY, "--epochs", "10"]
 GONE_S = 30.0
 """Within so long, nothing of a killed controller is left."""
 PROMPT_S = 10.0
@@ -48,9 +48,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
 
 
 @contextlib.contextmanager
-def start(count: int, directory: Path, first: int = 100, slots: int = 1) -> Iterator[Farm]:
+def start(count: int, directory: Path, first: int = 2, slots: int = 1) -> Iterator[Farm]:
+    # Of this process alone: hosts are taken for as long as a cluster stands on them.
+    network = f"127.{1 + os.getpid() % 254}.{os.getpid() // 254 % 256}"
+    sites = [sshd.Site(f"{network}.{first + number}") for number in range(count)]
     try:
-        with farm(count, directory, slots, first=first) as hosts:
+        with farm(count, directory, slots, sites=sites) as hosts:
             yield hosts
     except sshd.NotInstalledError as error:
         if os.environ.get("CI") == "true":
@@ -152,6 +155,7 @@ def killed(place: Farm, name: str) -> Iterator[Witness]:
         witness = stack.enter_context(Witness(ending))
         for sweep in sweeps:
             assert sweep.end_by(signal.SIGKILL).code == -signal.SIGKILL
+            assert "trying again" not in sweep.said
         yield witness
 
 
@@ -159,28 +163,15 @@ def agents(place: Farm) -> set[int]:
     return {part["pid"] for part in place.clusters() if part["purpose"] == "launch of 12 nodes"}
 
 
-def test_after_a_kill_of_their_controllers_the_next_sweeps_work_at_once(
+def test_after_a_kill_of_their_controllers_the_next_sweeps_train_at_once_or_all_is_gone_soon(
     place: Farm, launched: Any
 ) -> None:
     del launched
     standing = agents(place)
     assert len(standing) == 12
-    with killed(place, "first") as witness:
-        for given in (ON_STANDING, ON_OWN):
-            done = place.call("run", *given, *TINY)
-            assert "trying again" not in done.err
-        assert witness.alive_after(0) == []
-    assert place.left(*OWN) == []
-    assert agents(place) == standing
-
-
-def test_a_killed_controller_left_alone_leaves_nothing_but_the_agents_that_stand(
-    place: Farm, launched: Any
-) -> None:
-    del launched
-    standing = agents(place)
-    with killed(place, "second") as witness:
-        assert witness.alive_after(GONE_S) == []
+    with killed(place, "first") as first, killed(place, "second") as second:
+        assert first.alive_after(0) == []
+        assert second.alive_after(GONE_S) == []
     assert place.left(*OWN) == []
     clusters = place.clusters()
     assert {part["pid"] for part in clusters} == standing
@@ -203,7 +194,7 @@ def test_dropped_connections_cost_a_trial_no_event(place: Farm, launched: Any, s
     (outcome,) = outcomes(seat)
     assert outcome.updates_applied == [outcome.updates_pushed]
     epochs = [(record.epoch, record.task) for record in outcome.epochs]
-    assert sorted(epochs) == [(n, f"worker:{w}") for n in range(1, 16) for w in (0, 1)]
+    assert sorted(epochs) == [(n, f"worker:{w}") for n in range(1, 11) for w in (0, 1)]
 
 
 def test_a_host_that_goes_down_in_mid_trial_is_named_and_resuming_finishes_once_it_is_back(
@@ -365,7 +356,7 @@ def test_ctrl_c_ends_a_launch_and_what_it_has_started(place: Farm, provisioned: 
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
-    with start(1, tmp_path_factory.mktemp("bare"), first=90, slots=2) as hosts:
+    with start(1, tmp_path_factory.mktemp("bare"), first=100, slots=2) as hosts:
         yield hosts
 
 
