@@ -1,7 +1,8 @@
 """Hosts over SSH as a user types it: provision, launch, run, accidents of all kinds, stop.
 
-The first twelve hosts have a cluster that stands until its test ends it; sweeps on the last three
-make clusters of their own.
+The first twelve hosts have a cluster that stands until its test ends it; sweeps on the others make
+clusters of their own. Of these, three have a test to themselves, which waits for a host that is
+lost while another test's killed controllers are waited for.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import os
 import signal
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,19 +23,21 @@ from dnnbench.standing import owner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Future
     from pathlib import Path
 
     from farm import Called, Command, Farm
 
-COUNT = 15
+COUNT = 17
 ON_STANDING = ["--hosts", "node1,node2", "--nodes", "2"]
 ON_OWN = ["--hosts", "node13,node14", "--nodes", "2"]
 OWN = ["node13", "node14"]
+UNLUCKY = ["node15", "node16", "node17"]
 DATA = ["--dataset", "synthetic-mnist"]
 LONG = [*TINY, "--epochs", "100000"]
 SECONDS = [*TINY, "--epochs", "10"]
 GONE_S = 30.0
-"""Within so long, nothing of a killed controller is left."""
+"""Within so long, nothing of a killed controller is left, its agents that stand aside."""
 PROMPT_S = 10.0
 """Nobody waits longer for an interrupted command."""
 INSTALL_TIMEOUT_S = 600.0
@@ -159,22 +163,61 @@ def killed(place: Farm, name: str) -> Iterator[Witness]:
         yield witness
 
 
-def agents(place: Farm) -> set[int]:
-    return {part["pid"] for part in place.clusters() if part["purpose"] == "launch of 12 nodes"}
-
-
-def test_after_a_kill_of_their_controllers_the_next_sweeps_train_at_once_or_all_is_gone_soon(
-    place: Farm, launched: Any
-) -> None:
+@pytest.fixture(scope="module")
+def left_alone(place: Farm, launched: Any) -> Iterator[Future[list[int]]]:
+    """Kill two controllers, two more at once after them; tell what then outlives its time."""
     del launched
-    standing = agents(place)
-    assert len(standing) == 12
-    with killed(place, "first") as first, killed(place, "second") as second:
+    with (
+        killed(place, "first") as first,
+        killed(place, "second") as second,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        left = pool.submit(second.alive_after, GONE_S)
         assert first.alive_after(0) == []
-        assert second.alive_after(GONE_S) == []
+        yield left
+
+
+def test_after_a_kill_of_their_controllers_the_next_sweeps_train_at_once(left_alone: Any) -> None:
+    assert not left_alone.done()  # see the fixture
+
+
+def test_a_host_that_goes_down_in_mid_trial_is_named_and_resuming_finishes_once_it_is_back(
+    place: Farm, provisioned: Called, seat: Path
+) -> None:
+    del provisioned
+    given = ["--hosts", ",".join(UNLUCKY), "--nodes", "3,2", "--seed", "1"]
+    with place.start("run", *given, *SECONDS, directory=seat) as sweep:
+        assert len(roles(sweep)) == 3
+        place.hosts.crash("node17")
+        done = sweep.result()
+    try:
+        assert done.code == 4
+        assert "1 of 2 trials failed" in done.last_line
+        assert "node17" in done.last_line
+        failed, good = outcomes(seat)
+        assert (failed.status, good.status) == ("failed", "ok")
+        assert failed.failure
+        assert failed.failure.host == "node17"
+        assert good.placement == {"ps:0": "node15", "worker:0": "node16"}
+        assert place.left(*UNLUCKY[:2]) == []
+    finally:
+        place.hosts.restart("node17")
+    place.call("run", "--resume", directory=seat)
+    assert {outcome.status for outcome in outcomes(seat)} == {"ok"}
+    assert place.left(*UNLUCKY) == []
+    (orphan,) = orphans(place)["node17"]
+    assert orphan["pids"] == []
+    place.call("stop", orphan["cluster"])
+    assert orphans(place)["node17"] == []
+
+
+def test_of_a_killed_controller_only_the_agents_that_stand_are_left(
+    place: Farm, launched: Any, left_alone: Future[list[int]]
+) -> None:
+    assert left_alone.result() == []
     assert place.left(*OWN) == []
     clusters = place.clusters()
-    assert {part["pid"] for part in clusters} == standing
+    assert {part["host"] for part in clusters} == set(launched["placement"].values())
     assert {part["doing"] for part in clusters} == {"idle"}
 
 
@@ -195,36 +238,6 @@ def test_dropped_connections_cost_a_trial_no_event(place: Farm, launched: Any, s
     assert outcome.updates_applied == [outcome.updates_pushed]
     epochs = [(record.epoch, record.task) for record in outcome.epochs]
     assert sorted(epochs) == [(n, f"worker:{w}") for n in range(1, 11) for w in (0, 1)]
-
-
-def test_a_host_that_goes_down_in_mid_trial_is_named_and_resuming_finishes_once_it_is_back(
-    place: Farm, provisioned: Called, seat: Path
-) -> None:
-    del provisioned
-    given = ["--hosts", "node13,node14,node15", "--nodes", "3,2", "--seed", "1"]
-    with place.start("run", *given, *SECONDS, directory=seat) as sweep:
-        assert len(roles(sweep)) == 3
-        place.hosts.crash("node15")
-        done = sweep.result()
-    try:
-        assert done.code == 4
-        assert "1 of 2 trials failed" in done.last_line
-        assert "node15" in done.last_line
-        failed, good = outcomes(seat)
-        assert (failed.status, good.status) == ("failed", "ok")
-        assert failed.failure
-        assert failed.failure.host == "node15"
-        assert good.placement == {"ps:0": "node13", "worker:0": "node14"}
-        assert place.left(*OWN) == []
-    finally:
-        place.hosts.restart("node15")
-    place.call("run", "--resume", directory=seat)
-    assert {outcome.status for outcome in outcomes(seat)} == {"ok"}
-    assert place.left(*OWN, "node15") == []
-    ((orphan,),) = filter(None, orphans(place).values())
-    assert (orphan["host"], orphan["pids"]) == ("node15", [])
-    place.call("stop", orphan["cluster"])
-    assert not any(orphans(place).values())
 
 
 def test_what_needs_a_host_that_is_down_is_not_run_and_all_else_is(
