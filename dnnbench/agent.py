@@ -132,7 +132,7 @@ class Agent:
 
     def _prepare(self, order: Prepare) -> None:
         start_s = time.monotonic()
-        self._prepared = self._preparer.prepare(order.trial)
+        self._prepared = self._preparer.prepare(order.trial, own_core=order.own_core)
         _send(
             Prepared(
                 task=AGENT,

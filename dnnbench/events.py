@@ -23,9 +23,14 @@ class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
 
 
 class Prepare(Order, frozen=True, tag="prepare"):
-    """Load the data and build the graph of this trial, so that roles can be forked with both."""
+    """Load the data and build the graph of this trial, so that roles can be forked with both.
+
+    Attributes:
+        own_core: whether this host has a core for each of its roles.
+    """
 
     trial: TrialOrder
+    own_core: bool = False
 
 
 class Start(Order, frozen=True, tag="start"):

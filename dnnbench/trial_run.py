@@ -125,7 +125,10 @@ class TrialRun:
     def run(self, hosts: Mapping[str, Host], cores: Mapping[str, int]) -> None:
         """Take the trial through its phases."""
         self._phase("preparing data and graph")
-        self._send(Prepare(trial=_with_data_in(self._data_directory, self._order)))
+        trial = _with_data_in(self._data_directory, self._order)
+        for host in self._agents:
+            own_core = cores[host] >= len(self._tasks_on(host))
+            self._send_to(host, Prepare(trial=trial, own_core=own_core))
         self._await_agents(Prepared)
         for attempt in range(1, PORT_ATTEMPTS + 1):
             try:

@@ -51,7 +51,8 @@ ROLES = {"talk": talk, "stumble": stumble, "hang": hang}
 
 
 class Preparer:
-    def prepare(self, order: TrialOrder) -> Any:
+    def prepare(self, order: TrialOrder, *, own_core: bool) -> Any:
+        del own_core
         return SimpleNamespace(order=order, step=SimpleNamespace(shard_sizes=[7, 8]))
 
 

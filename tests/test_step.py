@@ -62,10 +62,10 @@ def order(
     )
 
 
-def train(trial: TrialOrder, runs: list[list[list[int]]]) -> Trained:
+def train(trial: TrialOrder, runs: list[list[list[int]]], *, own_core: bool = False) -> Trained:
     """Run batches, given as indices of examples, through a worker's session."""
     model = build_model(trial.model, trial.seed)
-    step = build_step_graph(StepSetting.of(trial), model)
+    step = build_step_graph(StepSetting.of(trial, own_core=own_core), model)
     prepared = PreparedTrial(
         trial, some_data(), step, initial_shards(model, trial.parameter_servers)
     )
@@ -182,6 +182,21 @@ def test_every_step_drops_out_other_units_and_a_repeat_the_same_ones() -> None:
     assert len(set(first.losses)) == 6
     assert in_child(train, order(still, dropout=0.5), runs).losses == first.losses
     assert len(set(in_child(train, order(still), runs).losses)) == 1
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("parameter_servers", [1, 2])
+def test_what_is_computed_ahead_of_the_pull_changes_nothing(parameter_servers: int) -> None:
+    trial = order(
+        ProtocolOrder("dc-sgd", learning_rate=RATE),
+        dropout=0.5,
+        parameter_servers=parameter_servers,
+    )
+    ahead = in_child(train, trial, some_runs(), own_core=True)
+    plain = in_child(train, trial, some_runs())
+    assert ahead.losses == plain.losses
+    np.testing.assert_array_equal(ahead.final, plain.final)
+    assert (ahead.counts, ahead.staleness) == (plain.counts, plain.staleness)
 
 
 @pytest.mark.parametrize(("parameters", "shards"), [(10, 1), (10, 3), (55_050, 4), (2, 3)])

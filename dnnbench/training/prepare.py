@@ -46,15 +46,15 @@ class Preparer:
         self._graphs: dict[bytes, StepGraph] = {}
         self._initial: dict[tuple[bytes, int, int], list[Vector]] = {}
 
-    def prepare(self, order: TrialOrder) -> PreparedTrial:
-        """Return what the roles of this trial need.
+    def prepare(self, order: TrialOrder, *, own_core: bool) -> PreparedTrial:
+        """Return what the roles of this trial need, each of them on its own core or not.
 
         Raises:
             DnnbenchError: no such model, or the data are not here or not as expected.
         """
         if self._data is None or self._data[0] != order.data:
             self._data = (order.data, dataset.load(order.data))
-        setting = StepSetting.of(order)
+        setting = StepSetting.of(order, own_core=own_core)
         graph_key = msgspec.json.encode(setting)
         initial_key = (msgspec.json.encode(order.model), order.seed, order.parameter_servers)
         if graph_key not in self._graphs or initial_key not in self._initial:

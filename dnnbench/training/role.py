@@ -122,6 +122,11 @@ def start_server(
     """
     import tensorflow as tf
 
+    # TensorFlow would make 64 queues for gRPC's answers, each with a thread, and a thread for every
+    # core of the machine to read them: too many where it is shared.
+    threads = str(config.inter_op_parallelism_threads)
+    os.environ["TF_GRPC_WORKER_CACHE_QUEUES"] = threads
+    os.environ["TF_GRPC_WORKER_CACHE_THREADS"] = threads
     try:
         return tf.distribute.Server(
             tf.train.ClusterSpec(cluster.as_dict()), job_name=job, task_index=index, config=config

@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from dnnbench.training.ahead import Parts, cut
 from dnnbench.training.models import PIXELS
 from dnnbench.training.protocols import COUNT_STEP, make_compensation, make_optimizer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import keras
     import tensorflow as tf
 
@@ -30,18 +33,24 @@ WORKER_DEVICE = "/job:worker"
 
 
 class StepSetting(msgspec.Struct, frozen=True):
-    """What the graph depends on: trials that agree in this share one graph."""
+    """What the graph depends on: trials that agree in this share one graph.
+
+    Attributes:
+        own_core: whether each worker has a core that idles while it waits for its pull.
+    """
 
     model: Any
     protocol: Any
     parameter_servers: int
     batch_size: int
     steps_per_run: int
+    own_core: bool = False
 
     @classmethod
-    def of(cls, trial: TrialOrder) -> StepSetting:
+    def of(cls, trial: TrialOrder, *, own_core: bool) -> StepSetting:
         """Take the setting out of a trial's order."""
         return cls(
+            own_core=own_core,
             model=trial.model,
             protocol=trial.protocol,
             parameter_servers=trial.parameter_servers,
@@ -252,8 +261,9 @@ class _Builder:
         names["norms_step"] = self.setting.steps_per_run // 2
         pushed: list[tf.Tensor] = []
         states = [state.read_value() for state in self.states]
-        # Traced once and called each step: an import of the graph takes time for each node of it.
-        gradient = tf.function(self._gradient, autograph=False)
+        gradient = self._traced()
+        with tf1.device(WORKER_DEVICE):
+            ready = gradient.ahead(self.images[0], self.labels[0], *states)
         for step in range(self.setting.steps_per_run):
             measure = step == names["norms_step"]
             # A shard's pull waits for this worker's push to it, and for no other shard.
@@ -262,18 +272,19 @@ class _Builder:
                 with tf.control_dependencies(pushed[index : index + 1]):
                     pulled.append(shard.pull())
             with tf1.device(WORKER_DEVICE):
-                loss, gradients, states = gradient(
-                    pulled, self.images[step], self.labels[step], states
-                )
+                loss, *rest = gradient.then(*pulled, *ready)
+                gradients, states = rest[: len(self.shards)], rest[len(self.shards) :]
                 losses.append(loss)
                 names["losses"].append(tf.stack(losses).name)
                 updates = [
                     v.assign(s, read_value=False) for v, s in zip(self.states, states, strict=True)
                 ]
                 names["state_updates"].append([update.name for update in updates])
+                if step + 1 < self.setting.steps_per_run:
+                    ready = self._prepare(gradient, step + 1, states, after=loss)
             pushes = [
-                shard.push(gradient, at_pull, measure=measure)
-                for shard, gradient, at_pull in zip(self.shards, gradients, pulled, strict=True)
+                shard.push(part, at_pull, measure=measure)
+                for shard, part, at_pull in zip(self.shards, gradients, pulled, strict=True)
             ]
             pushed = [applied_at for applied_at, _ in pushes]
             names["staleness"].append([])
@@ -287,16 +298,43 @@ class _Builder:
                 names["norms"] = [norms.name for _, norms in pushes if norms is not None]
         return names
 
-    def _gradient(
-        self,
-        pulled: list[tf.Tensor],
-        images: tf.Tensor,
-        labels: tf.Tensor,
-        states: list[tf.Tensor],
-    ) -> tuple[tf.Tensor, list[tf.Tensor], list[tf.Tensor]]:
-        """Return loss [], gradient by shard [size + 1] and the model's new states."""
+    def _traced(self) -> Parts:
+        """Trace the gradient once: an import of the graph takes time for each node of it."""
         import tensorflow as tf
 
+        if not self.setting.own_core:
+            whole = tf.function(self._gradient, autograph=False)
+            return Parts(ahead=lambda *given: list(given), then=whole)
+        pulled = [tf.TensorSpec([size + 1], tf.float32) for size in self.sizes]
+        batch = [self.images[0], self.labels[0], *self.states]
+        return cut(self._gradient, pulled, [tf.TensorSpec(t.shape, t.dtype) for t in batch])
+
+    def _prepare(
+        self, gradient: Parts, step: int, states: list[tf.Tensor], *, after: tf.Tensor
+    ) -> list[tf.Tensor]:
+        """Compute what a step needs beside the pull, once the one before has pushed.
+
+        An executor of one thread takes what became ready at once in the reverse order of the graph.
+        This is in the graph before the push and waits for ``after``, an output of the gradient, so
+        that the gradient is on its way first.
+        """
+        import tensorflow as tf
+
+        images = self.images[step]
+        if self.setting.own_core:
+            images, _ = tf.identity_n([images, after])
+        return gradient.ahead(images, self.labels[step], *states)
+
+    def _gradient(self, *arguments: tf.Tensor) -> list[tf.Tensor]:
+        """Return loss [], gradients by shard [size + 1], and the model's new states, in one list.
+
+        Args:
+            arguments: the pulled shards [size + 1], images, labels, and the model's states.
+        """
+        import tensorflow as tf
+
+        pulled, rest = arguments[: len(self.shards)], arguments[len(self.shards) :]
+        images, labels, *states = rest
         weights = self._split(pulled)
         logits, new_states, penalties = self.model.stateless_call(
             weights, states, _as_input(images), training=True, return_losses=True
@@ -305,17 +343,19 @@ class _Builder:
         loss = tf.add_n([tf.reduce_mean(cross_entropy), *penalties])
         gradients = tf.gradients(loss, weights)
         flat = [tf.reshape(gradient, [-1]) for gradient in gradients]
-        return loss, self._join(flat), new_states
+        return [loss, *self._join(flat), *new_states]
 
-    def _split(self, shards: list[tf.Tensor]) -> list[tf.Tensor]:
+    def _split(self, shards: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         """Cut the shards into the model's weights."""
         import tensorflow as tf
 
-        # One shard is cut in one pass; several must first be joined, without their counts.
+        # Several shards must first be joined, without their counts.
         flat = shards[0] if len(shards) == 1 else tf.concat([s[:-1] for s in shards], 0)
-        lengths = self.lengths + [1] * (len(shards) == 1)
-        pieces = tf.split(flat, lengths)
-        return [tf.reshape(piece, shape) for piece, shape in zip(pieces, self.shapes, strict=False)]
+        offsets = np.cumsum([0, *self.lengths[:-1]])
+        return [
+            tf.reshape(tf.slice(flat, [offset], [length]), shape)
+            for offset, length, shape in zip(offsets, self.lengths, self.shapes, strict=True)
+        ]
 
     def _join(self, flat: list[tf.Tensor]) -> list[tf.Tensor]:
         """Join the flat gradients of the weights into shards that count one update."""
