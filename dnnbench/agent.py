@@ -8,6 +8,7 @@ controller. One thread and no TensorFlow runtime, so a fork is safe.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import select
 import selectors
@@ -157,6 +158,7 @@ class Agent:
         events_read, events_write = os.pipe()
         log_read, log_write = os.pipe()
         agent_pid = os.getpid()
+        gc.freeze()  # a collection in the role would write to, and so copy, every page of objects
         pid = os.fork()
         if pid == 0:
             code = 1

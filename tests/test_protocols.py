@@ -82,7 +82,7 @@ def apply_on_parameter_server(
                 before, *norms = session.run(push, feed)
                 *parameters, count = session.run(pull)
                 known = norms[0].tolist() if norms else None
-                applied.append(Applied(float(before), known, np.array(parameters), float(count)))
+                applied.append(Applied(before.item(), known, np.array(parameters), float(count)))
     return applied
 
 

@@ -168,6 +168,7 @@ class _Shard:
             tf.group(*(variable.initializer for variable in variables), name="initialize")
             tf.identity(self.parameters.read_value(), name="value")
             self.lock = tf.CriticalSection(name="lock", shared_name=f"{name}/lock")
+            self._count_at = tf.constant([size]), tf.constant([1])
 
     def pull(self) -> tf.Tensor:
         """Return the parameters [size + 1] as they are; the tensor stays here for the push."""
@@ -176,13 +177,19 @@ class _Shard:
         with tf.compat.v1.device(self.device):
             return tf.identity(self.parameters.read_value())
 
+    def count(self, parameters: tf.Tensor) -> tf.Tensor:
+        """Return the counting element, [1], of parameters that are here."""
+        import tensorflow as tf
+
+        return tf.slice(parameters, *self._count_at)
+
     def push(
         self, gradient: tf.Tensor, pulled: tf.Tensor, *, measure: bool
     ) -> tuple[tf.Tensor, tf.Tensor | None]:
         """Apply a gradient [size + 1], whole.
 
         Returns:
-            Updates applied before this one, float32 []; and, where ``measure``, the squared norms
+            Updates applied before this one, float32 [1]; and, where ``measure``, the squared norms
             of compensation and gradient, float32 [2].
         """
         import tensorflow as tf
@@ -197,19 +204,19 @@ class _Shard:
             # variable's buffer, and TensorFlow would then copy it first.
             new = now - self.optimizer(direction, self.slots)
             with tf.control_dependencies([self.parameters.assign(new, read_value=False)]):
-                applied_at = tf.identity(now[-1])
+                applied_at = self.count(now)
                 if not (measure and self.compensation):
                     return applied_at
                 norms = tf.stack([_squared_norm(term), _squared_norm(gradient)])
-                return tf.concat([applied_at[None], norms], 0)
+                return tf.concat([applied_at, norms], 0)
 
         with tf.compat.v1.device(self.device):
             # The message from the worker arrives before the lock is asked for, not under it.
             gradient = tf.identity(gradient)
             result = self.lock.execute(update)
-            if result.shape.rank == 0:
+            if not (measure and self.compensation):
                 return result, None
-            return result[0], result[1:]
+            return result[:1], result[1:]
 
 
 def _shard_graph(index: int, size: int, setting: StepSetting) -> bytes:
@@ -238,8 +245,9 @@ class _Builder:
         self.shards = [_Shard(i, size, setting) for i, size in enumerate(self.sizes)]
         with tf1.device(WORKER_DEVICE):
             batches = [setting.steps_per_run, setting.batch_size]
-            self.images = tf1.placeholder(tf.uint8, [*batches, PIXELS], name="images")
-            self.labels = tf1.placeholder(tf.int32, batches, name="labels")
+            images = tf1.placeholder(tf.uint8, [*batches, PIXELS], name="images")
+            labels = tf1.placeholder(tf.int32, batches, name="labels")
+            self.images, self.labels = tf.unstack(images), tf.unstack(labels)
             self.states = [self._state_variable(spec) for spec in states]
             tf.group(*(state.initializer for state in self.states), name="initialize_states")
 
@@ -292,8 +300,8 @@ class _Builder:
                 self.shards, staleness, pushed, pulled, strict=True
             ):
                 with tf1.device(shard.device):
-                    late.append(applied_at - at_pull[-1])
-                    names["staleness"][-1].append(tf.stack(late).name)
+                    late.append(applied_at - shard.count(at_pull))
+                    names["staleness"][-1].append(tf.concat(late, 0).name)
             if measure:
                 names["norms"] = [norms.name for _, norms in pushes if norms is not None]
         return names

@@ -23,7 +23,13 @@ from dnnbench.events import (
     WarmUp,
 )
 from dnnbench.seeds import task_seed
-from dnnbench.training.role import import_graph, reserve_port, session_config, start_server
+from dnnbench.training.role import (
+    import_graph,
+    release_unused_memory,
+    reserve_port,
+    session_config,
+    start_server,
+)
 from dnnbench.trial import EpochRecord, EvaluationRecord, Staleness, WarmupRecord
 
 if TYPE_CHECKING:
@@ -213,6 +219,7 @@ class _Worker:
             )  # so that an epoch meets no form of the run for the first time
         for run in selected:
             self._steps.run(run)
+        release_unused_memory()  # before the measured part: it takes milliseconds
         steps = sum(map(len, selected))
         record = WarmupRecord(self._channel.task, steps, time.monotonic() - start_s)
         self._channel.emit(WarmedUp, record=record)
