@@ -11,6 +11,7 @@ thus brings the parameters together with the number of updates that they hold.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -30,14 +31,19 @@ _TINY = 1e-30
 
 
 class Compensation(Protocol):
-    """What is added to the pushed gradient for the updates that it missed."""
+    """What is added to the pushed gradient for the updates that it missed: ``factor * body``.
+
+    Attributes:
+        factor: waits to be multiplied into other constants, since each pass over a shard counts.
+    """
 
     slots: dict[str, float]
+    factor: float
 
-    def __call__(
+    def body(
         self, gradient: tf.Tensor, now: tf.Tensor, pulled: tf.Tensor, slots: Slots
     ) -> tf.Tensor:
-        """Return the term to add to the gradient, all vectors [n + 1].
+        """Return the term without its factor, all vectors [n + 1]; its last element is of no use.
 
         Args:
             gradient: as pushed.
@@ -48,12 +54,12 @@ class Compensation(Protocol):
 
 
 class Optimizer(Protocol):
-    """Turns the gradient to apply into what is subtracted from the parameters."""
+    """Turns the gradient to apply, ``gradient + factor * body``, into changes of the parameters."""
 
     slots: dict[str, float]
 
-    def __call__(self, gradient: tf.Tensor, slots: Slots) -> tf.Tensor:
-        """Return the change [n + 1]."""
+    def changes(self, gradient: tf.Tensor, body: tf.Tensor | None, slots: Slots) -> list[tf.Tensor]:
+        """Return what to add to the parameters, [n + 1] each; no body where nothing compensates."""
 
 
 def make_compensation(order: ProtocolOrder, size: int) -> Compensation | None:
@@ -64,14 +70,17 @@ def make_compensation(order: ProtocolOrder, size: int) -> Compensation | None:
     if order.name == "downpour":
         return None
     if order.compensation == "constant":
-        return ConstantCompensation(size, order.lambda0)
+        return ConstantCompensation(order.lambda0)
     return AdaptiveCompensation(size, order.lambda0, order.mean_square_decay, order.epsilon)
 
 
-def make_optimizer(order: ProtocolOrder, size: int) -> Optimizer:
-    """Return the optimizer for a shard of ``size`` parameters."""
+def make_optimizer(order: ProtocolOrder, size: int, factor: float) -> Optimizer:
+    """Return the optimizer for a shard of ``size`` parameters and a compensation's factor.
+
+    Its constants are made on the device in force.
+    """
     kind = Adagrad if order.optimizer == "adagrad" else Sgd
-    return kind(size, order.learning_rate)
+    return kind(size, order.learning_rate, factor)
 
 
 class ConstantCompensation:
@@ -81,16 +90,16 @@ class ConstantCompensation:
     2017, arXiv 1609.08326. ``w_bak`` is captured at this worker's pull, as published.
     """
 
-    def __init__(self, size: int, lambda0: float) -> None:
+    def __init__(self, lambda0: float) -> None:
         self.slots: dict[str, float] = {}
-        self._minus_lambda = _vector(size, -lambda0, count=0.0)
+        self.factor = -lambda0
 
-    def __call__(
+    def body(
         self, gradient: tf.Tensor, now: tf.Tensor, pulled: tf.Tensor, slots: Slots
     ) -> tf.Tensor:
         """See :class:`Compensation`."""
         del slots
-        return self._minus_lambda * _minus_squared_times(gradient, now - pulled)
+        return _minus_squared_times(gradient, now - pulled)
 
 
 class AdaptiveCompensation:
@@ -98,59 +107,68 @@ class AdaptiveCompensation:
 
     ``MeanSquare ← m MeanSquare + (1 - m) g⊙g`` runs over the updates of all workers, one vector a
     shard, as the paper writes it (its released code keeps one a worker). Source: as above.
+
+    Kept is ``(MeanSquare + ε) / (1 - m)``, which takes fewer passes over the vector:
+    ``kept ← m kept + g⊙g + ε``, and ``λ_t = λ0 / sqrt(1 - m) / sqrt(kept)``.
     """
 
     def __init__(self, size: int, lambda0: float, decay: float, epsilon: float) -> None:
-        self.slots = {"mean_square": 0.0}
-        self._minus_lambda0 = _vector(size, -lambda0, count=0.0)
-        self._new_weight = np.float32(1.0 - decay)
-        self._epsilon = np.float32(epsilon)
+        import tensorflow as tf
 
-    def __call__(
+        self.slots = {"mean_square": epsilon / (1.0 - decay)}
+        self.factor = -lambda0 / math.sqrt(1.0 - decay)
+        self._decay = tf.constant(decay, tf.float32)
+        self._epsilon = _vector(size, epsilon, count=epsilon)
+
+    def body(
         self, gradient: tf.Tensor, now: tf.Tensor, pulled: tf.Tensor, slots: Slots
     ) -> tf.Tensor:
         """See :class:`Compensation`."""
         import tensorflow as tf
 
         old = slots["mean_square"].read_value()
-        mean_square = old + self._new_weight * (tf.square(gradient) - old)
-        with tf.control_dependencies([slots["mean_square"].assign(mean_square, read_value=False)]):
-            minus_lambda = self._minus_lambda0 * tf.math.rsqrt(mean_square + self._epsilon)
-            return minus_lambda * _minus_squared_times(gradient, now - pulled)
+        kept = tf.add_n([self._decay * old, tf.square(gradient), self._epsilon])
+        with tf.control_dependencies([slots["mean_square"].assign(kept, read_value=False)]):
+            return tf.math.rsqrt(kept) * _minus_squared_times(gradient, now - pulled)
 
 
 class Sgd:
-    """Plain SGD: η g."""
+    """Plain SGD: -η g."""
 
-    def __init__(self, size: int, learning_rate: float) -> None:
+    def __init__(self, size: int, learning_rate: float, factor: float) -> None:
         self.slots: dict[str, float] = {}
-        self._learning_rate = _vector(size, learning_rate, count=1.0)
+        self._minus_rate = _vector(size, -learning_rate, count=-1.0)
+        self._minus_rate_factor = _vector(size, -learning_rate * factor, count=0.0)
 
-    def __call__(self, gradient: tf.Tensor, slots: Slots) -> tf.Tensor:
+    def changes(self, gradient: tf.Tensor, body: tf.Tensor | None, slots: Slots) -> list[tf.Tensor]:
         """See :class:`Optimizer`."""
         del slots
-        return self._learning_rate * gradient
+        plain = self._minus_rate * gradient
+        return [plain] if body is None else [plain, self._minus_rate_factor * body]
 
 
 class Adagrad:
-    """Adagrad as DistBelief's parameter server has it: γ g / sqrt(Σ g⊙g), no ε.
+    """Adagrad as DistBelief's parameter server has it: -γ g / sqrt(Σ g⊙g), no ε.
 
     Source: Dean et al., Large Scale Distributed Deep Networks, NIPS 2012, section 4.1.
     """
 
-    def __init__(self, size: int, learning_rate: float) -> None:
+    def __init__(self, size: int, learning_rate: float, factor: float) -> None:
         self.slots = {"sum_of_squares": _TINY}
-        self._learning_rate = _vector(size, learning_rate, count=0.0)
-        self._count = _vector(size, 0.0, count=1.0)
+        self._minus_rate = _vector(size, -learning_rate, count=0.0)
+        self._minus_count = _vector(size, 0.0, count=-1.0)
+        self._factor = _vector(size, factor, count=0.0)
 
-    def __call__(self, gradient: tf.Tensor, slots: Slots) -> tf.Tensor:
+    def changes(self, gradient: tf.Tensor, body: tf.Tensor | None, slots: Slots) -> list[tf.Tensor]:
         """See :class:`Optimizer`."""
         import tensorflow as tf
 
+        if body is not None:
+            gradient = gradient + self._factor * body
         accumulator = slots["sum_of_squares"]
         total = accumulator.read_value() + tf.square(gradient)
         with tf.control_dependencies([accumulator.assign(total, read_value=False)]):
-            return gradient * (self._learning_rate * tf.math.rsqrt(total) + self._count)
+            return [gradient * (self._minus_rate * tf.math.rsqrt(total) + self._minus_count)]
 
 
 def _vector(size: int, value: float, *, count: float) -> tf.Tensor:

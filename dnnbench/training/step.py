@@ -152,7 +152,8 @@ class _Shard:
         name = f"shard_{index}"
         with tf1.device(self.device), tf1.name_scope(f"{name}/"):
             self.compensation = make_compensation(setting.protocol, size)
-            self.optimizer = make_optimizer(setting.protocol, size)
+            factor = self.compensation.factor if self.compensation else 0.0
+            self.optimizer = make_optimizer(setting.protocol, size, factor)
             slots = self.optimizer.slots | (self.compensation.slots if self.compensation else {})
             initial = tf1.placeholder(tf.float32, [size + 1], name="initial")
             self.parameters = tf1.get_variable(
@@ -175,7 +176,7 @@ class _Shard:
         import tensorflow as tf
 
         with tf.compat.v1.device(self.device):
-            return tf.identity(self.parameters.read_value())
+            return self.parameters.read_value()
 
     def count(self, parameters: tf.Tensor) -> tf.Tensor:
         """Return the counting element, [1], of parameters that are here."""
@@ -196,19 +197,18 @@ class _Shard:
 
         def update() -> tf.Tensor:
             now = self.parameters.read_value()
-            direction = gradient
+            body = None
             if self.compensation:
-                term = self.compensation(gradient, now, pulled, self.slots)
-                direction = gradient + term
-            # A new tensor assigned, not a subtraction in place: a pulled tensor may share the
+                body = self.compensation.body(gradient, now, pulled, self.slots)
+            # A new tensor assigned, not an addition in place: a pulled tensor may share the
             # variable's buffer, and TensorFlow would then copy it first.
-            new = now - self.optimizer(direction, self.slots)
+            new = tf.add_n([now, *self.optimizer.changes(gradient, body, self.slots)])
             with tf.control_dependencies([self.parameters.assign(new, read_value=False)]):
                 applied_at = self.count(now)
                 if not (measure and self.compensation):
                     return applied_at
-                norms = tf.stack([_squared_norm(term), _squared_norm(gradient)])
-                return tf.concat([applied_at, norms], 0)
+                compensation = self.compensation.factor**2 * _squared_norm(body)
+                return tf.concat([applied_at, [compensation, _squared_norm(gradient)]], 0)
 
         with tf.compat.v1.device(self.device):
             # The message from the worker arrives before the lock is asked for, not under it.
