@@ -22,7 +22,7 @@ NAME = "Scale"
 ROUNDS = 3
 WORKERS = (1, 2, 4, 6, 8, 11)
 SHARDS = (1, 2, 4)
-FIGURE = Path(__file__).resolve().parent.parent / "docs" / "images" / "scale"
+FIGURE = Path(__file__).resolve().parent.parent / "docs" / "images" / "scale.png"
 _INCHES = (9.0, 3.6)
 
 
@@ -75,11 +75,10 @@ def _point(rounds: list[dict[str, Measures]], workers: int, shards: int) -> dict
 
 
 def draw(curve: list[dict[str, Any]], path: Path) -> None:
-    """Draw the curve into ``path`` with the suffixes .png and .svg."""
+    """Draw the curve into a file."""
     import matplotlib as mpl
 
     mpl.use("Agg")
-    mpl.rcParams["svg.hashsalt"] = "dnnbench"  # the same bytes for the same figures
     from matplotlib import pyplot as plt
 
     panels = {
@@ -92,12 +91,11 @@ def draw(curve: list[dict[str, Any]], path: Path) -> None:
             points = [point for point in curve if point["shards"] == shards]
             name = f"{shards} shard{'s' * (shards > 1)}"
             axis.plot([p["workers"] for p in points], [p[key] for p in points], "o-", label=name)
-        axis.set(xlabel="workers", ylabel=label, ylim=(0, None))
+        axis.set(xlabel="workers", ylabel=label, ylim=(0, 1.1 * max(p[key] for p in curve)))
         axis.grid(visible=True, alpha=0.3)
     axes[0].legend()
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path.with_suffix(".png"), dpi=120)
-    figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+    figure.savefig(path, dpi=120)
     plt.close(figure)
 
 
