@@ -21,7 +21,7 @@ import pytest
 
 import dnnbench.onhost
 from dnnbench.deploy import bundle
-from dnnbench.onhost import machine, process_table, state
+from dnnbench.onhost import holdings, machine, ports, process_table, state
 from dnnbench.onhost.pip import diagnosed
 
 if TYPE_CHECKING:
@@ -450,3 +450,12 @@ def test_a_probe_without_a_free_port_says_so(host: Host) -> None:
         port = held.getsockname()[1]
         answer = _ask(probe, {"listen": [port, port]})
         assert "is free" in answer["error"]["problem"]
+
+
+def test_a_port_that_is_held_is_free_for_nobody_who_looks() -> None:
+    held, holders = holdings.hold_ports((23_900, 23_999), 2)
+    try:
+        assert not any(ports.is_free(port) for port in held)
+    finally:
+        for holder in holders:
+            holder.close()
