@@ -102,8 +102,8 @@ def is_held(port: int) -> bool:
 def _reserved(port: int) -> socket.socket | None:
     holder = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
-        # No SO_REUSEADDR: whoever looks whether the port is free sets it, and two that set it and do
-        # not listen may both have the port; a role that binds in that moment would be refused.
+        # No SO_REUSEADDR: whoever looks whether the port is free sets it, and two that set it and
+        # do not listen may both have the port; a role that binds in that moment would be refused.
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         holder.bind(("", port))
     except OSError:
