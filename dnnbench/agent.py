@@ -158,7 +158,6 @@ class Agent:
         events_read, events_write = os.pipe()
         log_read, log_write = os.pipe()
         agent_pid = os.getpid()
-        gc.freeze()  # a collection in the role would write to, and so copy, every page of objects
         pid = os.fork()
         if pid == 0:
             code = 1
@@ -261,6 +260,7 @@ def main() -> None:
     import tensorflow  # noqa: F401, ICN001 - as above
 
     preload_s = time.monotonic() - start_s
+    gc.freeze()  # a collection in a role would write to, and so copy, every page of these objects
     _send(AgentReady(task=AGENT, pid=os.getpid(), preload_s=preload_s, machine=snapshot()))
     Agent(Preparer()).run()
     sys.stderr.flush()

@@ -74,10 +74,10 @@ def make_compensation(order: ProtocolOrder, size: int) -> Compensation | None:
     return AdaptiveCompensation(size, order.lambda0, order.mean_square_decay, order.epsilon)
 
 
-def make_optimizer(order: ProtocolOrder, size: int, factor: float) -> Optimizer:
+def make_optimizer(order: ProtocolOrder, size: int, factor: float | None) -> Optimizer:
     """Return the optimizer for a shard of ``size`` parameters and a compensation's factor.
 
-    Its constants are made on the device in force.
+    None where nothing compensates. Its constants are made on the device in force.
     """
     kind = Adagrad if order.optimizer == "adagrad" else Sgd
     return kind(size, order.learning_rate, factor)
@@ -135,10 +135,11 @@ class AdaptiveCompensation:
 class Sgd:
     """Plain SGD: -η g."""
 
-    def __init__(self, size: int, learning_rate: float, factor: float) -> None:
+    def __init__(self, size: int, learning_rate: float, factor: float | None) -> None:
         self.slots: dict[str, float] = {}
         self._minus_rate = _vector(size, -learning_rate, count=-1.0)
-        self._minus_rate_factor = _vector(size, -learning_rate * factor, count=0.0)
+        if factor is not None:
+            self._minus_rate_factor = _vector(size, -learning_rate * factor, count=0.0)
 
     def changes(self, gradient: tf.Tensor, body: tf.Tensor | None, slots: Slots) -> list[tf.Tensor]:
         """See :class:`Optimizer`."""
@@ -153,11 +154,12 @@ class Adagrad:
     Source: Dean et al., Large Scale Distributed Deep Networks, NIPS 2012, section 4.1.
     """
 
-    def __init__(self, size: int, learning_rate: float, factor: float) -> None:
+    def __init__(self, size: int, learning_rate: float, factor: float | None) -> None:
         self.slots = {"sum_of_squares": _TINY}
         self._minus_rate = _vector(size, -learning_rate, count=0.0)
         self._minus_count = _vector(size, 0.0, count=-1.0)
-        self._factor = _vector(size, factor, count=0.0)
+        if factor is not None:
+            self._factor = _vector(size, factor, count=0.0)
 
     def changes(self, gradient: tf.Tensor, body: tf.Tensor | None, slots: Slots) -> list[tf.Tensor]:
         """See :class:`Optimizer`."""

@@ -152,7 +152,7 @@ class _Shard:
         name = f"shard_{index}"
         with tf1.device(self.device), tf1.name_scope(f"{name}/"):
             self.compensation = make_compensation(setting.protocol, size)
-            factor = self.compensation.factor if self.compensation else 0.0
+            factor = self.compensation.factor if self.compensation else None
             self.optimizer = make_optimizer(setting.protocol, size, factor)
             slots = self.optimizer.slots | (self.compensation.slots if self.compensation else {})
             initial = tf1.placeholder(tf.float32, [size + 1], name="initial")
@@ -195,6 +195,8 @@ class _Shard:
         """
         import tensorflow as tf
 
+        measured = self.compensation if measure else None
+
         def update() -> tf.Tensor:
             now = self.parameters.read_value()
             body = None
@@ -205,18 +207,16 @@ class _Shard:
             new = tf.add_n([now, *self.optimizer.changes(gradient, body, self.slots)])
             with tf.control_dependencies([self.parameters.assign(new, read_value=False)]):
                 applied_at = self.count(now)
-                if not (measure and self.compensation):
+                if measured is None:
                     return applied_at
-                compensation = self.compensation.factor**2 * _squared_norm(body)
+                compensation = measured.factor**2 * _squared_norm(body)
                 return tf.concat([applied_at, [compensation, _squared_norm(gradient)]], 0)
 
         with tf.compat.v1.device(self.device):
             # The message from the worker arrives before the lock is asked for, not under it.
             gradient = tf.identity(gradient)
             result = self.lock.execute(update)
-            if not (measure and self.compensation):
-                return result, None
-            return result[:1], result[1:]
+            return (result, None) if measured is None else (result[:1], result[1:])
 
 
 def _shard_graph(index: int, size: int, setting: StepSetting) -> bytes:
