@@ -9,18 +9,18 @@ import msgspec
 
 from benchmarks.engine import DOWNPOUR, find_data, measures, running
 from benchmarks.harness import Options, Result, Row, column, in_turn, main, medians
-from dnnbench.config import LAMBDA0
+from dnnbench.settings.schema import LAMBDA0
 
 if TYPE_CHECKING:
     from benchmarks.engine import Engine
     from benchmarks.harness import Measures
-    from dnnbench.trial import ProtocolOrder
+    from dnnbench.trial.spec import ProtocolSpec
 
 NAME = "Delay compensation"
 ROUNDS = 20
 WORKERS = 3  # 4 nodes
 BASE, CONSTANT, ADAPTIVE = "downpour", "dc-sgd, constant lambda", "dc-sgd, adaptive lambda"
-PROTOCOLS: dict[str, ProtocolOrder] = {BASE: DOWNPOUR}
+PROTOCOLS: dict[str, ProtocolSpec] = {BASE: DOWNPOUR}
 for _side, _kind in ((CONSTANT, "constant"), (ADAPTIVE, "adaptive")):
     PROTOCOLS[_side] = msgspec.structs.replace(
         DOWNPOUR, name="dc-sgd", compensation=_kind, lambda0=LAMBDA0[_kind]
@@ -45,7 +45,7 @@ def measure(options: Options) -> Result:
     return result
 
 
-def _run(engine: Engine, protocol: ProtocolOrder, number: int) -> Measures:
+def _run(engine: Engine, protocol: ProtocolSpec, number: int) -> Measures:
     outcome = engine.run(WORKERS, protocol, repeat=number)
     staleness = [record.staleness.mean for record in outcome.epochs]
     return measures(outcome) | {"staleness": sum(staleness) / len(staleness)}

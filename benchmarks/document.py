@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from benchmarks.harness import Report, as_markdown
-from dnnbench.documents import write_whole
+from dnnbench.sweep.documents import write_whole
 
 MACHINE = "machine"
 _SECTION = re.compile(r"(<!-- figures: (?P<name>.+?) -->\n).*?(<!-- end -->)", re.DOTALL)

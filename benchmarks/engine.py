@@ -11,40 +11,42 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.processes import BenchmarkError
-from dnnbench.cluster import task_names
-from dnnbench.config import RunConfig, TrainConfig
-from dnnbench.data import catalogue, dataset
+from dnnbench.data import catalogue
+from dnnbench.data.load import load
 from dnnbench.data.locate import locate
-from dnnbench.environment import usable_cores
-from dnnbench.inventory import local_inventory
-from dnnbench.launcher import Launcher
-from dnnbench.seeds import repeat_seed
-from dnnbench.transport.local import LocalAgent
-from dnnbench.trial import ModelOrder, ProtocolOrder, TrialOrder, TrialOutcome
+from dnnbench.hosts.local import LocalAgent
+from dnnbench.settings.schema import RunConfig, TrainConfig
+from dnnbench.sweep.launcher import Launcher
+from dnnbench.sweep.placement import local_inventory
+from dnnbench.trial.machine import usable_cores
+from dnnbench.trial.seeds import repeat_seed
+from dnnbench.trial.spec import ModelSpec, ProtocolSpec, TrialSpec
+from dnnbench.trial.tasks import task_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from benchmarks.harness import Measures
-    from dnnbench.transport.base import Inbox
-    from dnnbench.trial import DataOrder
+    from dnnbench.sweep.agents import Inbox
+    from dnnbench.trial.outcome import TrialOutcome
+    from dnnbench.trial.spec import DataSpec
 
 HOST = "localhost"
 SEED = 2017
 TRAIN = TrainConfig()
-DOWNPOUR = ProtocolOrder("downpour", TRAIN.optimizer, TRAIN.learning_rate)
+DOWNPOUR = ProtocolSpec("downpour", TRAIN.optimizer, TRAIN.learning_rate)
 
 
-def find_data(data_dir: Path | None) -> DataOrder:
+def find_data(data_dir: Path | None) -> DataSpec:
     """Return MNIST where its directory is given, else the generated set."""
     if data_dir is None:
         return locate("synthetic-mnist").order
     return locate("mnist", data_dir, explicit=True).order
 
 
-def export_data(order: DataOrder, directory: Path) -> None:
+def export_data(order: DataSpec, directory: Path) -> None:
     """Write the data as the peers take them: arrays, and records of label and pixels."""
-    data = dataset.load(order)
+    data = load(order)
     for part, images, labels in (
         ("train", data.train_images, data.train_labels),
         ("test", data.test_images, data.test_labels),
@@ -58,7 +60,7 @@ def export_data(order: DataOrder, directory: Path) -> None:
 class Engine:
     """An agent on this machine and a launcher on it."""
 
-    def __init__(self, agent: LocalAgent, inbox: Inbox, data: DataOrder, *, quick: bool) -> None:
+    def __init__(self, agent: LocalAgent, inbox: Inbox, data: DataSpec, *, quick: bool) -> None:
         self._data = data
         self._quick = quick
         limits = RunConfig(trial_timeout_s=600.0)
@@ -68,7 +70,7 @@ class Engine:
     def run(
         self,
         workers: int,
-        protocol: ProtocolOrder = DOWNPOUR,
+        protocol: ProtocolSpec = DOWNPOUR,
         *,
         parameter_servers: int = 1,
         repeat: int = 0,
@@ -80,7 +82,7 @@ class Engine:
         Raises:
             BenchmarkError: it failed.
         """
-        order = TrialOrder(
+        order = TrialSpec(
             id=f"{workers}-{protocol.name}-{repeat}",
             sweep="benchmark",
             nodes=workers + parameter_servers,
@@ -88,7 +90,7 @@ class Engine:
             repeat=repeat + 1,
             seed=repeat_seed(SEED, repeat),
             data=self._data,
-            model=ModelOrder(TRAIN.model, l2=TRAIN.l2, dropout=TRAIN.dropout),
+            model=ModelSpec(TRAIN.model, l2=TRAIN.l2, dropout=TRAIN.dropout),
             protocol=protocol,
             batch_size=TRAIN.batch_size,
             epochs=1,
@@ -105,7 +107,7 @@ class Engine:
 
 
 @contextmanager
-def running(data: DataOrder, *, quick: bool) -> Iterator[Engine]:
+def running(data: DataSpec, *, quick: bool) -> Iterator[Engine]:
     """Start an engine; end it with everything that it started."""
     inbox: Inbox = queue.SimpleQueue()
     with tempfile.TemporaryDirectory() as directory:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
 
-from dnnbench import stats
-from dnnbench.documents import write_whole
-from dnnbench.environment import Environment, snapshot
+from dnnbench.analysis.analyse import stats
+from dnnbench.sweep.documents import write_whole
+from dnnbench.trial.machine import MachineSnapshot, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -122,7 +122,7 @@ class Result(msgspec.Struct):
 class Report(msgspec.Struct):
     """Results with what they ran on."""
 
-    before: Environment
+    before: MachineSnapshot
     load_after: tuple[float, float, float]
     quick: bool
     results: list[Result]

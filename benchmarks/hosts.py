@@ -12,8 +12,8 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.processes import ROOT, BenchmarkError
-from dnnbench.deploy.wanted import environment_of
-from dnnbench.onhost.directory import mark_complete
+from dnnbench.hosts.onhost.directory import mark_complete
+from dnnbench.hosts.provision.wanted import environment_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,22 +5,23 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from dnnbench.config import load
 from dnnbench.data.locate import locate
-from dnnbench.environment import snapshot
-from dnnbench.plan import make_plan
-from dnnbench.store import create, new_sweep_id
-from dnnbench.trial import (
+from dnnbench.settings.load import load
+from dnnbench.sweep.plan import make_plan
+from dnnbench.sweep.store import create, new_sweep_id
+from dnnbench.trial.machine import snapshot
+from dnnbench.trial.outcome import (
     EpochRecord,
     EvaluationRecord,
     Staleness,
-    TrialOrder,
     TrialOutcome,
     WarmupRecord,
 )
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from dnnbench.trial.spec import TrialSpec
 
 _STEPS, _EXAMPLES = 550, 55_000
 
@@ -37,7 +38,7 @@ def store_sweep(results_dir: Path, profile: str) -> Path:
     return store.path
 
 
-def make_outcome(order: TrialOrder, placement: dict[str, str]) -> TrialOutcome:
+def make_outcome(order: TrialSpec, placement: dict[str, str]) -> TrialOutcome:
     """Return an outcome with the records that a real trial has, of plausible random figures."""
     rng = random.Random(order.seed)
     tasks = [f"worker:{index}" for index in range(order.workers)]
@@ -69,7 +70,7 @@ def make_outcome(order: TrialOrder, placement: dict[str, str]) -> TrialOutcome:
     )
 
 
-def _epoch(order: TrialOrder, task: str, epoch: int, duration_s: float) -> EpochRecord:
+def _epoch(order: TrialSpec, task: str, epoch: int, duration_s: float) -> EpochRecord:
     widest = 3 * order.workers
     counts = [_STEPS // widest + (late < _STEPS % widest) for late in range(widest)]
     return EpochRecord(

@@ -5,7 +5,7 @@ import os
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
-import sshd
+from support import sshd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

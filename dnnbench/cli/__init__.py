@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 import dnnbench
-from dnnbench.console import OutputClosedError, Printer
+from dnnbench.cli.shared.printer import OutputClosedError, Printer
 from dnnbench.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK, DnnbenchError
 
 EXIT_OUTPUT_CLOSED: Final = 141

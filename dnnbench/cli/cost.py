@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from dnnbench.cli._options import common_options, settings_options
-from dnnbench.cli._output import deliver, output_options
-from dnnbench.config import PREFIX, load
+from dnnbench.cli.shared.options import common_options, settings_options
+from dnnbench.cli.shared.output import deliver, output_options
 from dnnbench.cost import (
     basis_of_book,
     basis_of_own_hardware,
@@ -20,17 +19,18 @@ from dnnbench.cost import (
     table_1,
 )
 from dnnbench.errors import ResultsError
-from dnnbench.store import open_sweep
+from dnnbench.settings.load import PREFIX, load
+from dnnbench.sweep.store import open_sweep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dnnbench.config import CostConfig, Resolved
-    from dnnbench.console import Printer
+    from dnnbench.cli.shared.printer import Printer
     from dnnbench.cost import Basis, SweepCost, Table1
-    from dnnbench.screen import Screen
-    from dnnbench.store import SweepStore
-    from dnnbench.trial import TrialOutcome
+    from dnnbench.settings.schema import CostConfig, Resolved
+    from dnnbench.sweep.store import SweepStore
+    from dnnbench.text.screen import Screen
+    from dnnbench.trial.outcome import TrialOutcome
 
 _PRICED_BY: Final = ("cost.price_book", "cost.machine", "cost.usd_per_hour")
 

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dnnbench.cli._options import common_options, hosts_options
-from dnnbench.config import load
+from dnnbench.cli.shared.options import common_options, hosts_options
 from dnnbench.errors import EXIT_OK, ConfigError, HostError
+from dnnbench.settings.load import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dnnbench.console import Printer
-    from dnnbench.inventory.sources import HostsChoice
-    from dnnbench.trust import Shown
+    from dnnbench.cli.shared.printer import Printer
+    from dnnbench.hosts.ssh.key_survey import Shown
+    from dnnbench.settings.hostlists.sources import HostsChoice
 
 
 @click.group("hosts", context_settings={"help_option_names": ["-h", "--help"]})
@@ -38,9 +38,9 @@ def trust(ctx: click.Context, *, yes: bool, hosts: HostsChoice, config_path: Pat
     what `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` says on the host. A key that has changed
     is never trusted.
     """
-    from dnnbench.transport.ssh.known import add  # paramiko takes a while to import
-    from dnnbench.transport.ssh.settings import resolve  # as said above
-    from dnnbench.trust import look_at  # as said above
+    from dnnbench.hosts.ssh.key_survey import look_at  # as said above
+    from dnnbench.hosts.ssh.known_hosts import add  # paramiko takes a while to import
+    from dnnbench.hosts.ssh.settings import resolve  # as said above
 
     printer: Printer = ctx.obj
     config = load(config_path, os.environ, {}, hosts).config

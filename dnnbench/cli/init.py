@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dnnbench.cli._options import common_options
-from dnnbench.config import DEFAULT_PATH, template
-from dnnbench.documents import write_whole
+from dnnbench.cli.shared.options import common_options
 from dnnbench.errors import ConfigError
+from dnnbench.settings.load import DEFAULT_PATH, template
+from dnnbench.sweep.documents import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dnnbench.console import Printer
+    from dnnbench.cli.shared.printer import Printer
 
 
 @click.command("init")

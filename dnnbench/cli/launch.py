@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from dnnbench.cli._data import find_data
-from dnnbench.cli._hosts import DIRECTORY, load_with_hosts, refuse_missing
-from dnnbench.cli._options import common_options, hosts_options, settings_options
-from dnnbench.cluster import ClusterSpec, split_task
+from dnnbench.cli.shared.data import find_data
+from dnnbench.cli.shared.hosts import DIRECTORY, load_with_hosts, refuse_missing
+from dnnbench.cli.shared.options import common_options, hosts_options, settings_options
 from dnnbench.errors import ConfigError, HostError
-from dnnbench.inventory import place, to_host
-from dnnbench.launcher import Launcher
-from dnnbench.runner import signals_interrupt
-from dnnbench.tables import Column, Table, table_text
+from dnnbench.sweep.launcher import Launcher
+from dnnbench.sweep.placement import place, to_host
+from dnnbench.sweep.runner import signals_interrupt
+from dnnbench.text.tables import Column, Table, table_text
+from dnnbench.trial.tasks import ClusterSpec, split_task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dnnbench.console import Printer
-    from dnnbench.inventory.sources import HostsChoice
-    from dnnbench.transport.base import Crew, Inbox
+    from dnnbench.cli.shared.printer import Printer
+    from dnnbench.settings.hostlists.sources import HostsChoice
+    from dnnbench.sweep.agents import Crew, Inbox
 
 KEYS = (
     "sweep.nodes",
@@ -60,9 +60,9 @@ def command(
     once every worker is proven to reach every parameter server. `dnnbench run` uses it;
     `dnnbench stop` ends it, and so does its lease, an hour without a controller if not set.
     """
-    from dnnbench.crew import SshCrew  # paramiko takes a while to import
-    from dnnbench.deploy.wanted import wanted_for
-    from dnnbench.transport.ssh.settings import resolve
+    from dnnbench.hosts.agents.source import SshAgents  # paramiko takes a while to import
+    from dnnbench.hosts.provision.wanted import wanted_for
+    from dnnbench.hosts.ssh.settings import resolve
 
     printer: Printer = ctx.obj
     resolved = load_with_hosts(config_path, settings, hosts)
@@ -72,7 +72,7 @@ def command(
     listed = [to_host(host, targets[host.name].address) for host in config.hosts]
     place(nodes, servers, listed)
     data = find_data(resolved, printer).order
-    source = SshCrew(
+    source = SshAgents(
         config,
         data,
         wanted_for(config, data),

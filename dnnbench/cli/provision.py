@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from dnnbench.cli._data import find_data
-from dnnbench.cli._hosts import DIRECTORY, load_with_hosts, reached, refuse_missing
-from dnnbench.cli._options import common_options, hosts_options, settings_options
+from dnnbench.cli.shared.data import find_data
+from dnnbench.cli.shared.hosts import DIRECTORY, load_with_hosts, reached, refuse_missing
+from dnnbench.cli.shared.options import common_options, hosts_options, settings_options
 from dnnbench.errors import HostError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dnnbench.config import Config
-    from dnnbench.console import Printer
-    from dnnbench.deploy.tools import HostTools
-    from dnnbench.deploy.wanted import Wanted
-    from dnnbench.inventory.sources import HostsChoice
+    from dnnbench.cli.shared.printer import Printer
+    from dnnbench.hosts.provision.tools import HostTools
+    from dnnbench.hosts.provision.wanted import Wanted
+    from dnnbench.settings.hostlists.sources import HostsChoice
+    from dnnbench.settings.schema import Config
 
 REMOVE_TIMEOUT_S: Final = 120.0
 """An environment has tens of thousands of files."""
@@ -65,7 +65,7 @@ def command(
     if remove:
         _remove(resolved.config, printer, as_json=as_json)
         return
-    from dnnbench.deploy.wanted import wanted_for
+    from dnnbench.hosts.provision.wanted import wanted_for
 
     wanted = wanted_for(resolved.config, find_data(resolved, printer).order)
     if check:
@@ -75,8 +75,8 @@ def command(
 
 
 def _provision(config: Config, wanted: Wanted, printer: Printer, *, as_json: bool) -> None:
-    from dnnbench.cli import _provision_view as view
-    from dnnbench.deploy.provision import Sites, provision
+    from dnnbench.cli.views import provision as view
+    from dnnbench.hosts.provision.steps import Sites, provision
 
     sites = Sites()
     with reached(config, printer) as reach, view.progress(printer, reach.tools) as progress:
@@ -89,9 +89,9 @@ def _provision(config: Config, wanted: Wanted, printer: Printer, *, as_json: boo
 
 
 def _check(config: Config, wanted: Wanted, printer: Printer, *, as_json: bool) -> None:
-    from dnnbench.cli import _provision_view as view
-    from dnnbench.deploy.facts import Facts, chosen_python, facts_of, refuse_unfit
-    from dnnbench.deploy.preflight import try_pairs
+    from dnnbench.cli.views import provision as view
+    from dnnbench.hosts.provision.facts import Facts, chosen_python, facts_of, refuse_unfit
+    from dnnbench.hosts.provision.preflight import try_pairs
 
     def look(tools: HostTools) -> Facts:
         facts = facts_of(tools, config, wanted)
@@ -127,7 +127,7 @@ def _check(config: Config, wanted: Wanted, printer: Printer, *, as_json: bool) -
 
 
 def _remove(config: Config, printer: Printer, *, as_json: bool) -> None:
-    from dnnbench.cli import _provision_view as view
+    from dnnbench.cli.views import provision as view
 
     with reached(config, printer) as reach:
         removed = reach.each(lambda tools: tools.call("remove", REMOVE_TIMEOUT_S))

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dnnbench.cli._options import common_options, settings_options
-from dnnbench.cli._output import deliver, output_options
-from dnnbench.cli._stored import load_analysis, write_figure, write_markdown
-from dnnbench.config import load
+from dnnbench.analysis.context import load_analysis
+from dnnbench.cli.shared.options import common_options, settings_options
+from dnnbench.cli.shared.output import deliver, output_options
 from dnnbench.errors import ConfigError
-from dnnbench.store import open_sweep
+from dnnbench.report.files import write_figure, write_markdown
+from dnnbench.settings.load import load
+from dnnbench.sweep.store import open_sweep
 
 if TYPE_CHECKING:
-    from dnnbench.analysis import Analysis
-    from dnnbench.console import Printer
-    from dnnbench.screen import Screen
+    from dnnbench.analysis.analyse import Analysis
+    from dnnbench.cli.shared.printer import Printer
+    from dnnbench.text.screen import Screen
 
 
 @click.command("report")
@@ -57,7 +58,9 @@ def command(
     """
     config = load(config_path, os.environ, settings).config
     store = open_sweep(Path(config.sweep.results_dir), sweep)
-    analysis = load_analysis(store, printer)
+    analysis, notes = load_analysis(store)
+    for note in notes:
+        printer.note(f"note: {note}")
     if nodes is not None and nodes not in analysis.nodes:
         raise ConfigError(
             f"the sweep has no trials with {nodes} nodes",

@@ -10,16 +10,11 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from dnnbench.cli._data import find_data
-from dnnbench.cli._options import common_options, hosts_options, settings_options
-from dnnbench.cli._stored import (
-    load_analysis,
-    measured_trial_s,
-    write_markdown,
-)
-from dnnbench.config import load, option_name
+from dnnbench.analysis.context import load_analysis
+from dnnbench.cli.shared.data import find_data
+from dnnbench.cli.shared.options import common_options, hosts_options, settings_options
+from dnnbench.cli.views.sweep import make_view
 from dnnbench.data import catalogue
-from dnnbench.environment import snapshot
 from dnnbench.errors import (
     EXIT_INTERRUPTED,
     ConfigError,
@@ -27,26 +22,36 @@ from dnnbench.errors import (
     ResultsError,
     TrialError,
 )
-from dnnbench.inventory import to_host
-from dnnbench.live import make_view
-from dnnbench.plan import make_plan
-from dnnbench.runner import run_sweep
-from dnnbench.store import NameTakenError, SweepStore, create, new_sweep_id, open_sweep, sweep_names
-from dnnbench.transport.local import LocalCrew
-from dnnbench.trial import DataOrder
-from dnnbench.usermodel import find_user_module
+from dnnbench.hosts.local import LocalCrew
+from dnnbench.report.files import write_markdown
+from dnnbench.settings.load import load, option_name
+from dnnbench.sweep.history import measured_trial_s
+from dnnbench.sweep.own_model import find_user_module
+from dnnbench.sweep.placement import to_host
+from dnnbench.sweep.plan import make_plan
+from dnnbench.sweep.runner import run_sweep
+from dnnbench.sweep.store import (
+    NameTakenError,
+    SweepStore,
+    create,
+    new_sweep_id,
+    open_sweep,
+    sweep_names,
+)
+from dnnbench.trial.machine import snapshot
+from dnnbench.trial.spec import DataSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dnnbench.config import Config, Resolved
-    from dnnbench.console import Printer
-    from dnnbench.inventory import Host
-    from dnnbench.inventory.sources import HostsChoice
-    from dnnbench.plan import Plan
-    from dnnbench.runner import Observer
-    from dnnbench.transport.base import CrewSource
-    from dnnbench.trial import TrialOrder
+    from dnnbench.cli.shared.printer import Printer
+    from dnnbench.settings.hostlists.sources import HostsChoice
+    from dnnbench.settings.schema import Config, Resolved
+    from dnnbench.sweep.agents import CrewSource
+    from dnnbench.sweep.placement import Host
+    from dnnbench.sweep.plan import Plan
+    from dnnbench.sweep.runner import Observer
+    from dnnbench.trial.spec import TrialSpec
 
 KEYS = (
     "sweep.profile",
@@ -197,14 +202,14 @@ def _crew_source(store: SweepStore, observer: Observer) -> CrewSource:
     config = store.resolved.config
     if not config.hosts:
         return LocalCrew()
-    from dnnbench.crew import SshCrew  # paramiko takes a while to import
-    from dnnbench.deploy.wanted import wanted_for
+    from dnnbench.hosts.agents.source import SshAgents  # paramiko takes a while to import
+    from dnnbench.hosts.provision.wanted import wanted_for
 
     data = store.plan.orders[0].data
-    return SshCrew(config, data, wanted_for(config, data), f"sweep {store.name}", observer.notice)
+    return SshAgents(config, data, wanted_for(config, data), f"sweep {store.name}", observer.notice)
 
 
-def _plan(config: Config, data: DataOrder, data_note: str | None = None) -> Plan:
+def _plan(config: Config, data: DataSpec, data_note: str | None = None) -> Plan:
     results_dir = Path(config.sweep.results_dir)
     measured_s = measured_trial_s(results_dir, config)
     sweep_id = new_sweep_id(results_dir)
@@ -225,22 +230,22 @@ def _hosts(config: Config) -> list[Host] | None:
     """Return the hosts as a plan has them; None for this machine."""
     if not config.hosts:
         return None
-    from dnnbench.transport.ssh.settings import resolve  # paramiko takes a while to import
+    from dnnbench.hosts.ssh.settings import resolve  # paramiko takes a while to import
 
     targets = resolve(config.hosts, config.ssh)
     return [to_host(host, targets[host.name].address) for host in config.hosts]
 
 
-def _data_by_name(config: Config) -> DataOrder:
+def _data_by_name(config: Config) -> DataSpec:
     """Return the data set without looking for it, which could mean a download."""
     name = config.train.dataset
     if name == catalogue.SYNTHETIC:
-        return DataOrder(name, None, catalogue.SYNTHETIC_DIGEST)
-    return DataOrder(name, None, catalogue.file_set(name).digest)
+        return DataSpec(name, None, catalogue.SYNTHETIC_DIGEST)
+    return DataSpec(name, None, catalogue.file_set(name).digest)
 
 
-def _show_plan(plan: Plan, pending: list[TrialOrder], printer: Printer, *, as_json: bool) -> None:
-    from dnnbench.cli import _plan_view  # dry runs only
+def _show_plan(plan: Plan, pending: list[TrialSpec], printer: Printer, *, as_json: bool) -> None:
+    from dnnbench.cli.views import plan as _plan_view  # dry runs only
 
     if as_json:
         printer.result(_plan_view.as_json(plan, pending))
@@ -252,7 +257,9 @@ def _report(store: SweepStore, printer: Printer, *, as_json: bool) -> None:
     """Print the report, and put it into the sweep's directory."""
     from dnnbench.report import export, terminal  # after the trials, whose cores they would take
 
-    analysis = load_analysis(store, printer)
+    analysis, notes = load_analysis(store)
+    for note in notes:
+        printer.note(f"note: {note}")
     if as_json:
         document = {"sweep_path": str(store.path), **export.as_document(analysis)}
         printer.result(msgspec.json.format(msgspec.json.encode(document)).decode() + "\n")

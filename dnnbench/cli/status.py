@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from dnnbench.cli._hosts import DIRECTORY, load_with_hosts, reached, refuse_missing
-from dnnbench.cli._options import common_options, hosts_options, settings_options
-from dnnbench.tables import NONE, Column, Table, table_text
+from dnnbench.cli.shared.hosts import DIRECTORY, load_with_hosts, reached, refuse_missing
+from dnnbench.cli.shared.options import common_options, hosts_options, settings_options
+from dnnbench.text.tables import NONE, Column, Table, table_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from dnnbench.console import Printer
-    from dnnbench.inventory.sources import HostsChoice
-    from dnnbench.standing import Leftover, Part
+    from dnnbench.cli.shared.printer import Printer
+    from dnnbench.hosts.agents.clusters import Leftover, Part
+    from dnnbench.settings.hostlists.sources import HostsChoice
 
 
 @click.command("status")
@@ -41,7 +41,7 @@ def command(
 
     Which cluster, whose, since when, and what it does. Times are of this machine's time zone.
     """
-    from dnnbench.standing import parts_of  # paramiko takes a while to import
+    from dnnbench.hosts.agents.clusters import parts_of  # paramiko takes a while to import
 
     printer: Printer = ctx.obj
     config = load_with_hosts(config_path, settings, hosts).config

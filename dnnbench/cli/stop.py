@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from dnnbench.cli._hosts import DIRECTORY, load_with_hosts, reached, refuse_missing
-from dnnbench.cli._options import common_options, hosts_options, settings_options
+from dnnbench.cli.shared.hosts import DIRECTORY, load_with_hosts, reached, refuse_missing
+from dnnbench.cli.shared.options import common_options, hosts_options, settings_options
 from dnnbench.errors import HostError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from dnnbench.console import Printer
-    from dnnbench.deploy.tools import HostTools
-    from dnnbench.inventory.sources import HostsChoice
-    from dnnbench.standing import Ended
+    from dnnbench.cli.shared.printer import Printer
+    from dnnbench.hosts.agents.clusters import Ended
+    from dnnbench.hosts.provision.tools import HostTools
+    from dnnbench.settings.hostlists.sources import HostsChoice
 
 
 @click.command("stop")
@@ -44,7 +44,8 @@ def command(
     CLUSTER, or all that you launched from this machine. Ends with 0 only where every process is
     gone and every port free.
     """
-    from dnnbench.standing import end_part, owner, parts_of  # paramiko takes a while
+    from dnnbench.hosts.agents.clusters import end_part, parts_of  # paramiko takes a while
+    from dnnbench.hosts.agents.identity import owner
 
     printer: Printer = ctx.obj
     config = load_with_hosts(config_path, settings, hosts).config

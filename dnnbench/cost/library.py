@@ -20,10 +20,10 @@ from dnnbench.cost.book import (
     SustainedUse,
 )
 from dnnbench.errors import ConfigError, nearest
-from dnnbench.tomlfile import read_toml
+from dnnbench.settings.tomlfile import read_toml
 
 if TYPE_CHECKING:
-    from dnnbench.tomlfile import TomlFile
+    from dnnbench.settings.tomlfile import TomlFile
 
 TABLE_1_BOOK = "gcp-2017-08"
 SHIPPED = Path(__file__).parent / "books"

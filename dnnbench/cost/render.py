@@ -9,10 +9,10 @@ import msgspec
 from dnnbench.cost.sweep import SweepCost
 from dnnbench.cost.table1 import Table1
 from dnnbench.cost.tables import cost_facts, cost_tables, price_books
-from dnnbench.tables import facts_markdown, facts_text, table_markdown, table_text
+from dnnbench.text.tables import fields_markdown, fields_text, table_markdown, table_text
 
 if TYPE_CHECKING:
-    from dnnbench.screen import Screen
+    from dnnbench.text.screen import Screen
 
 JSON_VERSION = 1
 
@@ -33,16 +33,16 @@ def as_json(table_1: Table1, sweep: SweepCost | None) -> str:
 
 def render(table_1: Table1, sweep: SweepCost | None, screen: Screen) -> str:
     """Lay Table 1 and the cost of a sweep out for a terminal."""
-    parts = [facts_text(cost_facts(sweep), screen)] if sweep else []
+    parts = [fields_text(cost_facts(sweep), screen)] if sweep else []
     parts += [table_text(table, screen) for table in cost_tables(table_1, sweep)]
-    return "".join([*parts, "\n", facts_text(price_books(table_1, sweep), screen)])
+    return "".join([*parts, "\n", fields_text(price_books(table_1, sweep), screen)])
 
 
 def render_markdown(table_1: Table1, sweep: SweepCost | None) -> str:
     """Write Table 1 and the cost of a sweep as Markdown."""
     parts = ["# dnnbench cost"]
     if sweep:
-        parts.append(facts_markdown(cost_facts(sweep)))
+        parts.append(fields_markdown(cost_facts(sweep)))
     parts += map(table_markdown, cost_tables(table_1, sweep))
-    parts += ["## Prices", facts_markdown(price_books(table_1, sweep))]
+    parts += ["## Prices", fields_markdown(price_books(table_1, sweep))]
     return "\n\n".join(parts) + "\n"

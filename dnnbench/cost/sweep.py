@@ -10,12 +10,13 @@ import msgspec
 
 from dnnbench.cost.basis import Basis
 from dnnbench.errors import ConfigError, ResultsError
-from dnnbench.trial import Protocol, TrialOutcome
+from dnnbench.trial.spec import Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dnnbench.cost.pricing import Rate
+    from dnnbench.trial.outcome import TrialOutcome
 
 FIRST_WORKER = "worker:0"  # its epochs time the evaluations
 

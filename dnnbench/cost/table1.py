@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dnnbench import paper
+from dnnbench.analysis import published
 from dnnbench.cost.book import PriceBook
 from dnnbench.cost.library import load_table_1_book
 from dnnbench.cost.pricing import (
@@ -60,22 +60,22 @@ class Table1(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     book: PriceBook
     rows: tuple[Table1Row, ...]
-    source: str = paper.SOURCE
+    source: str = published.SOURCE
 
 
 def table_1() -> Table1:
     """Recompute Table 1."""
     book = load_table_1_book()
-    return Table1(book=book, rows=compare_rows(book, paper.TABLE_1))
+    return Table1(book=book, rows=compare_rows(book, published.TABLE_1))
 
 
-def compare_rows(book: PriceBook, rows: Iterable[paper.Table1Row]) -> tuple[Table1Row, ...]:
+def compare_rows(book: PriceBook, rows: Iterable[published.Table1Row]) -> tuple[Table1Row, ...]:
     """Recompute published rows and say what explains each."""
     return tuple(_compare(book, row) for row in rows)
 
 
 def yearly_usd(
-    book: PriceBook, row: paper.Table1Row, *, machines: int, local_ssd: bool = True
+    book: PriceBook, row: published.Table1Row, *, machines: int, local_ssd: bool = True
 ) -> Decimal:
     """Return a year of ``machines`` like those of ``row``, rounded once, to the cent."""
     if row.gpus:
@@ -88,7 +88,7 @@ def yearly_usd(
     return year_usd.quantize(CENT, ROUND_HALF_UP)
 
 
-def _compare(book: PriceBook, row: paper.Table1Row) -> Table1Row:
+def _compare(book: PriceBook, row: published.Table1Row) -> Table1Row:
     recomputed = yearly_usd(book, row, machines=row.machines)
     vram_gb = row.gpus * book.gpu[GPU].vram_gb
     why = _explain(book, row, recomputed)
@@ -109,7 +109,7 @@ def _compare(book: PriceBook, row: paper.Table1Row) -> Table1Row:
     )
 
 
-def _explain(book: PriceBook, row: paper.Table1Row, recomputed: Decimal) -> str:
+def _explain(book: PriceBook, row: published.Table1Row, recomputed: Decimal) -> str:
     """Return the first slip under which the formula gives the published figure."""
     published = row.usd_per_year
     if published == recomputed:

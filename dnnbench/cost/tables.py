@@ -11,14 +11,14 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import TYPE_CHECKING
 
 from dnnbench.cost.table1 import CENT
-from dnnbench.tables import NONE, Column, Table
+from dnnbench.text.tables import NONE, Column, Table
 
 if TYPE_CHECKING:
     from dnnbench.cost.basis import Basis
     from dnnbench.cost.book import PriceBook
     from dnnbench.cost.sweep import CellCost, SweepCost
     from dnnbench.cost.table1 import Table1
-    from dnnbench.tables import Facts
+    from dnnbench.text.tables import Fields
 
 _NODES = Column("Nodes")
 
@@ -31,7 +31,7 @@ def cost_tables(table_1: Table1, sweep: SweepCost | None) -> list[Table]:
     return [published, cells(sweep), bills(sweep), years(sweep)]
 
 
-def cost_facts(sweep: SweepCost) -> Facts:
+def cost_facts(sweep: SweepCost) -> Fields:
     """Return what is priced."""
     return [("Sweep", sweep.sweep), ("Data", sweep.data)]
 
@@ -146,7 +146,7 @@ def years(cost: SweepCost) -> Table:
     )
 
 
-def price_books(table_1: Table1, sweep: SweepCost | None) -> Facts:
+def price_books(table_1: Table1, sweep: SweepCost | None) -> Fields:
     """Return where the prices come from, and what of them is assumed: each book once."""
     books = [_book_facts(table_1.book.name, table_1.book)]
     if sweep is not None and sweep.basis.book is not None:
@@ -221,7 +221,7 @@ def _book_text(name: str, source: PriceBook | Basis) -> str:
     return f"price book {name}, as of {source.as_of}"
 
 
-def _book_facts(name: str, source: PriceBook | Basis) -> Facts:
+def _book_facts(name: str, source: PriceBook | Basis) -> Fields:
     regions = ", ".join(source.regions)
     return [
         ("Price book", f"{name}, as of {source.as_of}, {source.currency}, {regions}"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dnnbench.data import catalogue, idx
 from dnnbench.errors import DataError
-from dnnbench.trial import DataOrder
+from dnnbench.trial.spec import DataSpec
 
 if TYPE_CHECKING:
     from dnnbench.data.download import Progress
@@ -26,7 +26,7 @@ class Located(NamedTuple):
             once: it says something about this machine and moment, and nothing about results.
     """
 
-    order: DataOrder
+    order: DataSpec
     note: str | None = None
     details: str = ""
 
@@ -71,7 +71,7 @@ def locate(
     for look in places:
         found = look()
         if isinstance(found, Path):
-            return Located(DataOrder(name, str(found.resolve()), wanted.digest))
+            return Located(DataSpec(name, str(found.resolve()), wanted.digest))
         reasons.append(found)
     details = "; ".join(reasons)
     if explicit or data_dir is not None:
@@ -136,8 +136,8 @@ def _verified(wanted: catalogue.FileSet, directory: Path) -> Path | str:
     return home
 
 
-def _synthetic() -> DataOrder:
-    return DataOrder(catalogue.SYNTHETIC, None, catalogue.SYNTHETIC_DIGEST)
+def _synthetic() -> DataSpec:
+    return DataSpec(catalogue.SYNTHETIC, None, catalogue.SYNTHETIC_DIGEST)
 
 
 def _short(path: Path) -> str:

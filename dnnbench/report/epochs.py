@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from dnnbench.report import wording as w
 
 if TYPE_CHECKING:
-    from dnnbench.analysis import Analysis
-    from dnnbench.cells import TypicalTrial
-    from dnnbench.trial import Protocol
+    from dnnbench.analysis.analyse import Analysis
+    from dnnbench.analysis.cell import TypicalTrial
+    from dnnbench.trial.spec import Protocol
 
 _MOST_STEPS = 5  # of the scale: a terminal has a dozen lines for it
 _FAR = 3.0  # times the longest epoch

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from dnnbench.paper import SOURCE
-from dnnbench.trial import EPOCH_DEFINITIONS
+from dnnbench.analysis.published import SOURCE
+from dnnbench.trial.spec import EPOCH_DEFINITIONS
 
 if TYPE_CHECKING:
-    from dnnbench.analysis import Analysis
-    from dnnbench.cells import Cell
-    from dnnbench.stats import Estimate
+    from dnnbench.analysis.analyse import Analysis
+    from dnnbench.analysis.cell import Cell
+    from dnnbench.analysis.stats import Estimate
 
 JSON_VERSION = 1
 

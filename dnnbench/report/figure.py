@@ -11,7 +11,7 @@ from dnnbench.report.epochs import epoch_figure
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dnnbench.analysis import Analysis
+    from dnnbench.analysis.analyse import Analysis
 
 FORMATS = (".png", ".svg")
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from dnnbench.report import wording as w
 from dnnbench.report.tables import facts, report_tables
-from dnnbench.tables import escape, facts_markdown, table_markdown
+from dnnbench.text.tables import escape, fields_markdown, table_markdown
 
 if TYPE_CHECKING:
-    from dnnbench.analysis import Analysis
+    from dnnbench.analysis.analyse import Analysis
 
 
 def render(analysis: Analysis, *, figure: str | None = None, nodes: int | None = None) -> str:
@@ -22,7 +22,7 @@ def render(analysis: Analysis, *, figure: str | None = None, nodes: int | None =
         nodes: whose epochs the figure shows; the smallest node count if not given.
     """
     sections = [f"# dnnbench report: {escape(analysis.settings.sweep)}"]
-    sections.append(facts_markdown(facts(analysis)))
+    sections.append(fields_markdown(facts(analysis)))
     if analysis.warnings:
         sections.append("\n".join(f"> **Warning**: {escape(x)}  " for x in analysis.warnings))
     first, *others = map(table_markdown, report_tables(analysis))

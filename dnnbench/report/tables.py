@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dnnbench.paper import SOURCE
+from dnnbench.analysis.published import SOURCE
 from dnnbench.report import wording as w
-from dnnbench.tables import NONE, Column, Table
+from dnnbench.text.tables import NONE, Column, Table
+from dnnbench.text.words import count_text, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dnnbench.analysis import Analysis
-    from dnnbench.cells import Cell
-    from dnnbench.tables import Facts
+    from dnnbench.analysis.analyse import Analysis
+    from dnnbench.analysis.cell import Cell
+    from dnnbench.text.tables import Fields
 
 _NODES = Column("Nodes")
 _PROTOCOL = Column("Protocol", is_text=True)
@@ -39,7 +40,7 @@ def report_tables(analysis: Analysis) -> list[Table]:
     return [table for table in tables if table.rows]
 
 
-def facts(analysis: Analysis) -> Facts:
+def facts(analysis: Analysis) -> Fields:
     """Return what was measured, on what, with what: a name and a line each."""
     settings, context = analysis.settings, analysis.context
     model = settings.model
@@ -58,9 +59,9 @@ def facts(analysis: Analysis) -> Facts:
                 line += f" (decay {order.mean_square_decay:g}, epsilon {order.epsilon:g})"
         lines.append((name, f"{w.PROTOCOL_NAMES[name]}: {line}"))
     trial = [
-        w.count_text(settings.epochs, "epoch"),
+        count_text(settings.epochs, "epoch"),
         f"batch size {settings.batch_size}",
-        w.count_text(settings.parameter_servers, "parameter server"),
+        count_text(settings.parameter_servers, "parameter server"),
         f"{settings.steps_per_run} steps a run",
     ]
     lines += [
@@ -84,7 +85,7 @@ def table_2(analysis: Analysis) -> Table:
         row = [str(nodes)]
         for cell in _row(analysis, nodes):
             published = cell.published_epoch_s
-            row += [w.mean_text(cell.epoch_s, w.seconds), w.n_text(cell)]
+            row += [w.mean_text(cell.epoch_s, seconds), w.n_text(cell)]
             row.append(NONE if published is None else f"{published:.2f}")
         rows.append(row)
     notes = [
@@ -152,7 +153,7 @@ def accuracy(analysis: Analysis) -> Table:
             row.append(w.mean_text(cell.test_accuracy, "{:.2f}".format, 100.0))
             row.append(w.mean_text(cell.validation_accuracy, "{:.2f}".format, 100.0))
         rows.append(row)
-    epochs = w.count_text(analysis.settings.epochs, "epoch")
+    epochs = count_text(analysis.settings.epochs, "epoch")
     return Table(
         _title(analysis, f"Accuracy after {epochs}"),
         columns,
@@ -292,15 +293,15 @@ def trials(analysis: Analysis) -> Table:
                 cell.protocol,
                 f"{cell.n} of {cell.planned}",
                 w.lost_text(cell),
-                w.range_text(cell.epoch_s, w.seconds),
-                NONE if cell.warmup_s is None else w.seconds(cell.warmup_s.mean),
+                w.range_text(cell.epoch_s, seconds),
+                NONE if cell.warmup_s is None else seconds(cell.warmup_s.mean),
                 NONE if cell.start_up_s is None else f"{cell.start_up_s.mean:.1f}",
             ]
             for cell in analysis.cells
         ],
         _notes(
             analysis,
-            f"Warm-up: the first {w.count_text(steps, 'step')} of every worker, applied and not "
+            f"Warm-up: the first {count_text(steps, 'step')} of every worker, applied and not "
             "measured. Start-up: from the order to the first measured epoch, warm-up included.",
         ),
     )
@@ -312,8 +313,7 @@ def placement(analysis: Analysis) -> Table:
     used = {host for placement in placed for host in placement.tasks.values()}
     columns = [Column("Host", is_text=True)]
     columns += [
-        Column(w.count_text(len(p.trials), "trial"), f"{p.nodes} nodes", is_text=True)
-        for p in placed
+        Column(count_text(len(p.trials), "trial"), f"{p.nodes} nodes", is_text=True) for p in placed
     ]
     rows = [
         [host, *(", ".join(t for t, at in p.tasks.items() if at == host) or NONE for p in placed)]

@@ -9,12 +9,12 @@ import click
 from dnnbench.report import wording as w
 from dnnbench.report.epochs import epoch_figure
 from dnnbench.report.tables import facts, report_tables
-from dnnbench.tables import facts_text, table_text
+from dnnbench.text.tables import fields_text, table_text
 
 if TYPE_CHECKING:
-    from dnnbench.analysis import Analysis
+    from dnnbench.analysis.analyse import Analysis
     from dnnbench.report.epochs import EpochFigure
-    from dnnbench.screen import Screen
+    from dnnbench.text.screen import Screen
 
 _PLOT_HEIGHT = 19
 _WIDEST_PLOT = 100
@@ -32,7 +32,7 @@ def render(analysis: Analysis, screen: Screen, *, nodes: int | None = None) -> s
         nodes: whose epochs to plot; the smallest node count if not given.
     """
     first, *others = (table_text(table, screen) for table in report_tables(analysis))
-    head = facts_text(facts(analysis), screen, analysis.warnings)
+    head = fields_text(facts(analysis), screen, analysis.warnings)
     return "".join([head, first, _plot(analysis, screen, nodes), *others])
 
 

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dnnbench.machines import machine_groups
-from dnnbench.tables import NONE
-from dnnbench.trial import EPOCH_DEFINITIONS
+from dnnbench.analysis.crowding import machine_groups
+from dnnbench.text.tables import NONE
+from dnnbench.text.words import count_text
+from dnnbench.trial.spec import EPOCH_DEFINITIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from dnnbench.analysis import Analysis, Context
-    from dnnbench.cells import Cell, Efficiency
-    from dnnbench.stats import Estimate, RatioEstimate
+    from dnnbench.analysis.analyse import Analysis, Context
+    from dnnbench.analysis.cell import Cell, Efficiency
+    from dnnbench.analysis.stats import Estimate, RatioEstimate
 
 PROTOCOL_NAMES = {"downpour": "Downpour SGD", "dc-sgd": "Delay Compensated SGD"}
 _BARS = "▁▂▃▄▅▆▇█"
-
-
-def seconds(value: float) -> str:
-    """Write seconds with two decimals, as Table 2 has them, and more below a second."""
-    if value >= 1.0:
-        return f"{value:.2f}"
-    return f"{value:.3f}" if value >= 0.1 else f"{value:.4f}"  # noqa: PLR2004  # three digits
 
 
 def mean_text(estimate: Estimate | None, write: Callable[[float], str], scale: float = 1.0) -> str:
@@ -138,11 +132,6 @@ def machines_text(context: Context) -> str:
     shared = f" on {count_text(machines, 'machine')}" if machines < len(hosts) else ""
     kinds = [f"{g.machines} x {g.cpu_model}, {count_text(g.cores, 'core')}" for g in groups]
     return f"{len(hosts)} hosts{shared}: {'; '.join(kinds)}"
-
-
-def count_text(number: float, noun: str) -> str:
-    """Write how many there are of something."""
-    return f"{number:g} {noun}" if number == 1 else f"{number:g} {noun}s"
 
 
 def figure_title(analysis: Analysis, nodes: int) -> str:

@@ -13,18 +13,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from dnnbench.data import dataset
+from dnnbench.data.load import load
 from dnnbench.errors import DnnbenchError, HostError
-from dnnbench.training.models import build_model
-from dnnbench.training.role import die_with_parent
-from dnnbench.training.step import StepGraph, StepSetting, build_step_graph, initial_shards
+from dnnbench.training.graph.setting import StepGraph, StepSetting
+from dnnbench.training.graph.shard import initial_shards
+from dnnbench.training.graph.step import build_step_graph
+from dnnbench.training.models.registry import build_model
+from dnnbench.training.roles.process import die_with_parent
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-    from dnnbench.data.dataset import DataSet
-    from dnnbench.training.step import Vector
-    from dnnbench.trial import DataOrder, TrialOrder
+    from dnnbench.data.load import DataSet
+    from dnnbench.training.graph.step import Vector
+    from dnnbench.trial.spec import DataSpec, TrialSpec
 
 BUILD_TIMEOUT_S = 120.0
 
@@ -32,7 +34,7 @@ BUILD_TIMEOUT_S = 120.0
 class PreparedTrial(NamedTuple):
     """What a role finds in memory when it starts."""
 
-    order: TrialOrder
+    order: TrialSpec
     data: DataSet
     step: StepGraph
     initial_shards: list[Vector]
@@ -42,18 +44,18 @@ class Preparer:
     """Prepares trials and remembers what the next ones can use again."""
 
     def __init__(self) -> None:
-        self._data: tuple[DataOrder, DataSet] | None = None
+        self._data: tuple[DataSpec, DataSet] | None = None
         self._graphs: dict[bytes, StepGraph] = {}
         self._initial: dict[tuple[bytes, int, int], list[Vector]] = {}
 
-    def prepare(self, order: TrialOrder, *, own_core: bool) -> PreparedTrial:
+    def prepare(self, order: TrialSpec, *, own_core: bool) -> PreparedTrial:
         """Return what the roles of this trial need, each of them on its own core or not.
 
         Raises:
             DnnbenchError: no such model, or the data are not here or not as expected.
         """
         if self._data is None or self._data[0] != order.data:
-            self._data = (order.data, dataset.load(order.data))
+            self._data = (order.data, load(order.data))
         setting = StepSetting.of(order, own_core=own_core)
         graph_key = msgspec.json.encode(setting)
         initial_key = (msgspec.json.encode(order.model), order.seed, order.parameter_servers)
@@ -68,7 +70,7 @@ class Preparer:
 
 
 def _build_in_child(
-    order: TrialOrder, setting: StepSetting | None
+    order: TrialSpec, setting: StepSetting | None
 ) -> tuple[StepGraph | None, list[Vector]]:
     """Build initial parameters, and the graph where a setting is given, in a child process.
 
@@ -103,7 +105,7 @@ def _build_in_child(
     return step, initial
 
 
-def _build(sender: Connection, order: TrialOrder, setting: StepSetting | None) -> None:
+def _build(sender: Connection, order: TrialSpec, setting: StepSetting | None) -> None:
     die_with_parent(os.getppid())
     os.dup2(2, 1)  # a user's model may print, and standard output is the agent's line of events
     try:

@@ -1,0 +1,1 @@
+"""Outcomes of trials to the figures of a report."""

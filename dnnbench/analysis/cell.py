@@ -1,0 +1,201 @@
+"""One trial's averages, and one cell of the table: all trials of a protocol at a node count.
+
+The unit of replication is the trial: its workers and epochs are averaged first, so ``n`` of a cell
+counts trials that ended well, and an interval speaks of what another trial would give.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dnnbench.analysis.published import TABLE_2_EPOCH_S
+from dnnbench.analysis.stats import (
+    Estimate,
+    estimate,
+    mean,
+    merge_counts,
+    percentile,
+    ratio_percent,
+)
+from dnnbench.trial.outcome import Staleness, Status
+from dnnbench.trial.spec import Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from dnnbench.analysis.trial_figures import TrialFigures
+
+
+class EpochAccuracy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Accuracy (0 to 1) when ``worker:0`` ended this epoch."""
+
+    epoch: int
+    validation_accuracy: Estimate
+    test_accuracy: Estimate
+
+
+class TypicalTrial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The trial whose mean epoch time is the median of its cell; lists have one entry an epoch."""
+
+    id: str
+    epochs: list[int]
+    mean_s: list[float]
+    fastest_worker_s: list[float]
+    slowest_worker_s: list[float]
+
+
+class Efficiency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Throughput of a worker in percent of that at the smallest node count (Welch's interval)."""
+
+    percent: float
+    low_percent: float | None
+    high_percent: float | None
+
+
+class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One protocol at one node count. Figures are None where no trial gave one.
+
+    Attributes:
+        roles_per_core: on the host that has most of them for each of its cores.
+        n: trials that ended well, which are the ones averaged.
+        not_run: trials for which too few hosts were up.
+        missing: trials without any outcome.
+        epoch_s: of a trial's mean over workers and epochs.
+        loss: mean training loss of the last epoch.
+        staleness: of a trial's mean; ``staleness_p95`` and ``staleness_counts`` take all updates.
+        examples_per_s: of all workers together, from the start of the first measured epoch to the
+            end of the last one.
+    """
+
+    protocol: Protocol
+    nodes: int
+    workers: int
+    roles_per_core: float
+    planned: int
+    n: int
+    failed: int
+    interrupted: int
+    not_run: int
+    missing: int
+    published_epoch_s: float | None
+    epoch_s: Estimate | None
+    test_accuracy: Estimate | None
+    validation_accuracy: Estimate | None
+    loss: Estimate | None
+    accuracy_by_epoch: list[EpochAccuracy]
+    staleness: Estimate | None
+    staleness_p95: int | None
+    staleness_counts: list[int]
+    compensation_ratio: Estimate | None
+    examples_per_s: Estimate | None
+    efficiency: Efficiency | None
+    worker_cpu_s_per_example: Estimate | None
+    parameter_server_cpu_s_per_example: Estimate | None
+    warmup_s: Estimate | None
+    start_up_s: Estimate | None
+    typical: TypicalTrial | None
+
+
+def make_cell(
+    nodes: int,
+    protocol: Protocol,
+    trials: Mapping[int, TrialFigures],
+    *,
+    lost: Sequence[Status],
+    planned: int,
+    workers: int,
+    roles_per_core: float,
+    base_throughput: Mapping[int, float] | None,
+) -> Cell:
+    """Average the trials of one protocol at one node count.
+
+    ``trials`` maps a repeat to its figures; ``lost`` says how the repeats ended that did not end
+    well; ``base_throughput`` is ``per_worker_throughput`` of the protocol at the smallest node
+    count, None if this is that cell.
+    """
+    good = [trial for _, trial in sorted(trials.items())]
+    planned = max(planned, len(good) + len(lost))
+    counts = merge_counts(trial.staleness.counts for trial in good)
+    ratios = [t.compensation_ratio for t in good if t.compensation_ratio is not None]
+    final = [t.accuracy[None] for t in good if None in t.accuracy]
+    return Cell(
+        protocol=protocol,
+        nodes=nodes,
+        workers=workers,
+        roles_per_core=roles_per_core,
+        planned=planned,
+        n=len(good),
+        failed=lost.count("failed"),
+        interrupted=lost.count("interrupted"),
+        not_run=lost.count("not run"),
+        missing=planned - len(good) - len(lost),
+        published_epoch_s=TABLE_2_EPOCH_S[protocol].get(nodes),
+        epoch_s=estimate([t.epoch_s for t in good]),
+        test_accuracy=estimate([test for _, test in final]),
+        validation_accuracy=estimate([validation for validation, _ in final]),
+        loss=estimate([t.loss for t in good]),
+        accuracy_by_epoch=_accuracy_by_epoch(good),
+        staleness=estimate([t.staleness.mean for t in good]),
+        staleness_p95=Staleness(counts).percentile(95) if counts else None,
+        staleness_counts=counts,
+        compensation_ratio=estimate(ratios),
+        examples_per_s=estimate([t.examples_per_s for t in good]),
+        efficiency=_efficiency(per_worker_throughput(trials, workers), base_throughput),
+        worker_cpu_s_per_example=estimate([t.worker_cpu_s_per_example for t in good]),
+        parameter_server_cpu_s_per_example=estimate(
+            [t.parameter_server_cpu_s_per_example for t in good]
+        ),
+        warmup_s=estimate([t.warmup_s for t in good if t.warmup_s is not None]),
+        start_up_s=estimate([t.start_up_s for t in good]),
+        typical=_typical(good),
+    )
+
+
+def per_worker_throughput(trials: Mapping[int, TrialFigures], workers: int) -> dict[int, float]:
+    """Return repeat -> examples/s of one worker."""
+    return {repeat: trial.examples_per_s / workers for repeat, trial in trials.items()}
+
+
+def _efficiency(here: Mapping[int, float], base: Mapping[int, float] | None) -> Efficiency | None:
+    if base is None:
+        return Efficiency(100.0, None, None) if here else None
+    ratio = ratio_percent(here, base, paired=False)
+    if ratio is None:
+        return None
+    low, high = (None if p is None else 100.0 + p for p in (ratio.low_percent, ratio.high_percent))
+    return Efficiency(100.0 + ratio.percent, low, high)
+
+
+def _accuracy_by_epoch(trials: Iterable[TrialFigures]) -> list[EpochAccuracy]:
+    values: dict[int, list[tuple[float, float]]] = defaultdict(list)
+    for trial in trials:
+        for epoch, accuracy in trial.accuracy.items():
+            if epoch is not None:
+                values[epoch].append(accuracy)
+    rows = []
+    for epoch, pairs in sorted(values.items()):
+        validation = estimate([validation for validation, _ in pairs])
+        test = estimate([test for _, test in pairs])
+        assert validation is not None  # an epoch is listed because it has values
+        assert test is not None
+        rows.append(EpochAccuracy(epoch, validation, test))
+    return rows
+
+
+def _typical(trials: Sequence[TrialFigures]) -> TypicalTrial | None:
+    if not trials:
+        return None
+    median_s = percentile([trial.epoch_s for trial in trials], 50)
+    trial = next(trial for trial in trials if trial.epoch_s == median_s)
+    epochs = sorted(trial.epoch_durations_s)
+    durations = [trial.epoch_durations_s[epoch] for epoch in epochs]
+    return TypicalTrial(
+        id=trial.id,
+        epochs=epochs,
+        mean_s=[mean(seconds) for seconds in durations],
+        fastest_worker_s=[min(seconds) for seconds in durations],
+        slowest_worker_s=[max(seconds) for seconds in durations],
+    )

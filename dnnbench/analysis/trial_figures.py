@@ -1,0 +1,84 @@
+"""Averages of one trial over its workers and epochs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dnnbench.analysis.stats import (
+    mean,
+    merge_counts,
+)
+from dnnbench.errors import ResultsError
+from dnnbench.trial.outcome import Staleness
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from dnnbench.trial.outcome import EpochRecord, TrialOutcome
+
+
+class TrialFigures(msgspec.Struct, frozen=True):
+    """A good trial's own averages: one value of each cell's estimates."""
+
+    id: str
+    epoch_s: float
+    epoch_durations_s: dict[int, list[float]]
+    loss: float
+    staleness: Staleness
+    compensation_ratio: float | None
+    examples_per_s: float
+    worker_cpu_s_per_example: float
+    parameter_server_cpu_s_per_example: float
+    accuracy: dict[int | None, tuple[float, float]]
+    warmup_s: float | None
+    start_up_s: float
+    warnings: list[str]
+
+
+def measure(outcome: TrialOutcome) -> TrialFigures:
+    """Average one trial over its workers and epochs."""
+    order, records = outcome.order, outcome.epochs
+    examples = sum(record.examples for record in records)
+    if not examples or outcome.training_s <= 0.0:
+        raise ResultsError("ended well but holds no measured epoch", where=order.id)
+    durations: dict[int, list[float]] = defaultdict(list)
+    for record in records:
+        durations[record.epoch].append(record.duration_s)
+    last_epoch = max(durations)
+    ratios = [r.compensation_ratio for r in records if r.compensation_ratio is not None]
+    trial = TrialFigures(
+        id=order.id,
+        epoch_s=mean([record.duration_s for record in records]),
+        epoch_durations_s=durations,
+        loss=mean([record.loss for record in records if record.epoch == last_epoch]),
+        staleness=Staleness(merge_counts(record.staleness.counts for record in records)),
+        compensation_ratio=mean(ratios) if ratios else None,
+        examples_per_s=examples / outcome.training_s,
+        worker_cpu_s_per_example=sum(record.cpu_s for record in records) / examples,
+        parameter_server_cpu_s_per_example=outcome.parameter_server_cpu_s / examples,
+        accuracy={e.epoch: (e.validation_accuracy, e.test_accuracy) for e in outcome.evaluations},
+        warmup_s=mean([w.duration_s for w in outcome.warmups]) if outcome.warmups else None,
+        start_up_s=outcome.start_up_s,
+        warnings=[],
+    )
+    trial.warnings.extend(_trial_warnings(outcome, records, trial))
+    return trial
+
+
+def _trial_warnings(
+    outcome: TrialOutcome, records: Sequence[EpochRecord], trial: TrialFigures
+) -> Iterable[str]:
+    """Name what makes a counted trial's figures doubtful."""
+    order = outcome.order
+    if outcome.updates_applied != [outcome.updates_pushed] * order.parameter_servers:
+        applied = ", ".join(str(updates) for updates in outcome.updates_applied) or "none counted"
+        yield f"{order.id}: {outcome.updates_pushed} updates pushed, but {applied} applied"
+    expected = order.workers * order.epochs
+    if len(records) != expected:
+        yield f"{order.id}: {len(records)} epochs of workers were measured, {expected} ordered"
+    compensates = order.protocol.name == "dc-sgd" and order.protocol.lambda0 > 0.0
+    if compensates and trial.staleness.mean > 0.0 and not trial.compensation_ratio:
+        yield f"{order.id}: updates were stale, yet the compensation was zero"

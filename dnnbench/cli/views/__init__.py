@@ -1,0 +1,1 @@
+"""Screens of the commands: the running sweep, the plan, provisioning, a download."""

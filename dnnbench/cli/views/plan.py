@@ -1,0 +1,88 @@
+"""The plan of a sweep, for ``dnnbench run --dry-run``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from dnnbench.text.tables import Column, Table, table_text
+from dnnbench.text.words import count_text, duration_text
+from dnnbench.trial.tasks import split_task
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dnnbench.sweep.plan import Plan
+    from dnnbench.text.screen import Screen
+    from dnnbench.trial.spec import TrialSpec
+
+JSON_VERSION: Final = 1
+
+
+def render(plan: Plan, pending: Sequence[TrialSpec], screen: Screen) -> str:
+    """Lay out the trials that would run, in their order."""
+    about = duration_text(sum(plan.estimated_s[order.id] for order in pending))
+    first = plan.orders[0]
+    head = (
+        f"Sweep {plan.sweep}: {count_text(len(pending), 'trial')}, about {about}\n"
+        f"Each: {count_text(first.epochs, 'epoch')} ({first.epoch_definition}) of "
+        f"{first.data.name}, batch size {first.batch_size}, "
+        f"after {count_text(first.warmup_steps, 'warm-up step')}"
+    )
+    return screen.paragraph(head) + table_text(_table(plan, pending), screen)
+
+
+def as_json(plan: Plan, pending: Sequence[TrialSpec]) -> str:
+    """Return the plan as one versioned JSON document."""
+    document = {
+        "dnnbench_plan": JSON_VERSION,
+        **msgspec.to_builtins(plan),
+        "pending": [order.id for order in pending],
+        "placement": {order.id: plan.placement(order) for order in pending},
+    }
+    return msgspec.json.format(msgspec.json.encode(document)).decode() + "\n"
+
+
+def placement_text(plan: Plan, order: TrialSpec) -> str:
+    """Say how many roles of a trial each host takes."""
+    hosts: dict[str, Counter[str]] = {}
+    for task, host in plan.placement(order).items():
+        hosts.setdefault(host, Counter())[split_task(task)[0]] += 1
+    return "; ".join(
+        f"{host}: " + ", ".join(f"{number} {job}" for job, number in jobs.items())
+        for host, jobs in hosts.items()
+    )
+
+
+def _table(plan: Plan, pending: Sequence[TrialSpec]) -> Table:
+    return Table(
+        "",
+        [
+            Column("#"),
+            Column("trial", is_text=True),
+            Column("protocol", is_text=True),
+            Column("nodes"),
+            Column("repeat"),
+            Column("estimate"),
+        ],
+        [
+            [
+                str(number),
+                order.id,
+                order.protocol.name,
+                str(order.nodes),
+                str(order.repeat),
+                duration_text(plan.estimated_s[order.id]),
+            ]
+            for number, order in enumerate(pending, start=1)
+        ],
+        [f"Placement: {plan.placement_rule}.", *_placements(plan, pending)],
+    )
+
+
+def _placements(plan: Plan, pending: Sequence[TrialSpec]) -> list[str]:
+    """Say once for each node count where its tasks go."""
+    first = {order.nodes: order for order in reversed(pending)}
+    return [f"{nodes} nodes: {placement_text(plan, first[nodes])}." for nodes in sorted(first)]

@@ -1,0 +1,317 @@
+"""Show a running sweep: as a live view on a terminal, as plain lines elsewhere, or not at all.
+
+The roles being measured share the cores with this process, so looking must cost next to nothing:
+events only change a few attributes; what they add up to is drawn twice a second on a terminal, and
+printed every ten seconds elsewhere.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+from dnnbench.sweep.progress import SweepProgress
+from dnnbench.text.words import duration_text, seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import RenderableType
+    from rich.table import Table
+    from typing_extensions import Self
+
+    from dnnbench.cli.shared.printer import Printer
+    from dnnbench.sweep.plan import Plan
+    from dnnbench.trial.messages import AnyEvent
+    from dnnbench.trial.outcome import TrialOutcome
+    from dnnbench.trial.spec import TrialSpec
+
+REFRESHES_PER_S: Final = 2
+LINE_INTERVAL_S: Final = 10.0
+_LOG_LINES = 5
+_OTHER_LINES = 10
+"""Of the live view: all but the roles, and a few of the trials that ended, above it."""
+_WIDE_COLUMNS = 70
+
+
+class QuietView:
+    """Shows nothing; the other views build on it. An observer of `dnnbench.sweep.runner`.
+
+    Attributes:
+        sweep: where the sweep stands; None before it has started.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.sweep: SweepProgress | None = None
+        self._clock = clock
+        self._lock = threading.RLock()  # a live view draws from a thread of its own
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the terminal as it was."""
+
+    def sweep_started(self, plan: Plan, pending: list[TrialSpec]) -> None:
+        """Show how much there is to do."""
+        with self._lock:
+            self.sweep = SweepProgress(plan, pending, self._clock)
+            self._show_sweep(self.sweep, pending)
+
+    def phase(self, text: str) -> None:
+        """Show what is waited for."""
+        with self._lock:
+            self._show_phase(text)
+
+    def notice(self, text: str) -> None:
+        """Show what the user should know of."""
+        with self._lock:
+            self._show_notice(text)
+
+    def trial_started(self, order: TrialSpec) -> None:
+        """Show a trial."""
+        assert self.sweep
+        with self._lock:
+            self.sweep.trial_started(order)
+            self._show_trial(self.sweep, order)
+
+    def event(self, order: TrialSpec, event: AnyEvent) -> None:
+        """Show how a trial goes."""
+        assert self.sweep
+        with self._lock:
+            self.sweep.event(event)
+            self._show_event(self.sweep, order)
+
+    def trial_ended(self, outcome: TrialOutcome) -> None:
+        """Show what came of a trial."""
+        assert self.sweep
+        with self._lock:
+            self.sweep.trial_ended(outcome)
+            self._show_outcome(outcome)
+
+    def _show_sweep(self, sweep: SweepProgress, pending: list[TrialSpec]) -> None: ...
+    def _show_phase(self, text: str) -> None: ...
+    def _show_notice(self, text: str) -> None: ...
+    def _show_trial(self, sweep: SweepProgress, order: TrialSpec) -> None: ...
+    def _show_event(self, sweep: SweepProgress, order: TrialSpec) -> None: ...
+    def _show_outcome(self, outcome: TrialOutcome) -> None: ...
+
+
+class PlainView(QuietView):
+    """A line when a trial starts and ends, and at most one every ten seconds in between."""
+
+    def __init__(
+        self, print_line: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__(clock)
+        self._print = print_line
+        self._printed_s = clock()
+
+    def _show_sweep(self, sweep: SweepProgress, pending: list[TrialSpec]) -> None:
+        about = duration_text(sweep.remaining_s())
+        self._line(f"{len(pending)} of {sweep.total} trials to run, about {about}")
+
+    def _show_phase(self, text: str) -> None:
+        if self.sweep and self.sweep.current is None:
+            self._line(f"{text} ...")
+
+    def _show_notice(self, text: str) -> None:
+        self._line(f"note: {text}")
+
+    def _show_trial(self, sweep: SweepProgress, order: TrialSpec) -> None:
+        number = f"{sweep.ended + 1}/{sweep.total}"
+        self._line(f"[{number}] {order.id}: {setting_text(order)}")
+
+    def _show_event(self, sweep: SweepProgress, order: TrialSpec) -> None:
+        if self._clock() - self._printed_s >= LINE_INTERVAL_S:
+            left = duration_text(sweep.remaining_s())
+            self._line(f"  {_workers_text(sweep, order)}; about {left} left")
+
+    def _show_outcome(self, outcome: TrialOutcome) -> None:
+        if outcome.status == "not run" and self.sweep:  # no line says yet which trial this is
+            self._line(f"[{self.sweep.ended}/{self.sweep.total}] {outcome.order.id}")
+        for line in outcome_lines(outcome):
+            self._line(f"  {line}")
+
+    def _line(self, text: str) -> None:
+        self._print(text)
+        self._printed_s = self._clock()
+
+
+class LiveView(QuietView):
+    """Trials done and left, and the roles of the current one; what ended scrolls away above."""
+
+    def __init__(self, printer: Printer, clock: Callable[[], float] = time.monotonic) -> None:
+        from rich.live import Live  # on a terminal only
+
+        super().__init__(clock)
+        self._console = printer.err
+        self._phase = ""
+        self._phase_start_s = clock()
+        self._live = Live(
+            console=self._console,
+            get_renderable=self.render,
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._done = threading.Event()
+        self._drawing = threading.Thread(target=self._draw, name="live view", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        self._drawing.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._drawing.join()
+        self._live.stop()
+
+    def _draw(self) -> None:
+        # Not rich's own thread: it may draw while a line is being printed above, and leave debris.
+        while not self._done.wait(1 / REFRESHES_PER_S):
+            with self._lock:
+                self._live.refresh()
+
+    def _show_phase(self, text: str) -> None:
+        self._phase, self._phase_start_s = text, self._clock()
+
+    def _show_notice(self, text: str) -> None:
+        self._console.print(f"note: {text}", style="yellow", markup=False, soft_wrap=True)
+
+    def _show_outcome(self, outcome: TrialOutcome) -> None:
+        self._show_phase("")
+        style = None if outcome.status == "ok" else "yellow"
+        first, *others = outcome_lines(outcome)
+        for line in (f"{outcome.order.id:<16}  {first}", *others):
+            self._console.print(line, style=style, markup=False, soft_wrap=True)
+
+    def render(self) -> RenderableType:
+        """Lay out the view; called by the thread that draws it."""
+        from rich.console import Group  # on a terminal only
+        from rich.text import Text  # as above
+
+        sweep = self.sweep
+        if sweep is None:
+            return Text(self._phase)
+        waited = duration_text(self._clock() - self._phase_start_s)
+        phase = Text(f"{self._phase} {waited}" if self._phase else "", style="cyan")
+        if sweep.current is None:
+            return Group(_sweep_line(sweep), phase)
+        trial = Text(no_wrap=True, overflow="ellipsis")
+        trial.append(sweep.current.id, style="bold").append(f"  {setting_text(sweep.current)}")
+        return Group(_sweep_line(sweep), trial, phase, "", self._roles(sweep, sweep.current.epochs))
+
+    def _roles(self, sweep: SweepProgress, epochs: int) -> Table:
+        """Lay out as many roles as fit on the screen, and all workers together."""
+        from rich.progress_bar import ProgressBar  # on a terminal only
+        from rich.table import Table  # as above
+        from rich.text import Text  # as above
+
+        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+        table.add_column("task", no_wrap=True)
+        table.add_column("state", no_wrap=True, min_width=8)
+        table.add_column("epoch", no_wrap=True, justify="right")
+        table.add_column("", width=20 if self._console.width >= _WIDE_COLUMNS else 8)
+        table.add_column("step", no_wrap=True, justify="right", min_width=7)
+        table.add_column("examples/s", no_wrap=True, justify="right")
+        table.add_column("loss", no_wrap=True, justify="right", min_width=6)
+        roles = list(sweep.roles.values())
+        room = max(self._console.height - _OTHER_LINES, 1)
+        shown = roles if len(roles) <= room else roles[: room - 1]
+        for role in shown:
+            trains = bool(role.epoch)
+            bar = ProgressBar(total=1.0, completed=role.done(epochs)) if trains else ""
+            table.add_row(
+                role.task,
+                Text(role.state, style="red" if role.state == "failed" else ""),
+                f"{role.epoch}/{epochs}" if trains else "",
+                bar,
+                f"{role.step}/{role.steps_per_epoch}" if trains else "",
+                _number(role.examples_per_s, ",.0f"),
+                _number(role.loss, ".4f"),
+            )
+        if len(shown) < len(roles):
+            table.add_row(Text(f"and {len(roles) - len(shown)} more", style="dim"))
+        per_s, loss, done = _together(sweep, epochs)
+        together = ProgressBar(total=1.0, completed=done) if done else ""
+        table.add_row("workers", "", "", together, "", per_s, loss, style="bold")
+        return table
+
+
+def make_view(printer: Printer) -> QuietView:
+    """Choose the view for this command and this terminal."""
+    if printer.quiet:
+        return QuietView()
+    return LiveView(printer) if printer.is_live else PlainView(printer.note)
+
+
+def setting_text(order: TrialSpec) -> str:
+    """Say in a few words what a trial is."""
+    servers, workers = order.parameter_servers, order.workers
+    return (
+        f"{order.protocol.name}, {order.nodes} nodes "
+        f"({servers} ps + {workers} worker{'s'[: workers != 1]}), repeat {order.repeat}"
+    )
+
+
+def outcome_lines(outcome: TrialOutcome) -> list[str]:
+    """Say what came of a trial: its figures, or its failure with the last lines of its log."""
+    if outcome.status == "not run":
+        return [f"not run: {outcome.failure}"]
+    took = duration_text(outcome.duration_s)
+    if outcome.status != "ok":
+        failure = outcome.failure
+        if failure is None:
+            return [f"{outcome.status} after {took}"]
+        headline = f"{outcome.status} after {took}: {failure}"
+        return [headline, *(f"  | {line}" for line in failure.log_tail[-_LOG_LINES:])]
+    parts = [f"ok in {took}"]
+    if outcome.epochs:
+        mean_s = sum(record.duration_s for record in outcome.epochs) / len(outcome.epochs)
+        parts.append(f"{seconds(mean_s)} s/epoch")
+    if outcome.evaluations:
+        parts.append(f"test accuracy {outcome.evaluations[-1].test_accuracy:.2%}")
+    return [", ".join(parts)]
+
+
+def _sweep_line(sweep: SweepProgress) -> RenderableType:
+    from rich.progress_bar import ProgressBar  # on a terminal only
+    from rich.table import Table  # as above
+
+    text = f"{sweep.ended} of {sweep.total} trials"
+    if sweep.failed:
+        text += f", {sweep.failed} failed"
+    if sweep.not_run:
+        text += f", {sweep.not_run} not run"
+    left = f"{duration_text(sweep.elapsed_s)}, about {duration_text(sweep.remaining_s())} left"
+    line = Table.grid(padding=(0, 2, 0, 0), expand=True)
+    line.add_column(no_wrap=True)
+    line.add_column(ratio=1)
+    line.add_column(no_wrap=True)
+    line.add_row(text, ProgressBar(total=sweep.total, completed=sweep.ended), left)
+    return line
+
+
+def _together(sweep: SweepProgress, epochs: int) -> tuple[str, str, float]:
+    """Return examples/s and mean loss of all workers as text, and how much they have done."""
+    workers = sweep.workers
+    per_s = [role.examples_per_s for role in workers if role.examples_per_s is not None]
+    losses = [role.loss for role in workers if role.loss is not None]
+    done = sum(role.done(epochs) for role in workers) / max(len(workers), 1)
+    mean = sum(losses) / len(losses) if losses else None
+    return _number(sum(per_s) if per_s else None, ",.0f"), _number(mean, ".4f"), done
+
+
+def _workers_text(sweep: SweepProgress, order: TrialSpec) -> str:
+    per_s, loss, done = _together(sweep, order.epochs)
+    if not per_s:
+        return "starting"
+    return f"{done:.0%} trained, {per_s} examples/s, loss {loss}"
+
+
+def _number(value: float | None, style: str) -> str:
+    return "" if value is None else format(value, style)

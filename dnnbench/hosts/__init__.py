@@ -1,0 +1,1 @@
+"""Machines that agents run on, and how they are reached: this one, or others over SSH."""

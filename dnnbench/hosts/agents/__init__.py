@@ -1,0 +1,1 @@
+"""Agents on hosts over SSH: clusters, their parts, and who uses them."""

@@ -1,0 +1,354 @@
+"""An agent on another host, kept by a keeper there: a lost connection is no lost trial.
+
+Orders are numbered and sent again until the keeper has confirmed them, events are numbered by the
+keeper and kept until they are acknowledged here, so that each arrives once and in order however
+often the connection breaks. A connection is whatever leads to the keeper's relay: a stream of
+lines.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Final, Protocol
+
+import msgspec
+
+from dnnbench.errors import HostError
+from dnnbench.sweep.agents import Arrival
+from dnnbench.trial.messages import decode_event, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dnnbench.sweep.agents import Inbox
+    from dnnbench.trial.messages import Order
+
+GRACE_S: Final = 20.0
+BEAT_S: Final = 5.0
+_MISSED_BEATS: Final = 3
+_FIRST_PAUSE_S: Final = 0.1
+_LONGEST_PAUSE_S: Final = 2.0
+_CLOSE_TIMEOUT_S: Final = 5.0
+_JOIN_TIMEOUT_S: Final = 1.0
+_END, _LEAVE = b'{"end":true}\n', b'{"leave":true}\n'
+_NULL: Final = b"null"
+_SHOWN_BYTES: Final = 80
+
+
+class Stream(Protocol):
+    """A program on a host that is written to and read from."""
+
+    @property
+    def errors(self) -> str:
+        """The end of what it wrote to its standard error."""
+
+    def read_line(self, timeout_s: float | None = None) -> bytes:
+        """Return the next line with its end, nothing at the end of all; HostError if too late."""
+
+    def write(self, data: bytes) -> None:
+        """Send data; HostError if nobody takes it."""
+
+    def close(self) -> None:
+        """End it, also while another thread reads. Safe to do twice."""
+
+
+class _Problem(msgspec.Struct, frozen=True):
+    """Why not; ``passing`` if it is worth while to try again."""
+
+    problem: str
+    remedy: str | None = None
+    passing: bool = False
+
+
+class _Welcome(msgspec.Struct, frozen=True):
+    """The number of the last order taken and of the last event, and AgentReady or null."""
+
+    orders: int
+    events: int
+    ready: msgspec.Raw
+
+
+class _Message(msgspec.Struct, frozen=True):
+    """A line of the keeper, or of the relay if there is none: one of these is there."""
+
+    welcome: _Welcome | None = None
+    n: int | None = None
+    event: msgspec.Raw = msgspec.Raw(_NULL)
+    beat: int | None = None
+    left: bool = False
+    ended: int | msgspec.UnsetType | None = msgspec.UNSET
+    cause: str = ""
+    refused: _Problem | None = None
+    error: _Problem | None = None
+
+
+_decoder: Final = msgspec.json.Decoder(_Message)
+
+
+class _FinalError(HostError):
+    """Trying again is in vain."""
+
+
+class KeptAgent:
+    """Holds on to a keeper's agent; see :class:`dnnbench.sweep.agents.AgentHandle`.
+
+    ``AgentReady`` arrives once the agent is ready for this controller, whatever an earlier one left
+    behind; what is sent before that may be answered by nobody.
+
+    Args:
+        host: its name.
+        open_relay: opens a new connection to the keeper; raises HostError.
+        inbox: where events go, and one HostError if the agent is lost for good.
+        ports: that are held there for the roles.
+        controller_id: by which the keeper knows this controller again; its own for each agent
+            handle made.
+        succeeds: a controller known to be dead, whose connection is not worth waiting for.
+        purpose: what for, in the words that others read.
+        grace_s: how long the keeper waits for a lost connection to come back.
+        beat_s: how often both sides show that they live.
+        on_trouble: is called with a line for people, from another thread.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        open_relay: Callable[[], Stream],
+        inbox: Inbox,
+        ports: list[int] | None,
+        *,
+        controller_id: str,
+        purpose: str,
+        succeeds: str | None = None,
+        grace_s: float = GRACE_S,
+        beat_s: float = BEAT_S,
+        on_trouble: Callable[[str], None] | None = None,
+    ) -> None:
+        self.host = host
+        self.ports = ports
+        self._open_relay = open_relay
+        self._inbox = inbox
+        self._controller_id = controller_id
+        self._purpose = purpose
+        self._succeeds = succeeds
+        self._grace_s = grace_s
+        self._beat_s = beat_s
+        self._on_trouble = on_trouble or (lambda _line: None)
+        # Whoever writes, or changes what has to be written, holds the lock.
+        self._lock = threading.Lock()
+        self._stream: Stream | None = None
+        self._is_attached = False
+        self._orders: deque[bytes] = deque()
+        self._orders_confirmed = 0
+        self._events: int | None = None
+        self._farewell = b""
+        self._is_troubled = False
+        self._lost: HostError | None = None
+        self._over = threading.Event()
+        self._heard_s = time.monotonic()
+        self._threads = [
+            threading.Thread(target=target, name=f"{host} {target.__name__}", daemon=True)
+            for target in (self._follow, self._beat)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def send(self, order: Order) -> None:
+        """Send an order, as soon as there is a connection.
+
+        Raises:
+            HostError: the agent is lost for good, or this handle is closed.
+        """
+        with self._lock:
+            if self._lost:
+                raise self._lost
+            if self._farewell or self._over.is_set():
+                raise HostError(
+                    "expected an agent to send orders to, found it closed", where=self.host
+                )
+            self._orders.append(encode(order).rstrip())
+            self._write(self._numbered(len(self._orders) - 1))
+
+    def close(self) -> None:
+        """End the agent and everything it started; return once they are gone. Safe to do twice.
+
+        Out of reach, they end by themselves when the keeper's lease does.
+        """
+        self._part(_END)
+
+    def leave(self) -> None:
+        """Let the agent stand for the next controller; roles that still run are killed."""
+        self._part(_LEAVE)
+
+    def _part(self, farewell: bytes) -> None:
+        """Say the last word, and wait for the answer, through a lost connection if need be."""
+        if self._lock.acquire(timeout=_CLOSE_TIMEOUT_S):  # not while another write hangs
+            try:
+                if not self._farewell:
+                    self._farewell = farewell
+                    self._write(farewell)
+            finally:
+                self._lock.release()
+        self._over.wait(_CLOSE_TIMEOUT_S)
+        self._over.set()
+        if stream := self._stream:
+            stream.close()
+        for thread in self._threads:
+            thread.join(_JOIN_TIMEOUT_S)
+
+    # --- writing: with the lock held --------------------------------------------------------------
+
+    def _write(self, data: bytes) -> None:
+        """Write if there is a connection; what it does not take is for the next one."""
+        if self._stream is None or not self._is_attached:
+            return
+        try:
+            self._stream.write(data)
+        except HostError:
+            self._is_attached = False
+            self._stream.close()  # so that its reader connects again
+
+    def _numbered(self, index: int) -> bytes:
+        number = self._orders_confirmed + 1 + index
+        return b'{"n":%d,"order":%b}\n' % (number, self._orders[index])
+
+    def _confirm(self, number: int) -> None:
+        while self._orders and self._orders_confirmed < number:
+            self._orders.popleft()
+            self._orders_confirmed += 1
+
+    def _beat(self) -> None:
+        """Say that we live, and which events have arrived."""
+        while not self._over.wait(self._beat_s):
+            with self._lock:
+                self._write(b'{"beat":%d}\n' % (self._events or 0))
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    def _follow(self) -> None:
+        """Stay connected until the end of the agent or of this handle."""
+        try:
+            self._stay_connected()
+        except HostError as error:
+            self._lose(error)
+        except Exception as error:  # noqa: BLE001 - a silent thread would leave a trial waiting
+            self._lose(HostError(f"lost: {type(error).__name__}: {error}"))
+        finally:
+            self._over.set()
+
+    def _stay_connected(self) -> None:
+        pause_s = _FIRST_PAUSE_S
+        while not self._over.is_set():
+            began_s = time.monotonic()
+            trouble = self._converse()
+            self._is_attached = False
+            if self._over.is_set():
+                return
+            if time.monotonic() - self._heard_s >= self._grace_s:
+                problem = f"lost: no connection for {self._grace_s:g} s: {trouble.problem}"
+                raise HostError(problem, remedy=trouble.remedy)
+            if self._heard_s > began_s:
+                pause_s = _FIRST_PAUSE_S
+            self._tell(trouble)
+            self._over.wait(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    def _converse(self) -> HostError:
+        """Open one connection and read it to its end; return why it ended.
+
+        Raises:
+            HostError: there is no point in another one.
+        """
+        try:
+            with contextlib.closing(self._open_relay()) as stream:
+                self._stream = stream
+                hello = {
+                    "controller": self._controller_id,
+                    "purpose": self._purpose,
+                    "read_on_from": self._events,
+                    "succeeds": self._succeeds,
+                }
+                stream.write(msgspec.json.encode({"hello": hello}) + b"\n")
+                while not self._over.is_set():
+                    self._understand(self._next_line(stream))
+        except _FinalError:
+            raise
+        except HostError as error:
+            return error
+        return HostError("the connection ended")
+
+    def _next_line(self, stream: Stream) -> bytes:
+        line = stream.read_line(_MISSED_BEATS * self._beat_s)
+        if not line.endswith(b"\n"):
+            said = stream.errors.splitlines()[-1:]
+            raise HostError(f"the connection ended{': ' + said[0] if said else ''}")
+        return line
+
+    def _tell(self, trouble: HostError | None) -> None:
+        """Tell people of a trouble, and of its end, once each."""
+        if self._is_troubled != bool(trouble) and not self._farewell:
+            if trouble is None:
+                self._on_trouble(f"connection to {self.host} is back")
+            elif self._events is None:
+                self._on_trouble(f"{self.host}: {trouble.problem}, trying again")
+            else:
+                self._on_trouble(f"connection to {self.host} lost, trying again")
+        self._is_troubled = bool(trouble)
+
+    def _understand(self, line: bytes) -> None:
+        self._heard_s = time.monotonic()
+        try:
+            message = _decoder.decode(line)
+        except msgspec.DecodeError as error:
+            problem = f"expected a line of the keeper, found {line[:_SHOWN_BYTES]!r}: {error}"
+            raise _FinalError(problem) from error
+        if message.n is not None:
+            if message.n > (self._events or 0):
+                self._events = message.n
+                self._arrived(message.event)
+        elif message.beat is not None:
+            with self._lock:
+                self._confirm(message.beat)
+        elif message.welcome:
+            self._attach(message.welcome)
+        elif message.left:
+            self._over.set()
+        elif told := message.refused or message.error:
+            kind = HostError if told.passing else _FinalError
+            raise kind(told.problem, remedy=told.remedy)
+        elif message.ended is not msgspec.UNSET:
+            if self._farewell != _END:
+                raise _FinalError(message.cause, remedy="see dnnbench status --orphans")
+            self._over.set()
+
+    def _attach(self, welcome: _Welcome) -> None:
+        """Go on from where both sides were, or begin."""
+        is_first = self._events is None
+        with self._lock:
+            if is_first:
+                self._events = welcome.events
+                self._orders_confirmed = welcome.orders
+            self._confirm(welcome.orders)
+            self._is_attached = True
+            orders = b"".join(map(self._numbered, range(len(self._orders))))
+            self._write(orders + self._farewell)
+        self._tell(None)
+        if is_first and bytes(welcome.ready) != _NULL:
+            self._arrived(welcome.ready)
+
+    def _arrived(self, event: msgspec.Raw) -> None:
+        try:
+            self._inbox.put(Arrival(self.host, decode_event(bytes(event))))
+        except msgspec.DecodeError as error:
+            problem = f"expected an event, found {bytes(event)[:_SHOWN_BYTES]!r}: {error}"
+            self._inbox.put(Arrival(self.host, HostError(problem, where=self.host)))
+
+    def _lose(self, error: HostError) -> None:
+        """Say once that the agent is gone, unless that is what was asked for."""
+        lost = HostError(error.problem, where=self.host, remedy=error.remedy)
+        with self._lock:
+            self._lost = lost
+        if not self._farewell:
+            self._inbox.put(Arrival(self.host, lost))

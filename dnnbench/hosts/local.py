@@ -1,0 +1,142 @@
+"""An agent on this machine, over its standard input and output."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+import dnnbench
+from dnnbench.errors import HostError
+from dnnbench.hosts.agent_environment import ENVIRONMENT
+from dnnbench.sweep.agents import Arrival, Crew
+from dnnbench.trial.messages import decode_event, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from dnnbench.sweep.agents import Inbox
+    from dnnbench.sweep.placement import Host
+    from dnnbench.trial.messages import AnyEvent, Order
+
+_CLOSE_TIMEOUT_S = 2.0
+
+
+_PACKAGE_PARENT = Path(dnnbench.__file__).resolve().parent.parent
+
+
+class LocalAgent:
+    """Starts ``python -m dnnbench.training.agent`` and holds its two pipes."""
+
+    ports: list[int] | None = None
+
+    def __init__(self, host: str, log_file: Path, inbox: Inbox) -> None:
+        self.host = host
+        self._log_file = log_file
+        self._inbox = inbox
+        with log_file.open("ab") as log:
+            # A session of its own: Ctrl-C reaches the controller alone, which then ends the agent.
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "dnnbench.training.agent"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                # The agent is this very package, whatever the current directory holds; a user's own
+                # model may well be there, and is found after it.
+                cwd=_PACKAGE_PARENT,
+                env={**os.environ, **ENVIRONMENT, "PYTHONPATH": _python_path()},
+                start_new_session=True,
+            )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def send(self, order: Order) -> None:
+        """See :class:`dnnbench.sweep.agents.AgentHandle`."""
+        assert self._process.stdin
+        try:
+            self._process.stdin.write(encode(order))
+            self._process.stdin.flush()
+        except (OSError, ValueError):
+            raise self._gone() from None
+
+    def close(self) -> None:
+        """See :class:`dnnbench.sweep.agents.AgentHandle`."""
+        assert self._process.stdin
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(_CLOSE_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            # Its roles are tied to it by the kernel and by their pipes, so they end too.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        self._reader.join(_CLOSE_TIMEOUT_S)
+
+    def _read(self) -> None:
+        assert self._process.stdout
+        with self._process.stdout as lines:
+            for line in lines:
+                self._inbox.put(Arrival(self.host, self._understood(line)))
+        self._inbox.put(Arrival(self.host, self._gone()))
+
+    def _understood(self, line: bytes) -> AnyEvent | HostError:
+        try:
+            return decode_event(line)
+        except msgspec.DecodeError as error:
+            problem = f"expected an event, found {line[:80]!r}: {error}"
+            return HostError(problem, where=self.host)
+
+    def _gone(self) -> HostError:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(1.0)
+        tail = self._log_file.read_text(errors="replace").strip().splitlines()[-1:]
+        code = self._process.poll()
+        ended = "closed its pipe" if code is None else f"ended with {code}"
+        return HostError(
+            f"the agent {ended}{': ' + tail[0] if tail else ''}",
+            where=self.host,
+            remedy=f"see {self._log_file}",
+        )
+
+
+class LocalCrew:
+    """A source of agents on this machine. They live as long as their crew."""
+
+    def start(
+        self,
+        hosts: Sequence[Host],
+        needed: int,  # noqa: ARG002 - one process serves any number of nodes
+        inbox: Inbox,
+        log_dir: Path,
+        notify: Callable[[str], None],  # noqa: ARG002 - a process starts at once
+    ) -> Crew:
+        """See :class:`dnnbench.sweep.agents.CrewSource`."""
+        agents: dict[str, LocalAgent] = {}
+        try:
+            for host in hosts:
+                log_file = log_dir / f"agent-{host.name}.log"
+                agents[host.name] = LocalAgent(host.name, log_file, inbox)
+        except BaseException:
+            for agent in agents.values():
+                agent.close()
+            raise
+        return Crew(agents, hosts)
+
+    def finish(self, crew: Crew) -> None:
+        """See :class:`dnnbench.sweep.agents.CrewSource`."""
+        for agent in crew.agents.values():
+            agent.close()
+
+
+def _python_path() -> str:
+    """Return the user's search path, the current directory in front as Python itself has it."""
+    given = os.environ.get("PYTHONPATH")
+    return os.pathsep.join([str(Path.cwd()), given] if given else [str(Path.cwd())])

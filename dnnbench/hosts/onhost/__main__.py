@@ -1,0 +1,68 @@
+"""The commands, and how each is called.
+
+A command is a function in a module of its own, imported when it is asked for: ``facts`` must not
+pay for ``install``. It takes the request and returns one answer, or yields several, which are
+written as they come, or takes over the streams and returns None. It raises
+:class:`~.wire.HostProblem` for what the user can cure; any other exception is a bug, and its
+traceback goes to standard error.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+from . import wire
+
+COMMANDS = {
+    "facts": "facts.run",
+    "install": "install.run",
+    "remove": "remove.run",
+    "start": "start.run",
+    "relay": "relay.run",
+    "status": "status_stop.status",
+    "stop": "status_stop.stop",
+    "probe": "probe.run",
+}
+# Their standard input is a dialogue from the first byte on; the request is in the arguments.
+DIALOGUES = {"relay": ("socket",), "probe": ()}
+
+EXIT_PROBLEM = 1
+EXIT_USAGE = 64  # not 2, which is Python's own for a zip that is not there
+
+
+def main(arguments: list[str]) -> int:
+    """Carry out one command and return its exit code."""
+    if not arguments or arguments[0] not in COMMANDS:
+        sys.stderr.write(f"usage: {{{','.join(COMMANDS)}}} <request.json\n")
+        return EXIT_USAGE
+    name, *values = arguments
+    module, function = COMMANDS[name].split(".")
+    try:
+        request = dict(zip(DIALOGUES[name], values)) if name in DIALOGUES else wire.read_request()
+        run = getattr(importlib.import_module(f"{__package__}.{module}"), function)
+        result = run(request)
+        for answer in [result] if isinstance(result, dict) else result or ():
+            wire.write(answer)
+    except wire.HostProblem as error:
+        return _refuse(error)
+    except BrokenPipeError:
+        # Nobody listens any more; Python would complain once more when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_PROBLEM
+    except OSError as error:
+        problem = wire.problem_of(error)
+        if problem is None:
+            raise
+        return _refuse(problem)
+    return 0
+
+
+def _refuse(error: wire.HostProblem) -> int:
+    wire.write({"error": {"problem": error.problem, "remedy": error.remedy}})
+    return EXIT_PROBLEM
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,88 @@
+"""The agent as its keeper's child: its pipes, its end, and that of everything it started."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+from . import marks
+from .lines import Lines
+from .log import last_line, note
+from .wire import HostProblem
+
+if TYPE_CHECKING:
+    from .state import State
+    from .wire import Request
+
+_END_TIMEOUT_S = 2.0
+_KILL_TIMEOUT_S = 5.0
+_PAUSE_S = 0.02
+
+
+class AgentProcess:
+    """Runs ``python -m dnnbench.training.agent``; the kernel ends it with the thread that made it.
+
+    Attributes:
+        lines: events to read, orders to write.
+        code: as in ``subprocess``; None before `end`.
+    """
+
+    def __init__(self, request: Request, state: State) -> None:
+        self._state = state
+        self.code: int | None = None
+        python = os.path.join(state.directory, request["python"])
+        path = [os.path.join(state.directory, part) for part in request["pythonpath"]]
+        variables = {
+            **os.environ,
+            **request["environment"],
+            **marks.environment(request["cluster"], state.path),
+            "PYTHONPATH": os.pathsep.join([*path, state.models]),
+        }
+        with open(state.agent_log, "ab") as log:
+            try:
+                self._process = subprocess.Popen(
+                    [python, "-m", "dnnbench.training.agent"],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    cwd=state.directory,
+                    env=variables,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                problem = f"cannot start {python}: {error.strerror}"
+                raise HostProblem(problem, "run dnnbench provision") from None
+        assert self._process.stdin
+        assert self._process.stdout
+        with self._process.stdin as orders, self._process.stdout as events:
+            self.lines = Lines(os.dup(events.fileno()), os.dup(orders.fileno()))
+
+    @property
+    def has_exited(self) -> bool:
+        """Tell whether it has ended by itself; its number stays its own until `end`."""
+        pid = self._process.pid
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+    @property
+    def last_words(self) -> str:
+        """Return how it ended, with the last line of its log."""
+        said = last_line(self._state.agent_log)
+        return f"the agent ended with {self.code}{said and ': ' + said}"
+
+    def end(self) -> None:
+        """End it as the end of its input does, then whatever is left. Safe to do twice."""
+        if self.code is not None:
+            return
+        self.lines.close()
+        deadline_s = time.monotonic() + _END_TIMEOUT_S
+        while not self.has_exited and time.monotonic() < deadline_s:
+            time.sleep(_PAUSE_S)
+        # Before it is waited for: nobody else can have its session's number now.
+        _, left = marks.end(self._state.path, self._process.pid, _KILL_TIMEOUT_S)
+        if left:
+            note(f"cannot be killed: {left}")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.code = self._process.wait(_END_TIMEOUT_S)

@@ -1,0 +1,112 @@
+"""``facts``: what a host is, and what of dnnbench it has already.
+
+Asked of many hosts at once and before every other step, so it takes as long as Python's own start.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from . import directory, machine, ports
+
+if TYPE_CHECKING:
+    from .wire import Answer, Request
+
+_BLOCK_BYTES = 1 << 20
+
+
+def run(request: Request) -> Answer:
+    """Look at this host.
+
+    Args:
+        request: ``directory``; ``ports`` [first, last]; ``environments`` keys; ``data`` list of
+            {path, sha256}, relative to the directory; ``python`` asked for, or null; ``clusters``
+            true to hear what stands here, too.
+    """
+    started_s = time.time()
+    home = directory.made(request["directory"])
+    kernel = os.uname()
+    low, high = request["ports"]
+    used = ports.used(low, high)
+    disk = os.statvfs(home)
+    wanted = request.get("environments") or []
+    complete = [key for key in wanted if has_environment(home, key)]
+    answer = {
+        "directory": home,
+        "directory_id": directory.marked(home),
+        "hostname": kernel.nodename,
+        "user": _user(),
+        "machine": kernel.machine,
+        "cpu_flags_missing": machine.missing_cpu_flags(kernel.machine),
+        "cores": machine.usable_cores(),
+        "memory_bytes": machine.memory_bytes(),
+        "disk_free_bytes": disk.f_bavail * disk.f_frsize,
+        "gpu": machine.has_gpu(),
+        "addresses": machine.addresses(),
+        "server_address": _server_address(),
+        "ports_free": high - low + 1 - len(used),
+        "ports_used": used,
+        "environments": complete,
+        "packages": _packages(home),
+        "data": {file["path"]: _data_state(home, file) for file in request.get("data") or []},
+        "pythons": [] if complete else _pythons(request.get("python")),
+    }
+    if request.get("clusters"):
+        from .status_stop import status
+
+        answer["clusters"] = status(request)["clusters"]
+    # In the middle of the time it took, as the asker's own estimate of it is.
+    answer["clock_s"] = (started_s + time.time()) / 2
+    return answer
+
+
+def has_environment(home: str, key: str) -> bool:
+    """Tell whether an environment is complete and its Python still there."""
+    path = os.path.join(home, "env", key)
+    python = os.path.join(path, "bin", "python")
+    return directory.is_complete(path) and os.access(python, os.X_OK)
+
+
+def _user() -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's user need not have a name
+        return str(os.getuid())
+
+
+def _server_address() -> str | None:
+    """Return the address at which the asker reached this host."""
+    words = os.environ.get("SSH_CONNECTION", "").split()
+    return words[2] if len(words) > 2 else None  # noqa: PLR2004 - client, its port, server, its port
+
+
+def _packages(home: str) -> list[str]:
+    folder = os.path.join(home, "packages")
+    try:
+        names = sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return []
+    return [name for name in names if directory.is_complete(os.path.join(folder, name))]
+
+
+def _data_state(home: str, file: dict[str, Any]) -> str:
+    import hashlib
+
+    digest = hashlib.sha256()
+    try:
+        with open(os.path.join(home, file["path"]), "rb") as content:
+            for block in iter(lambda: content.read(_BLOCK_BYTES), b""):
+                digest.update(block)
+    except OSError:
+        return "missing"
+    return "ok" if digest.hexdigest() == file["sha256"] else "wrong"
+
+
+def _pythons(asked: str | None) -> list[Answer]:
+    from . import pythons  # it starts processes, which costs
+
+    return pythons.found(asked)

@@ -1,0 +1,174 @@
+"""What is sent to a host, made from the package that runs here.
+
+Two archives, the same bytes whenever the sources are the same: the tools of
+`dnnbench.hosts.onhost`, which need nothing but a Python, and a wheel of dnnbench itself. The rest
+is a list of requirements in the versions installed here, so that all sides of a trial are alike.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import io
+import zipfile
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+import dnnbench
+import dnnbench.hosts.onhost
+from dnnbench.errors import HostError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+TENSORFLOW: Final = "tensorflow"
+TENSORFLOW_CPU: Final = "tensorflow-cpu"
+BESIDE_TENSORFLOW: Final = ("keras", "msgspec")
+"""What the agent imports besides TensorFlow. NumPy is left to what TensorFlow asks for: its newest
+version here may have no wheel for the Python there."""
+PYTHON_VERSIONS: Final = ("3.10", "3.11", "3.12", "3.13")
+"""For which TensorFlow has wheels, and dnnbench is tested."""
+PYTHON_RANGE: Final = f"Python {PYTHON_VERSIONS[0]} to {PYTHON_VERSIONS[-1]}"
+
+_DIGEST_LENGTH: Final = 16
+_MACHINES_WITH_CPU_BUILD: Final = ("x86_64", "AMD64")
+"""PyPI has tensorflow-cpu for these; elsewhere, ``tensorflow`` has no GPU part anyway."""
+
+_EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can say
+_FILE_MODE: Final = 0o644
+_TOOLS_MAIN: Final = """\
+import sys
+from onhost.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+class Bundle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A zip that Python runs.
+
+    Attributes:
+        digest: first characters of its SHA-256.
+    """
+
+    digest: str
+    content: bytes
+
+
+class Wheel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A wheel.
+
+    Attributes:
+        digest: of what is in it, whatever compressed it.
+    """
+
+    file_name: str
+    digest: str
+    content: bytes
+
+
+@functools.cache
+def tools() -> Bundle:
+    """Pack `dnnbench.hosts.onhost`; ``python3 <file> <command>`` runs it on a host."""
+    sources = {
+        f"onhost/{name}": content
+        for name, content in _files(Path(dnnbench.hosts.onhost.__path__[0]))
+        if name.endswith(".py")
+    }
+    # Stored: a host's Python may have been built without zlib, and it starts sooner.
+    content = _zip({"__main__.py": _TOOLS_MAIN.encode(), **sources}, zipfile.ZIP_STORED)
+    return Bundle(hashlib.sha256(content).hexdigest()[:_DIGEST_LENGTH], content)
+
+
+@functools.cache
+def wheel() -> Wheel:
+    """Make a wheel of the running dnnbench, as PEP 427 has it.
+
+    It names no dependencies: a host gets `requirements`, which are fewer and exact.
+    """
+    version = dnnbench.__version__
+    about = f"dnnbench-{version}.dist-info"
+    members = {f"dnnbench/{name}": content for name, content in _files(Path(dnnbench.__path__[0]))}
+    members[f"{about}/METADATA"] = (
+        f"Metadata-Version: 2.1\nName: dnnbench\nVersion: {version}\nRequires-Python: >=3.10\n"
+    ).encode()
+    members[f"{about}/WHEEL"] = (
+        b"Wheel-Version: 1.0\nGenerator: dnnbench\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    )
+    record = f"{about}/RECORD"
+    lines = [f"{name},{_record_hash(content)},{len(content)}" for name, content in members.items()]
+    members[record] = "\n".join([*lines, f"{record},,", ""]).encode()
+    return Wheel(
+        file_name=f"dnnbench-{version}-py3-none-any.whl",
+        digest=hashlib.sha256(members[record]).hexdigest()[:_DIGEST_LENGTH],
+        content=_zip(members, zipfile.ZIP_DEFLATED),
+    )
+
+
+def requirements(gpu: bool, machine: str = "x86_64") -> list[str]:
+    """List what pip installs on a host, TensorFlow first, in the versions of this side.
+
+    Args:
+        gpu: whether the host has one.
+        machine: the host's architecture, as the kernel names it.
+
+    Raises:
+        HostError: a package is not installed here, so there is no version to go by.
+    """
+    version = _version(TENSORFLOW) or _version(TENSORFLOW_CPU)
+    cpu_build = not gpu and machine in _MACHINES_WITH_CPU_BUILD
+    versions = {
+        TENSORFLOW_CPU if cpu_build else TENSORFLOW: version,
+        **{name: _version(name) for name in BESIDE_TENSORFLOW},
+    }
+    missing = [name for name, found in versions.items() if found is None]
+    if missing:
+        raise HostError(
+            f"{missing[0]} is not installed here, so it is unknown which version hosts need",
+            remedy="install dnnbench here with its dependencies: pip install dnnbench",
+        )
+    return [f"{name}=={found}" for name, found in versions.items()]
+
+
+def environment_key(needed: list[str]) -> str:
+    """Name the virtual environment that has these requirements."""
+    text = "\n".join(sorted(needed))
+    return hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_LENGTH]
+
+
+def _version(package: str) -> str | None:
+    # Metadata and not an import: importing tensorflow takes seconds.
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _files(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and content of every file of a package, in a fixed order."""
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        hidden = any(part.startswith(".") or part == "__pycache__" for part in name.parts)
+        if path.is_file() and not hidden and path.suffix != ".pyc":
+            yield name.as_posix(), path.read_bytes()
+
+
+def _zip(members: Mapping[str, bytes], compression: int) -> bytes:
+    """Pack members so that equal ones give equal bytes: no times, no owners."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in members.items():
+            entry = zipfile.ZipInfo(name, _EPOCH)
+            entry.compress_type = compression
+            entry.create_system = 3  # Unix: the mode below is one
+            entry.external_attr = _FILE_MODE << 16
+            archive.writestr(entry, content)
+    return buffer.getvalue()
+
+
+def _record_hash(content: bytes) -> str:
+    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest())
+    return f"sha256={digest.rstrip(b'=').decode()}"

@@ -1,0 +1,186 @@
+"""Whether the tasks of a trial could reach each other: every worker and every parameter server."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from dnnbench.errors import HostError
+from dnnbench.hosts.parallel import each
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from dnnbench.hosts.provision.tools import HostTools
+    from dnnbench.hosts.ssh.commands import Stream
+    from dnnbench.sweep.placement import Host
+
+CONNECT_TIMEOUT_S = 5.0
+BANDWIDTH_BYTES = 8 << 20
+_ANSWER_TIMEOUT_S = 15.0
+
+
+class Pair(msgspec.Struct, frozen=True):
+    """A connection from one host to another one.
+
+    Attributes:
+        bytes_per_s: None where it was not measured.
+        problem: why there is none.
+        remedy: what to do about it.
+    """
+
+    source: str
+    target: str
+    round_trip_ms: float | None = None
+    bytes_per_s: float | None = None
+    problem: str | None = None
+    remedy: str | None = None
+
+
+class Preflight(NamedTuple):
+    """What came of trying.
+
+    Attributes:
+        failures: hosts that cannot even listen or try.
+    """
+
+    pairs: list[Pair]
+    failures: dict[str, HostError]
+
+
+def try_pairs(
+    tools: Mapping[str, HostTools],
+    hosts: Sequence[Host],
+    servers: int,
+    ports: str,
+    *,
+    bandwidth: bool,
+) -> Preflight:
+    """Connect every worker's host to every parameter server's, and back.
+
+    TensorFlow needs both ways: whoever wants a tensor connects to the task that has it.
+
+    Args:
+        tools: of these hosts, which have been called once.
+        hosts: in the order of placement, filled to their slots.
+        servers: so many parameter servers come before the workers.
+        ports: the configured range, in which every host listens.
+        bandwidth: also measure it from worker to parameter server, one pair after the other.
+    """
+    listen = {"listen": [int(port) for port in ports.split("-")]}
+    with ExitStack() as stack:
+        probes: dict[str, Stream] = {}
+
+        def start(name: str) -> int:
+            probes[name] = tools[name].open("probe")
+            port: int = _ask(probes[name], listen)["port"]
+            return port
+
+        started = each([host.name for host in hosts], start)
+        for probe in probes.values():
+            stack.callback(probe.close)
+        failures = {name: got for name, got in started.items() if isinstance(got, HostError)}
+        targets = {
+            host.name: {"name": host.name, "address": host.address.strip("[]"), "port": port}
+            for host in hosts
+            if not isinstance(port := started[host.name], HostError)
+        }
+        first, rest = holders(hosts, servers)
+        first = [name for name in first if name in targets]
+        rest = [name for name in rest if name in targets] or first
+
+        def connect(source: str, names: Sequence[str], size: int) -> list[Pair]:
+            wanted = [{**targets[name], "bytes": size} for name in names if name != source]
+            answers = _connect(probes[source], wanted)
+            return [_pair(source, found, ports, targets) for found in answers]
+
+        size = BANDWIDTH_BYTES if bandwidth else 0
+        # One after the other where they would share what is measured.
+        there = each(rest, lambda name: connect(name, first, size), at_once=1 if bandwidth else 64)
+        back = each(first, lambda name: connect(name, rest, 0))
+        pairs: list[Pair] = []
+        for name, found in [*there.items(), *back.items()]:
+            if isinstance(found, HostError):
+                failures[name] = found
+            else:
+                pairs += found
+        return Preflight(pairs, failures)
+
+
+def hindrances(pairs: Sequence[Pair], servers: Sequence[str]) -> dict[str, HostError]:
+    """Name the hosts to do without, and why; none if all workers reach all parameter servers.
+
+    A parameter server's host that has trouble with every worker is named alone: another one in its
+    place may have none.
+    """
+    troubled: dict[tuple[str, str], Pair] = {}
+    peers: dict[str, set[str]] = {server: set() for server in servers}
+    for pair in pairs:
+        for server, peer in ((pair.source, pair.target), (pair.target, pair.source)):
+            if server in peers:
+                peers[server].add(peer)
+                if pair.problem:
+                    troubled.setdefault((server, peer), pair)
+    for server, its in peers.items():
+        if len(its) > 1 and all((server, peer) in troubled for peer in its):
+            return {server: _error(server, troubled[server, min(its)])}
+    return {peer: _error(peer, pair) for (_, peer), pair in troubled.items()}
+
+
+def _error(host: str, pair: Pair) -> HostError:
+    """Blame one of the two hosts."""
+    problem = pair.problem if host == pair.source else f"{pair.source} {pair.problem}"
+    return HostError(problem or "", where=host, remedy=pair.remedy)
+
+
+def holders(hosts: Sequence[Host], servers: int) -> tuple[list[str], list[str]]:
+    """Name the hosts of parameter servers, and those of workers; one may be among both."""
+    first: list[str] = []
+    rest: list[str] = []
+    taken = 0
+    for host in hosts:
+        if taken < servers:
+            first.append(host.name)
+        taken += host.slots or servers + 1
+        if taken > servers:
+            rest.append(host.name)
+    return first, rest
+
+
+def _connect(probe: Stream, targets: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    if not targets:
+        return []
+    first = _ask(probe, {"connect": targets, "timeout_s": CONNECT_TIMEOUT_S})
+    return [first, *(_answer(probe) for _ in targets[1:])]
+
+
+def _pair(
+    source: str, found: dict[str, Any], ports: str, targets: Mapping[str, Mapping[str, Any]]
+) -> Pair:
+    pair = msgspec.convert({"source": source, "target": found.pop("name"), **found}, Pair)
+    if pair.problem is None:
+        return pair
+    address = targets[pair.target]["address"]
+    return msgspec.structs.replace(
+        pair,
+        problem=f"cannot reach {pair.target} at {address}: {pair.problem}",
+        remedy=f"open TCP ports {ports} between the hosts, or set data_address of {pair.target}",
+    )
+
+
+def _ask(probe: Stream, request: dict[str, Any]) -> dict[str, Any]:
+    probe.write(msgspec.json.encode(request) + b"\n")
+    return _answer(probe)
+
+
+def _answer(probe: Stream) -> dict[str, Any]:
+    line = probe.read_line(_ANSWER_TIMEOUT_S)
+    if not line:
+        raise HostError(f"the probe ended: {probe.errors}", where=probe.host)
+    answer: dict[str, Any] = msgspec.json.decode(line)
+    if "error" in answer:
+        error = answer["error"]
+        raise HostError(error["problem"], where=probe.host, remedy=error.get("remedy"))
+    return answer

@@ -1,0 +1,222 @@
+"""Bring one host to what a sweep needs, step by step; what is there already is left alone."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from dnnbench.errors import HostError
+from dnnbench.hosts.provision.facts import Facts, chosen_python, facts_of, refuse_unfit
+from dnnbench.hosts.provision.wanted import environment_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from dnnbench.hosts.provision.tools import HostTools
+    from dnnbench.hosts.provision.wanted import DataFile, Wanted
+    from dnnbench.settings.schema import Config
+
+State = Literal["ok", "changed", "failed"]
+STEPS = ("facts", "environment", "package", "data")
+INSTALL_TIMEOUT_S = 1800.0
+"""TensorFlow is a quarter of a gigabyte to download and one and a half to unpack."""
+
+
+class Step(msgspec.Struct, frozen=True):
+    """What came of one step on one host.
+
+    Attributes:
+        name: one of `STEPS`.
+        detail: what was found, done or wrong.
+    """
+
+    name: str
+    state: State
+    detail: str = ""
+    duration_s: float = 0.0
+
+
+class Site:
+    """A directory that some hosts share.
+
+    Attributes:
+        leader: the host that works for all of them.
+        is_as_found: the leader is done and had nothing to change.
+    """
+
+    def __init__(self, leader: str) -> None:
+        self.leader = leader
+        self.is_as_found = False
+        self.done = threading.Event()
+
+
+class Sites:
+    """Lets one host work for all that share its directory, as hosts with a common home do."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sites: dict[str, Site] = {}
+
+    @contextmanager
+    def turn(self, directory_id: str, host: str) -> Iterator[Site]:
+        """Enter as the leader of a directory, or once its leader is done.
+
+        Raises:
+            HostError: the leader takes too long.
+        """
+        with self._lock:
+            site = self._sites.setdefault(directory_id, Site(host))
+        if site.leader == host:
+            try:
+                yield site
+            finally:
+                site.done.set()
+            return
+        if not site.done.wait(INSTALL_TIMEOUT_S):
+            raise HostError(
+                f"shares its directory with {site.leader}, which was not done in "
+                f"{INSTALL_TIMEOUT_S:.0f} s",
+                where=host,
+            )
+        yield site
+
+
+def provision(
+    tools: HostTools,
+    config: Config,
+    wanted: Wanted,
+    sites: Sites,
+    tell: Callable[[str, Step], None],
+) -> Facts:
+    """Provision a host.
+
+    Args:
+        tools: of the host.
+        config: where things go and come from.
+        wanted: what must be there.
+        sites: shared by all hosts.
+        tell: is called with the host's name and every step as it ends.
+
+    Returns:
+        What the host is.
+
+    Raises:
+        HostError: a step failed; ``tell`` has been told.
+    """
+    start_s = time.monotonic()
+
+    def done(name: str, state: State, detail: str = "") -> None:
+        nonlocal start_s
+        now_s = time.monotonic()
+        tell(tools.host, Step(name, state, detail, now_s - start_s))
+        start_s = now_s
+
+    step = "facts"
+    try:
+        facts = facts_of(tools, config, wanted)
+        refuse_unfit(facts, config, tools.host)
+        done("facts", "ok", facts.summary)
+        with sites.turn(facts.directory_id, tools.host) as site:
+            leader = None if site.leader == tools.host else site.leader
+            if leader is not None and not site.is_as_found:
+                facts = facts_of(tools, config, wanted)
+            states: set[State] = set()
+            for step, run in (
+                ("environment", _environment),
+                ("package", _package),
+                ("data", _data),
+            ):
+                state, detail = run(tools, config, wanted, facts, leader)
+                done(step, state, detail)
+                states.add(state)
+            if leader is None:
+                site.is_as_found = states == {"ok"}
+    except HostError as error:
+        done(step, "failed", f"{error.problem}; {error.remedy}" if error.remedy else error.problem)
+        raise
+    return facts
+
+
+def _environment(
+    tools: HostTools, config: Config, wanted: Wanted, facts: Facts, leader: str | None
+) -> tuple[State, str]:
+    key, needed = environment_of(gpu=facts.gpu, machine=facts.machine)
+    python = chosen_python(facts, config, tools.host)
+    if python is None:
+        return "ok", needed[0]
+    _refuse_follower(tools, leader)
+    pushed = _push_missing(tools, facts, wanted.wheels)
+    _install(
+        tools,
+        environment={
+            "key": key,
+            "python": python.path,
+            "requirements": needed,
+            "index_url": config.provision.index_url,
+            "find_links": "wheels" if wanted.wheels else None,
+        },
+    )
+    return "changed", f"{needed[0]}, Python {python.version}{pushed}"
+
+
+def _package(
+    tools: HostTools, config: Config, wanted: Wanted, facts: Facts, leader: str | None
+) -> tuple[State, str]:
+    del config
+    if wanted.wheel.digest in facts.packages:
+        return "ok", f"dnnbench, wheel {wanted.wheel.digest}"
+    _refuse_follower(tools, leader)
+    path = f"wheels/{wanted.wheel.digest}/{wanted.wheel.file_name}"
+    tools.connection.push(wanted.wheel.content, f"{facts.directory}/{path}")
+    key, _ = environment_of(gpu=facts.gpu, machine=facts.machine)
+    _install(tools, package={"digest": wanted.wheel.digest, "wheel": path, "environment": key})
+    return "changed", f"dnnbench, wheel {wanted.wheel.digest}"
+
+
+def _data(
+    tools: HostTools, config: Config, wanted: Wanted, facts: Facts, leader: str | None
+) -> tuple[State, str]:
+    if not wanted.data:
+        return "ok", "generated on the host"
+    missing = [file for file in wanted.data if facts.data.get(file.path) != "ok"]
+    if not missing:
+        return "ok", f"{len(wanted.data)} files"
+    _refuse_follower(tools, leader)
+    _push_missing(tools, facts, missing)
+    again = facts_of(tools, config, wanted)
+    wrong = [file.path for file in wanted.data if again.data.get(file.path) != "ok"]
+    if wrong:
+        raise HostError(
+            f"{wrong[0]} is not what was pushed",
+            where=tools.host,
+            remedy="look at the disk there, then provision again",
+        )
+    return "changed", f"{len(missing)} files"
+
+
+def _install(tools: HostTools, **request: Any) -> None:
+    """Have the host install an environment or a package."""
+    for line in tools.lines("install", INSTALL_TIMEOUT_S, **request):
+        if line["state"] == "failed":
+            raise HostError(line["problem"], where=tools.host, remedy=line.get("remedy"))
+
+
+def _push_missing(tools: HostTools, facts: Facts, files: list[DataFile]) -> str:
+    todo = [file for file in files if facts.data.get(file.path) != "ok"]
+    for file in todo:
+        tools.connection.push(file.source, f"{facts.directory}/{file.path}")
+    return f", {len(todo)} wheels pushed" if todo else ""
+
+
+def _refuse_follower(tools: HostTools, leader: str | None) -> None:
+    """Leave the changing to the leader, whose failure is the cause to look for."""
+    if leader is not None:
+        raise HostError(
+            f"shares its directory with {leader}, where this failed",
+            where=tools.host,
+            remedy=f"see {leader}",
+        )

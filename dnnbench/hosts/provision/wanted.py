@@ -1,0 +1,108 @@
+"""What a host must have: software as it is here, and the sweep's data set."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dnnbench.data import catalogue, idx
+from dnnbench.errors import ConfigError
+from dnnbench.hosts.provision.bundle import Wheel, environment_key, requirements, wheel
+
+if TYPE_CHECKING:
+    from dnnbench.settings.schema import Config
+    from dnnbench.trial.spec import DataSpec
+
+_KEY_LENGTH = 16
+
+
+class DataFile(msgspec.Struct, frozen=True):
+    """A file to be pushed.
+
+    Attributes:
+        path: on the host, relative to dnnbench's directory.
+    """
+
+    source: Path
+    path: str
+    sha256: str
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What every host of a sweep must have.
+
+    Attributes:
+        wheel: of this very dnnbench.
+        data: empty for a data set that is generated.
+        wheels: every file of the local directory of wheels, where one is given.
+    """
+
+    wheel: Wheel
+    data: list[DataFile]
+    wheels: list[DataFile]
+
+    @property
+    def package(self) -> str:
+        """The directory of dnnbench's own package on a host."""
+        return f"packages/{self.wheel.digest}"
+
+
+def wanted_for(config: Config, data: DataSpec | None) -> Wanted:
+    """Gather what hosts need.
+
+    Args:
+        config: says where wheels are.
+        data: a data set found on this machine; None for none.
+
+    Raises:
+        ConfigError: the directory of wheels is not there, or has none.
+    """
+    return Wanted(wheel(), _data_files(data), _wheels(config.provision.wheels))
+
+
+@functools.cache  # asked for every host, and metadata takes its time
+def environment_of(*, gpu: bool, machine: str) -> tuple[str, list[str]]:
+    """Return the key of a host's virtual environment, and what is installed into it."""
+    needed = requirements(gpu, machine)
+    return environment_key(needed), needed
+
+
+def data_directory(data: DataSpec) -> str | None:
+    """Return where hosts have a data set, relative to dnnbench's directory; None if generated."""
+    if data.name == catalogue.SYNTHETIC:
+        return None
+    return f"data/{data.digest[:_KEY_LENGTH]}"
+
+
+def _data_files(data: DataSpec | None) -> list[DataFile]:
+    if data is None or data.directory is None:
+        return []
+    source = Path(data.directory)
+    found = [idx.path_of(file, source) for file in catalogue.file_set(data.name).files]
+    return [_file(path, f"{data_directory(data)}/{path.name}") for path in found if path]
+
+
+def _wheels(directory: str | None) -> list[DataFile]:
+    if directory is None:
+        return []
+    folder = Path(directory).expanduser()
+    files = sorted(folder.glob("*.whl"))
+    if not files:
+        raise ConfigError(
+            f"expected wheels, found {'none' if folder.is_dir() else 'no such directory'}",
+            where=f"[provision] wheels = {directory}",
+            remedy="fill it with `pip download`, see docs/hosts.md",
+        )
+    return [_file(path, f"wheels/{path.name}") for path in files]
+
+
+def _file(source: Path, path: str) -> DataFile:
+    with source.open("rb") as content:
+        digest = hashlib.sha256()
+        while block := content.read(1 << 20):
+            digest.update(block)
+    return DataFile(source, path, digest.hexdigest())

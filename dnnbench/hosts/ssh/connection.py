@@ -1,0 +1,293 @@
+"""A connection to a host: opened with patience, used for commands and files, closed for sure."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+import time
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import paramiko
+
+from dnnbench.errors import HostError
+from dnnbench.hosts.ssh import known_hosts
+from dnnbench.hosts.ssh.commands import Completed, Stream, complete, launch, shortened
+from dnnbench.hosts.ssh.files import push
+from dnnbench.hosts.ssh.login import log_in
+from dnnbench.hosts.ssh.route import KEEP_ALIVE_S, PassingError, dial, pass_through, spawn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from dnnbench.hosts.ssh.settings import Target
+    from dnnbench.settings.schema import SshConfig
+
+T = TypeVar("T")
+_PATIENCE_S: Final = 30.0
+"""No new try later than this after the first: a dead host is known for one within a minute."""
+_FIRST_PAUSE_S: Final = 0.5
+_RUN_TIMEOUT_S: Final = 60.0
+
+_slots: dict[object, threading.Semaphore] = {}
+
+
+class Connection:
+    """An open connection. One thread may read and another write at the same time.
+
+    Attributes:
+        host: name in the inventory.
+        address: under which SSH reaches it.
+    """
+
+    def __init__(
+        self, target: Target, transport: paramiko.Transport, stack: contextlib.ExitStack
+    ) -> None:
+        self.host = target.name
+        self.address = target.address
+        self._transport = transport
+        self._stack = stack
+        self._lock = threading.Lock()
+        self._sftp: paramiko.SFTPClient | None = None
+        self._home: str | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is, as far as this side knows."""
+        return bool(self._transport.is_active())
+
+    def run(
+        self,
+        command: str,
+        stdin: bytes = b"",
+        timeout_s: float = _RUN_TIMEOUT_S,
+        *,
+        name: str | None = None,
+    ) -> Completed:
+        """Run a command to its end.
+
+        Args:
+            command: for the user's shell there.
+            stdin: its input.
+            timeout_s: for all of it.
+            name: what errors call it.
+
+        Raises:
+            HostError: it cannot be started, takes longer, or the connection is lost.
+        """
+        shown = name or shortened(command)
+        return complete(
+            self._transport, self.host, command, shown, stdin=stdin, timeout_s=timeout_s
+        )
+
+    def open(self, command: str, *, name: str | None = None) -> Stream:
+        """Start a command, to talk with it.
+
+        Raises:
+            HostError: it cannot be started.
+        """
+        return launch(self._transport, self.host, command, name or shortened(command))
+
+    def push(
+        self,
+        local: Path | bytes,
+        remote: str,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> None:
+        """Put a file on the host: aside, then renamed. Its directory is made if it is not there.
+
+        Args:
+            local: the file, or what shall stand in it.
+            remote: path there; ``~/`` is the home of the user.
+            progress: called with the bytes sent and the bytes in all.
+
+        Raises:
+            HostError: it cannot be written there, for example for want of space.
+        """
+        with self._lock:
+            self._sftp = self._sftp or self._open_sftp()
+            push(self, self._sftp, local, self._absolute(remote), progress)
+
+    def close(self) -> None:
+        """End it and all it was made of. Safe to do twice."""
+        self._stack.close()
+
+    def _open_sftp(self) -> paramiko.SFTPClient:
+        try:
+            sftp = paramiko.SFTPClient.from_transport(self._transport)
+            sftp.get_channel().settimeout(_RUN_TIMEOUT_S)
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            raise HostError(
+                f"SFTP cannot be used: {str(error).rstrip('.')}",
+                where=self.host,
+                remedy="its sshd_config needs a line `Subsystem sftp internal-sftp`",
+            ) from error
+        return sftp
+
+    def _absolute(self, remote: str) -> str:
+        if not remote.startswith("~/"):
+            return remote
+        if self._home is None:
+            self._home = self.run('printf %s "$HOME"').stdout.decode(errors="replace")
+        return self._home + remote[1:]
+
+
+def connect(target: Target, settings: SshConfig) -> Connection:
+    """Connect to a host and log in.
+
+    What may pass is tried again, with growing pauses: a refused, reset or dropped connection. A
+    wrong key, an unknown or changed host key, an unknown name or a server that says nothing is
+    not.
+
+    Raises:
+        HostError: in vain; with the cause and the cure.
+    """
+    return _try(target, settings, lambda: _open(target, settings))
+
+
+def fetch_host_key(target: Target, settings: SshConfig) -> known_hosts.HostKey:
+    """Ask a host for its key, whether or not it is known; a jump host's must be.
+
+    Raises:
+        HostError: it cannot be asked.
+    """
+
+    def fetch() -> known_hosts.HostKey:
+        with contextlib.ExitStack() as stack:
+            return _shown_key(_negotiate(target, settings, stack))
+
+    return _try(target, settings, fetch)
+
+
+def _try(target: Target, settings: SshConfig, once: Callable[[], T]) -> T:
+    began_s = time.monotonic()
+    tries = 0
+    while True:
+        tries += 1
+        try:
+            with _slot(target, settings):
+                return once()
+        except PassingError as error:
+            if tries >= settings.tries or time.monotonic() - began_s > _PATIENCE_S:
+                problem = error.problem if tries == 1 else f"{error.problem} ({tries} tries)"
+                raise HostError(problem, where=target.name, remedy=error.remedy) from error
+        # Jitter spreads the tries of many connections that were dropped at once.
+        time.sleep(_FIRST_PAUSE_S * 2 ** (tries - 1) * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+
+
+def _slot(target: Target, settings: SshConfig) -> threading.Semaphore:
+    """Return what bounds the connections being opened to one server.
+
+    It is the server's count of connections without a login that makes sshd drop some, so many
+    hosts behind one jump host wait for each other, and no host waits for another that is dead.
+    """
+    first = target
+    while first.jump:
+        first = first.jump
+    key = (first.proxy_command or (first.address, first.port), settings.connections)
+    return _slots.setdefault(key, threading.Semaphore(settings.connections))
+
+
+def _open(target: Target, settings: SshConfig) -> Connection:
+    with contextlib.ExitStack() as stack:
+        transport = _negotiate(target, settings, stack)
+        known_hosts.verify(target, _shown_key(transport))
+        log_in(transport, target, settings.login_timeout_s)
+        _await_session(transport, target, settings.login_timeout_s)
+        transport.set_keepalive(KEEP_ALIVE_S)
+        return Connection(target, transport, stack.pop_all())
+
+
+def _await_session(transport: paramiko.Transport, target: Target, timeout_s: float) -> None:
+    """Wait for an answer of the process that serves the session.
+
+    Not before it runs does sshd stop to count the connection as one without a login.
+    """
+    watchdog = threading.Timer(timeout_s, transport.close)
+    watchdog.daemon = True
+    watchdog.start()
+    try:
+        transport.global_request("keepalive@openssh.com", wait=True)
+    except (paramiko.SSHException, OSError, EOFError):
+        transport.close()
+    finally:
+        watchdog.cancel()
+    if not transport.is_active():
+        problem = "the connection ends right after the login"
+        remedy = "see the log of its sshd; may the user log in there?"
+        raise PassingError(problem, where=target.name, remedy=remedy)
+
+
+def _negotiate(
+    target: Target, settings: SshConfig, stack: contextlib.ExitStack
+) -> paramiko.Transport:
+    """Reach a server and agree on keys; whether its own is the right one is still open."""
+    transport = paramiko.Transport(_socket(target, settings, stack))
+    stack.callback(transport.close)
+    options = transport.get_security_options()
+    kinds = {kind for entry in known_hosts.entries(target) for kind in _algorithms(entry.key.kind)}
+    options.key_types = sorted(options.key_types, key=lambda kind: kind not in kinds)
+    # One deadline, which is ours, for the banner and the keys; paramiko's own come too late.
+    transport.banner_timeout = transport.handshake_timeout = 2 * settings.login_timeout_s
+    ended = threading.Event()
+    transport.start_client(ended)
+    in_time = ended.wait(settings.login_timeout_s)
+    if not in_time or not transport.is_active():
+        raise _failed(transport, target, settings, in_time=in_time)
+    return transport
+
+
+def _socket(target: Target, settings: SshConfig, stack: contextlib.ExitStack) -> object:
+    if target.jump:
+        try:
+            jump = _open(target.jump, settings)
+        except HostError as error:
+            problem = f"jump host {error.where}: {error.problem}"
+            raise type(error)(problem, where=target.name, remedy=error.remedy) from error
+        stack.callback(jump.close)
+        return pass_through(jump._transport, target, settings, stack)  # noqa: SLF001 - same module
+    if target.proxy_command:
+        return spawn(target, stack)
+    return dial(target, settings, stack)
+
+
+def _failed(
+    transport: paramiko.Transport, target: Target, settings: SshConfig, *, in_time: bool
+) -> HostError:
+    """Say why there is no agreement with a server."""
+    place = f"{target.address} port {target.port}"
+    error = transport.get_exception()
+    greeted = bool(transport.remote_version)
+    if not in_time:
+        what = "does not agree on keys" if greeted else "accepts connections but says nothing"
+        problem = f"{place} {what} for {settings.login_timeout_s:g} s"
+        remedy = "is it an SSH server, and not overloaded?"
+        return HostError(problem, where=target.name, remedy=remedy)
+    if isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
+        remedy = "update the SSH server there"
+        return HostError(f"no common algorithm: {error}", where=target.name, remedy=remedy)
+    if not greeted and error:
+        error = error.__context__ or error  # the end of the connection comes wrapped
+    # A timeout is that of a second line, so the first was not of SSH.
+    if error is None or (
+        isinstance(error, (EOFError, OSError)) and not isinstance(error, TimeoutError)
+    ):
+        problem = f"{place} closes the connection before the login"
+        remedy = "is it an SSH server, is it overloaded (MaxStartups), does it block this machine?"
+        if target.proxy_command:
+            remedy = f"try its ProxyCommand by hand: {target.proxy_command}"
+        return PassingError(problem, where=target.name, remedy=remedy)
+    if greeted:
+        return HostError(f"{place}: {error}", where=target.name)
+    return HostError(f"{place} does not speak SSH", where=target.name, remedy="check its port")
+
+
+def _shown_key(transport: paramiko.Transport) -> known_hosts.HostKey:
+    key = transport.get_remote_server_key()
+    return known_hosts.HostKey(key.get_name(), key.get_base64())
+
+
+def _algorithms(kind: str) -> tuple[str, ...]:
+    """Name the signature algorithms of a kind of key; an RSA key has several."""
+    return ("rsa-sha2-512", "rsa-sha2-256") if kind == "ssh-rsa" else (kind,)

@@ -1,0 +1,63 @@
+"""What commands need of a stored sweep: its analysis, and its report as files."""
+
+from __future__ import annotations
+
+import os.path
+from typing import TYPE_CHECKING, Final
+
+from dnnbench.sweep.documents import write_whole, writing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dnnbench.analysis.analyse import Analysis
+
+
+FIGURE_FORMATS: Final = (".png", ".svg")
+
+
+def write_markdown(
+    analysis: Analysis, path: Path, *, nodes: int | None = None, figure: Path | None = None
+) -> list[Path]:
+    """Write the report as Markdown, with its figure beside it.
+
+    Args:
+        analysis: what to write.
+        path: of the Markdown.
+        nodes: whose epochs the figure shows; the smallest node count if not given.
+        figure: where the figure goes; as PNG and SVG under the Markdown's name if not given.
+
+    Returns:
+        The files written; the figure is left out where no trial with that many nodes ended well.
+    """
+    from dnnbench.report import markdown  # not every format needs it
+
+    paths = [path.with_suffix(kind) for kind in FIGURE_FORMATS] if figure is None else [figure]
+    if not has_figure(analysis, nodes):
+        paths = []
+    for target in paths:
+        write_figure(analysis, target, nodes)
+    text = markdown.render(
+        analysis, figure=_relative(paths[0], path) if paths else None, nodes=nodes
+    )
+    write_whole(path, text.encode())
+    return [path, *paths]
+
+
+def write_figure(analysis: Analysis, path: Path, nodes: int | None = None) -> None:
+    """Draw the figure into a PNG or SVG file."""
+    from dnnbench.report import figure  # not every format needs it
+
+    with writing(path):
+        figure.save(analysis, path, nodes)
+
+
+def has_figure(analysis: Analysis, nodes: int | None) -> bool:
+    """Tell whether a trial with that many nodes ended well."""
+    nodes = analysis.nodes[0] if nodes is None else nodes
+    return any(cell.typical for cell in analysis.cells if cell.nodes == nodes)
+
+
+def _relative(figure: Path, markdown: Path) -> str:
+    """Return the figure's path as the Markdown has to name it."""
+    return os.path.relpath(figure, markdown.parent)  # pathlib gets this only in Python 3.12

@@ -1,0 +1,1 @@
+"""Host lists in the forms that users have: tables, host files, inventories, ranges."""

@@ -1,0 +1,80 @@
+"""What every list of hosts comes down to: entries that know where they stand, and hosts of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from dnnbench.errors import ConfigError
+from dnnbench.settings.hostlists.host import HostConfig
+from dnnbench.settings.values import check, field_types
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+class Entry(NamedTuple):
+    """One host as a list has it.
+
+    Attributes:
+        where: in the list, ``hosts.txt:3``.
+        settings: fields of `HostConfig`, checked; those that the list says, ``name`` for one.
+    """
+
+    where: str
+    settings: dict[str, Any]
+
+
+def read_value(field: str, value: str, where: str, subject: str) -> Any:
+    """Return the value of a host's field from its text, or refuse it under the name it goes by."""
+    return check(field_types(HostConfig)[field], value, where, subject=subject, typed=value)
+
+
+def read_address(text: str, where: str) -> dict[str, Any]:
+    """Split ``[user@]host[:port]`` into fields; an IPv6 address with a port stands in brackets."""
+    user, at, rest = text.rpartition("@")
+    if rest.startswith("["):
+        name, _, port = rest[1:].partition("]")
+        has_port, port = port.startswith(":"), port.removeprefix(":")
+    elif rest.count(":") > 1:
+        name, has_port, port = rest, False, ""
+    else:
+        name, colon, port = rest.partition(":")
+        has_port = bool(colon)
+    if ":" in user:
+        remedy = "give SSH a key in its place"
+        raise ConfigError("a password has no place beside a host", where=where, remedy=remedy)
+    settings = {"name": read_value("name", name, where, "")}
+    if at:
+        settings["user"] = read_value("user", user, where, "user")
+    if has_port:
+        settings["port"] = read_value("port", port, where, "port")
+    return settings
+
+
+def make_hosts(
+    entries: Iterable[Entry], known: Mapping[str, HostConfig] | None = None
+) -> tuple[HostConfig, ...]:
+    """Make hosts of entries, in their order.
+
+    Args:
+        entries: of one list.
+        known: name -> what is known of a host already and counts where its entry is silent.
+
+    Raises:
+        ConfigError: a host is there twice.
+    """
+    hosts: dict[str, HostConfig] = {}
+    first: dict[str, str] = {}
+    for where, settings in entries:
+        name = settings["name"]
+        if name in hosts:
+            problem = f"{name} is there twice"
+            if first[name] != where:
+                problem += f", first at {first[name]}"
+            raise ConfigError(problem, where=where)
+        first[name] = where
+        host = (known or {}).get(name) or HostConfig(name)
+        hosts[name] = msgspec.structs.replace(host, **settings)
+    return tuple(hosts.values())

@@ -1,0 +1,77 @@
+"""Hosts from a file as Open MPI's ``mpirun --hostfile`` takes it.
+
+A line is ``host`` or ``user@host``, then ``key=value`` pairs; ``#`` and ``//`` begin a comment.
+What differs from Open MPI: a host without ``slots`` takes one task and not one a core, because a
+node is a host; a host that is there twice is refused and gets no further slot; hosts are named one
+by one, so there is neither ``^`` nor ``+n``.
+Source of the format: orte_hosts(7) and the lexer behind it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from dnnbench.errors import ConfigError, nearest
+from dnnbench.settings.hostlists.entries import Entry, read_address, read_value
+from dnnbench.settings.textfile import read_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_COMMENT: Final = re.compile(r"(#|//).*")
+_MOST: Final = "the most slots"
+_FIELDS: Final[dict[str, str]] = {
+    **dict.fromkeys(("slots", "cpu", "count"), "slots"),
+    **{
+        name: _MOST
+        for unit in ("slots", "cpu", "count")
+        for name in (f"max-{unit}", f"max_{unit}", f"{unit}-max", f"{unit}_max")
+    },
+    **dict.fromkeys(("username", "user-name", "user_name"), "user"),
+    "port": "port",
+}
+"""Open MPI's names -> ours."""
+
+
+def read_hostfile(path: Path) -> list[Entry]:
+    """Read the hosts, in their order.
+
+    Raises:
+        ConfigError: the file cannot be read, or a line of it cannot be used as it is.
+    """
+    entries = []
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        # Open MPI allows blanks around the sign.
+        words = re.sub(r"\s*=\s*", "=", _COMMENT.sub("", line)).split()
+        if words:
+            entries.append(_entry(words, f"{path}:{number}"))
+    return entries
+
+
+def _entry(words: list[str], where: str) -> Entry:
+    if words[0][0] in "^+":
+        raise ConfigError("hosts can neither be left out nor counted here, only named", where=where)
+    if "=" in words[0]:
+        raise ConfigError(f"expected a host before {words[0]!r}", where=where)
+    settings = read_address(words[0], where)
+    for word in words[1:]:
+        key, sign, value = word.partition("=")
+        if not sign:
+            raise ConfigError(f"expected `host slots=N max-slots=N`, got {word!r}", where=where)
+        if key not in _FIELDS:
+            raise ConfigError(f"{key} is not known", where=where, remedy=nearest(key, _FIELDS))
+        field = _FIELDS[key]
+        if field in settings:
+            raise ConfigError(f"{field} of a host are given twice", where=where)
+        settings[field] = read_value("slots" if field == _MOST else field, value, where, key)
+    _settle_slots(settings, where)
+    return Entry(where, settings)
+
+
+def _settle_slots(settings: dict[str, Any], where: str) -> None:
+    """Let the most slots be the slots where these are not given, as Open MPI does."""
+    most = settings.pop(_MOST, None)
+    if most is not None and most < settings.setdefault("slots", most):
+        problem = f"slots={settings['slots']} is above max-slots={most}"
+        raise ConfigError(problem, where=where)

@@ -1,0 +1,92 @@
+"""Where hosts come from: one of the options, else ``[[hosts]]``, else this machine alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from dnnbench.errors import ConfigError
+from dnnbench.settings.hostlists.entries import Entry, make_hosts, read_address
+from dnnbench.settings.hostlists.toml import read_tables
+
+if TYPE_CHECKING:
+    from dnnbench.settings.hostlists.host import HostConfig
+    from dnnbench.settings.tomlfile import TomlFile
+
+HOSTS, HOSTFILE, INVENTORY, GROUP = "--hosts", "--hostfile", "--inventory", "--group"
+
+
+class HostsChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The options that say where hosts come from, as they were typed.
+
+    Attributes:
+        hosts: ``[user@]host[:port]``, with commas.
+        hostfile: path of an Open MPI host file.
+        inventory: path of an Ansible INI inventory.
+        group: of the inventory.
+    """
+
+    hosts: str | None = None
+    hostfile: str | None = None
+    inventory: str | None = None
+    group: str | None = None
+
+    @property
+    def given(self) -> list[str]:
+        """Name the options that were given."""
+        names = (HOSTS, HOSTFILE, INVENTORY, GROUP)
+        values = (self.hosts, self.hostfile, self.inventory, self.group)
+        return [name for name, value in zip(names, values, strict=True) if value is not None]
+
+
+class Found(NamedTuple):
+    """Hosts in their order, and where their list is; neither where there is none."""
+
+    hosts: tuple[HostConfig, ...] = ()
+    origin: str | None = None
+
+
+def find_hosts(choice: HostsChoice, file: TomlFile | None) -> Found:
+    """Read the hosts.
+
+    A host that ``[[hosts]]`` has too keeps its settings there, except for what an option says.
+
+    Args:
+        choice: the options.
+        file: the settings' file.
+
+    Raises:
+        ConfigError: more than one list is named, or a list cannot be used as it is.
+    """
+    tables = read_tables(file) if file else []
+    listed = make_hosts(tables)
+    sources = [name for name in choice.given if name != GROUP]
+    if len(sources) > 1:
+        problem = f"only one of {', '.join(sources)} can say where hosts come from"
+        raise ConfigError(problem, where=sources[-1])
+    if choice.group is not None and choice.inventory is None:
+        raise ConfigError("is a group of an inventory", where=GROUP, remedy="give --inventory, too")
+    if not sources:
+        return Found(listed, file.where("hosts")) if file and listed else Found()
+    entries = _entries(choice)
+    hosts = make_hosts(entries, {host.name: host for host in listed})
+    if not hosts:
+        path = choice.hostfile or choice.inventory
+        raise ConfigError("names no host", where=path or HOSTS)
+    return Found(hosts, entries[0].where)
+
+
+def _entries(choice: HostsChoice) -> list[Entry]:
+    if choice.hosts is not None:
+        texts = [text.strip() for text in choice.hosts.split(",")]
+        return [Entry(HOSTS, read_address(text, HOSTS)) for text in texts]
+    if choice.hostfile is not None:
+        from dnnbench.settings.hostlists.hostfile import read_hostfile  # only where there is one
+
+        return read_hostfile(Path(choice.hostfile).expanduser())
+    from dnnbench.settings.hostlists.ansible import read_inventory  # only where there is one
+
+    assert choice.inventory is not None
+    return read_inventory(Path(choice.inventory).expanduser(), choice.group)

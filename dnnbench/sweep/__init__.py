@@ -1,0 +1,1 @@
+"""A sweep: plan it, run its trials, store what comes of them."""

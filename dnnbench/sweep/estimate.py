@@ -1,0 +1,47 @@
+"""Estimate how long a trial takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from dnnbench.trial.spec import TrialSpec
+
+
+class TimeModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How long a trial takes: start-up, then workers that share cores.
+
+    A step needs CPU seconds, of the worker and for it on the parameter server; with few workers the
+    round trip is what it waits for, with many the cores. Defaults were measured with the
+    784-64-64-10 network on two cores.
+
+    Attributes:
+        start_up_s: of a trial whatever its size; evaluation and tear-down included.
+        start_up_cpu_s: of every task.
+        step_latency_s: of a step that waits for nothing but its messages.
+        step_cpu_s: of a step, without its examples.
+        example_cpu_s: of each example in a step.
+        compensation: a dc-sgd step in downpour steps.
+        training_examples: in the data set.
+    """
+
+    start_up_s: float = 0.5
+    start_up_cpu_s: float = 0.8
+    step_latency_s: float = 2.0e-3
+    step_cpu_s: float = 2.4e-3
+    example_cpu_s: float = 5.0e-6
+    compensation: float = 1.15
+    training_examples: int = 55_000
+
+    def trial_s(self, order: TrialSpec, cores: float) -> float:
+        """Estimate a trial's seconds on one machine with that many cores."""
+        share = 1 if order.epoch_definition == "replicated" else order.workers
+        steps = order.epochs * (self.training_examples // share // order.batch_size)
+        cpu_s = self.step_cpu_s + self.example_cpu_s * order.batch_size
+        step_s = max(self.step_latency_s, order.workers * cpu_s / cores)
+        if order.protocol.name == "dc-sgd":
+            step_s *= self.compensation
+        start_up_s = self.start_up_s + self.start_up_cpu_s * order.nodes / cores
+        return start_up_s + (order.warmup_steps + steps) * step_s

@@ -1,0 +1,37 @@
+"""Durations of trials in earlier sweeps, for the estimate of a plan."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dnnbench.errors import ResultsError
+from dnnbench.sweep.store import open_sweep
+from dnnbench.trial.machine import usable_cores
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dnnbench.settings.schema import Config
+    from dnnbench.trial.spec import Protocol
+
+
+def measured_trial_s(results_dir: Path, config: Config) -> dict[tuple[int, Protocol], float]:
+    """Return the mean seconds of each cell's trials in the newest sweep, if they were alike."""
+    durations_s: dict[tuple[int, Protocol], list[float]] = {}
+    try:
+        previous = open_sweep(results_dir)
+        is_alike = _conditions(previous.resolved.config) == _conditions(config)
+        same_cores = previous.sessions()[-1].before.cores_usable == usable_cores()
+        outcomes = previous.outcomes() if is_alike and same_cores else []
+    except ResultsError:  # no estimate is worth stopping a new sweep for an old one's damage
+        return {}
+    for outcome in outcomes:
+        if outcome.status == "ok":
+            cell = outcome.order.nodes, outcome.order.protocol.name
+            durations_s.setdefault(cell, []).append(outcome.duration_s)
+    return {cell: sum(found) / len(found) for cell, found in durations_s.items()}
+
+
+def _conditions(config: Config) -> tuple[object, ...]:
+    """Return the settings that a trial's duration depends on."""
+    return config.train, config.protocol, config.sweep.parameter_servers, config.hosts

@@ -1,0 +1,71 @@
+"""The hosts that trials run on, and which task goes to which of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from dnnbench.errors import ConfigError
+from dnnbench.trial.tasks import task_names
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dnnbench.settings.hostlists.host import HostConfig
+
+PLACEMENT_RULE: Final = (
+    "parameter servers first, then workers; each host is filled to its slots in the order given"
+)
+
+
+class Host(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A machine that we reach.
+
+    Attributes:
+        address: where the other tasks of a trial find it.
+        slots: tasks it takes at once; None for as many as asked, which then share its cores.
+    """
+
+    name: str
+    address: str
+    slots: int | None = None
+
+
+def local_inventory() -> list[Host]:
+    """Return this machine as the only host."""
+    return [Host(name="localhost", address="127.0.0.1")]
+
+
+def to_host(config: HostConfig, resolved_address: str) -> Host:
+    """Return what a plan stores of a host.
+
+    Args:
+        config: as it was listed.
+        resolved_address: that SSH reached it at; TensorFlow's, too, unless it has one of its own.
+    """
+    address = config.data_address or resolved_address
+    if ":" in address and not address.startswith("["):
+        address = f"[{address}]"  # IPv6: a port follows
+    return Host(config.name, address, config.slots)
+
+
+def place(nodes: int, parameter_servers: int, hosts: Sequence[Host]) -> dict[str, str]:
+    """Give every task of a trial a host, as `PLACEMENT_RULE` says.
+
+    Returns:
+        Task -> name of its host.
+
+    Raises:
+        ConfigError: the hosts have fewer slots than the trial has tasks.
+    """
+    slots = [
+        host.name for host in hosts for _ in range(nodes if host.slots is None else host.slots)
+    ]
+    if len(slots) < nodes:
+        raise ConfigError(
+            f"{nodes} nodes need {nodes} slots, the hosts have {len(slots)}",
+            where="[[hosts]]",
+            remedy="add hosts, raise their slots, or lower nodes",
+        )
+    return dict(zip(task_names(nodes, parameter_servers), slots, strict=False))

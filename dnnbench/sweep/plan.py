@@ -1,0 +1,133 @@
+"""Settings and hosts in, the ordered trials of a sweep out; a dry run prints this very value."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dnnbench.sweep.estimate import TimeModel
+from dnnbench.sweep.own_model import model_digest
+from dnnbench.sweep.placement import PLACEMENT_RULE, Host, local_inventory, place
+from dnnbench.trial.machine import usable_cores
+from dnnbench.trial.seeds import order_seed, repeat_seed
+from dnnbench.trial.spec import DataSpec, ModelSpec, Protocol, ProtocolSpec, TrialSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from dnnbench.settings.schema import Config
+
+
+class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A sweep before it runs.
+
+    Attributes:
+        orders: in the order they run in.
+        estimated_s: trial id -> seconds.
+        data_note: why the data set stands in for another; None where it does not.
+    """
+
+    sweep: str
+    orders: list[TrialSpec]
+    hosts: list[Host]
+    placement_rule: str
+    estimated_s: dict[str, float]
+    data_note: str | None = None
+
+    def placement(self, order: TrialSpec) -> dict[str, str]:
+        """Say on which host each task of a trial runs."""
+        return place(order.nodes, order.parameter_servers, self.hosts)
+
+
+def make_plan(
+    config: Config,
+    data: DataSpec,
+    sweep_id: str,
+    *,
+    hosts: Sequence[Host] | None = None,
+    cores: float | None = None,
+    measured_s: Mapping[tuple[int, Protocol], float] | None = None,
+    time_model: TimeModel | None = None,
+    data_note: str | None = None,
+) -> Plan:
+    """Order every trial of a sweep.
+
+    Each repeat is a block that holds every cell once, shuffled by a seed of its own: a machine that
+    warms up or gets busy then hits all cells alike, and a sweep cut short has even cells.
+
+    Args:
+        config: as resolved.
+        data: the data set that was found.
+        sweep_id: see `dnnbench.sweep.store.new_sweep_id`.
+        hosts: this machine if None.
+        cores: of this machine, if None.
+        measured_s: (nodes, protocol) -> seconds of such a trial in an earlier sweep of the same
+            settings; takes the place of the estimate.
+        time_model: for the estimate.
+        data_note: see `dnnbench.data.locate.Located`.
+
+    Raises:
+        ConfigError: the hosts have too few slots for the largest trial.
+    """
+    hosts = local_inventory() if hosts is None else list(hosts)
+    cores = usable_cores() if cores is None else cores
+    place(max(config.sweep.nodes), config.sweep.parameter_servers, hosts)
+    orders = [
+        _order(config, data, sweep_id, cell=cell, repeat=repeat)
+        for repeat in range(1, config.sweep.repeats + 1)
+        for cell in _shuffled_cells(config, repeat)
+    ]
+    model = time_model or TimeModel()
+    known = measured_s or {}
+    estimated_s = {
+        order.id: known.get((order.nodes, order.protocol.name)) or model.trial_s(order, cores)
+        for order in orders
+    }
+    return Plan(sweep_id, orders, hosts, PLACEMENT_RULE, estimated_s, data_note)
+
+
+def trial_id(nodes: int, protocol: Protocol, repeat: int) -> str:
+    """Name a trial so that names sort by setting: ``n04-dc-sgd-r01``."""
+    return f"n{nodes:02d}-{protocol}-r{repeat:02d}"
+
+
+def _shuffled_cells(config: Config, repeat: int) -> list[tuple[int, Protocol]]:
+    import random  # a stored plan is read without
+
+    cells = [(nodes, name) for nodes in config.sweep.nodes for name in config.sweep.protocols]
+    random.Random(order_seed(config.sweep.seed, repeat)).shuffle(cells)  # noqa: S311 - order, not secrecy
+    return cells
+
+
+def _order(
+    config: Config, data: DataSpec, sweep_id: str, *, cell: tuple[int, Protocol], repeat: int
+) -> TrialSpec:
+    nodes, protocol = cell
+    train, correction = config.train, config.protocol
+    return TrialSpec(
+        id=trial_id(nodes, protocol, repeat),
+        sweep=sweep_id,
+        nodes=nodes,
+        parameter_servers=config.sweep.parameter_servers,
+        repeat=repeat,
+        seed=repeat_seed(config.sweep.seed, repeat),
+        data=data,
+        model=ModelSpec(
+            train.model, l2=train.l2, dropout=train.dropout, digest=model_digest(train.model)
+        ),
+        protocol=ProtocolSpec(
+            protocol,
+            optimizer=train.optimizer,
+            learning_rate=train.learning_rate,
+            compensation=correction.compensation,
+            lambda0=correction.chosen_lambda0,
+            mean_square_decay=correction.mean_square_decay,
+            epsilon=correction.epsilon,
+        ),
+        batch_size=train.batch_size,
+        epochs=train.epochs,
+        epoch_definition=train.epoch,
+        warmup_steps=train.warmup_steps,
+        steps_per_run=train.steps_per_run,
+    )

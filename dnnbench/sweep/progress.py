@@ -1,0 +1,176 @@
+"""Where a sweep stands: its trials, the roles of the current one, and the time that is left."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dnnbench.trial.messages import (
+    EpochEnd,
+    PortReserved,
+    Progress,
+    RoleExited,
+    RoleFailed,
+    Served,
+    ServerReady,
+    Trained,
+    WarmedUp,
+)
+from dnnbench.trial.tasks import PARAMETER_SERVER, split_task, task_names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dnnbench.sweep.plan import Plan
+    from dnnbench.trial.messages import AnyEvent
+    from dnnbench.trial.outcome import TrialOutcome
+    from dnnbench.trial.spec import Protocol, TrialSpec
+
+
+@dataclass
+class Role:
+    """One task of the current trial.
+
+    Attributes:
+        state: one word.
+        step: within ``epoch``; both 0 before the measured part.
+        loss: None as long as nothing was measured, like ``examples_per_s``.
+    """
+
+    task: str
+    state: str = "starting"
+    epoch: int = 0
+    step: int = 0
+    steps_per_epoch: int = 0
+    examples_per_s: float | None = None
+    loss: float | None = None
+
+    @property
+    def is_worker(self) -> bool:
+        """Whether it computes gradients."""
+        return split_task(self.task)[0] != PARAMETER_SERVER
+
+    def take(self, event: AnyEvent) -> None:
+        """Note what an event of this task says."""
+        if isinstance(event, Progress):
+            self.state = "training"
+            self.epoch, self.step = event.epoch, event.step
+            self.steps_per_epoch = event.steps_per_epoch
+            self.examples_per_s, self.loss = event.examples_per_s, event.loss
+        elif isinstance(event, EpochEnd):
+            record = event.record
+            self.state = "training"
+            self.epoch, self.step, self.steps_per_epoch = record.epoch, record.steps, record.steps
+            self.examples_per_s = record.examples / max(record.duration_s, 1e-9)
+            self.loss = record.loss
+        else:
+            self.state = self._state_after(event)
+
+    def done(self, epochs: int) -> float:
+        """Return how much of its epochs a worker has done, 0 to 1."""
+        if not self.epoch:
+            return 0.0
+        return (self.epoch - 1 + self.step / max(self.steps_per_epoch, 1)) / epochs
+
+    def _state_after(self, event: AnyEvent) -> str:
+        if isinstance(event, PortReserved):
+            return "started"
+        if isinstance(event, ServerReady):
+            return "ready" if self.is_worker else "serving"
+        if isinstance(event, WarmedUp):
+            return "warm"
+        if isinstance(event, (Trained, Served)):
+            return "done"
+        if isinstance(event, RoleFailed) or (isinstance(event, RoleExited) and event.code):
+            return "failed"
+        return self.state
+
+
+class SweepProgress:
+    """A sweep while it runs, as its events tell.
+
+    Attributes:
+        total: trials of the plan.
+        ended: of those, the ones that are not to come any more; failed and not run ones too.
+        current: the trial that runs, with its ``roles`` by task.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        pending: list[TrialSpec],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.plan = plan
+        self.total = len(plan.orders)
+        self.ended = self.total - len(pending)
+        self.failed = 0
+        self.not_run = 0
+        self.current: TrialSpec | None = None
+        self.roles: dict[str, Role] = {}
+        self._clock = clock
+        self._pending = {order.id: order for order in pending}
+        self._start_s = self._trial_start_s = clock()
+        self._measured_s: dict[tuple[int, Protocol], list[float]] = defaultdict(list)
+        self._estimated_sum_s = 0.0
+        self._measured_sum_s = 0.0
+
+    @property
+    def elapsed_s(self) -> float:
+        """Since the sweep was started or resumed."""
+        return self._clock() - self._start_s
+
+    @property
+    def workers(self) -> list[Role]:
+        """Roles of the current trial that compute gradients."""
+        return [role for role in self.roles.values() if role.is_worker]
+
+    def trial_started(self, order: TrialSpec) -> None:
+        """Begin with the roles of a trial."""
+        self.current = order
+        self._trial_start_s = self._clock()
+        tasks = task_names(order.nodes, order.parameter_servers)
+        self.roles = {task: Role(task) for task in tasks}
+
+    def event(self, event: AnyEvent) -> None:
+        """Note an event of the current trial."""
+        if isinstance(event, PortReserved):
+            self.roles[event.task] = Role(event.task)  # forked again after a port clash
+        if event.task in self.roles:
+            self.roles[event.task].take(event)
+
+    def trial_ended(self, outcome: TrialOutcome) -> None:
+        """Count a trial, and learn from its duration."""
+        order = outcome.order
+        self.current = None
+        self.roles = {}
+        self.ended += 1
+        self._pending.pop(order.id, None)
+        if outcome.status != "ok":  # how long it took says nothing about the others
+            self.failed += outcome.status != "not run"
+            self.not_run += outcome.status == "not run"
+            return
+        self._measured_s[order.nodes, order.protocol.name].append(outcome.duration_s)
+        self._measured_sum_s += outcome.duration_s
+        self._estimated_sum_s += self.plan.estimated_s[order.id]
+
+    def remaining_s(self) -> float:
+        """Estimate the seconds to the end of the sweep.
+
+        A cell's own measured trials say best how long its next one takes; for the others the plan's
+        estimate is stretched by how far it was off so far.
+        """
+        left_s = sum(self._expected_s(order) for order in self._pending.values())
+        if self.current is None:
+            return left_s
+        spent_s = self._clock() - self._trial_start_s
+        return left_s - min(spent_s, self._expected_s(self.current))
+
+    def _expected_s(self, order: TrialSpec) -> float:
+        measured_s = self._measured_s.get((order.nodes, order.protocol.name))
+        if measured_s:
+            return sum(measured_s) / len(measured_s)
+        stretch = self._measured_sum_s / self._estimated_sum_s if self._estimated_sum_s else 1.0
+        return self.plan.estimated_s[order.id] * stretch

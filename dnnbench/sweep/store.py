@@ -1,0 +1,364 @@
+"""results/<sweep>/: what a sweep was asked, what it ran on, and every outcome, kept as it comes.
+
+config.json  environment.json  plan.json      documents, replaced as a whole
+trials.jsonl                                  a header, then an outcome a line, only appended to
+trials/<trial>[-attempt<n>]/                  order.json, events.jsonl, logs/<task>.log
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+import msgspec
+
+from dnnbench.errors import ResultsError, nearest
+from dnnbench.settings.schema import Resolved
+from dnnbench.sweep.documents import (
+    check_header,
+    header_line,
+    read_document,
+    sync_directory,
+    write_document,
+    write_whole,
+    writing,
+)
+from dnnbench.sweep.plan import Plan
+from dnnbench.trial.machine import MachineSnapshot
+from dnnbench.trial.outcome import TrialOutcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from dnnbench.trial.spec import TrialSpec
+
+
+_TRIALS: Final = "trials.jsonl"
+_ENVIRONMENT: Final = "environment.json"
+_outcome_decoder: Final = msgspec.json.Decoder(TrialOutcome)
+
+
+class EventWriter:
+    """events.jsonl of one attempt: a line an event, flushed each; on the disk when closed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._encoder = msgspec.json.Encoder()
+        with writing(path):
+            self._file = path.open("xb")
+            self._file.write(header_line("events"))
+            self._file.flush()
+
+    def write(self, event: Any) -> None:
+        """Append an event: a struct, or what JSON knows."""
+        with writing(self.path):
+            self._file.write(self._encoder.encode(event) + b"\n")
+            self._file.flush()
+
+    def close(self) -> None:
+        """Bring what was written to the disk. Safe to do twice."""
+        if not self._file.closed:
+            os.fsync(self._file.fileno())
+            self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class NameTakenError(ResultsError):
+    """A sweep of this name is there already."""
+
+
+class SweepStore:
+    """A sweep's directory.
+
+    Attributes:
+        path: the directory.
+        notes: what a reader should be told of, such as an outcome that a crash tore.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.notes: list[str] = []
+        self._attempts: dict[str, Path] = {}
+
+    @property
+    def name(self) -> str:
+        """The sweep's name, which is its directory's."""
+        return self.path.name
+
+    @cached_property
+    def resolved(self) -> Resolved:
+        """The settings, and where each came from."""
+        return read_document(self.path / "config.json", "config", Resolved)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What was planned, in the order it runs in."""
+        return read_document(self.path / "plan.json", "plan", Plan)
+
+    def sessions(self) -> list[Session]:
+        """Return what the sweep ran on, one entry each time it was started or resumed."""
+        return read_document(self.path / _ENVIRONMENT, "environment", list[Session])
+
+    def begin_session(self, environment: MachineSnapshot) -> None:
+        """Note what a resumed sweep runs on; `create` notes the first."""
+        self._write_sessions([*self.sessions(), Session(environment)])
+
+    def end_session(self, load_average: tuple[float, float, float]) -> None:
+        """Note the load at the end of the newest session."""
+        *earlier, last = self.sessions()
+        last = msgspec.structs.replace(last, load_after=load_average)
+        self._write_sessions([*earlier, last])
+
+    def note_hosts(self, hosts: Mapping[str, MachineSnapshot]) -> None:
+        """Note what the hosts of the newest session are; those of an earlier start stay noted."""
+        *earlier, last = self.sessions()
+        last = msgspec.structs.replace(last, hosts={**last.hosts, **hosts})
+        self._write_sessions([*earlier, last])
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the sweep for running; reading needs no lock.
+
+        The kernel frees it when the process ends, however it ends.
+
+        Raises:
+            ResultsError: another process runs this sweep.
+        """
+        with writing(self.path / "lock"):
+            file = (self.path / "lock").open("a+b")
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                holder = file.read().decode(errors="replace").strip()
+                raise ResultsError(
+                    f"is being run by process {holder or '?'}",
+                    where=str(self.path),
+                    remedy="wait for it, or stop it first",
+                ) from None
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n".encode())
+            file.flush()
+            yield
+
+    def append(self, outcome: TrialOutcome) -> None:
+        """Add an outcome; it is on the disk when this returns. Ends the trial's attempt."""
+        path = self.path / _TRIALS
+        with writing(path), path.open("r+b") as file:
+            _mend(file)
+            file.write(msgspec.json.encode(outcome) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        sync_directory(self.path)
+        self._attempts.pop(outcome.order.id, None)
+
+    def outcomes(self) -> list[TrialOutcome]:
+        """Return the last outcome of every trial, in the order in which trials came to theirs.
+
+        Raises:
+            ResultsError: a line is damaged. A torn last one, which a crash leaves, is only noted.
+        """
+        path = self.path / _TRIALS
+        try:
+            header, *lines = path.read_bytes().split(b"\n")
+        except OSError as error:
+            raise ResultsError(f"cannot be read: {error.strerror}", where=str(path)) from None
+        check_header(header, "trials", f"{path}:1")
+        latest: dict[str, TrialOutcome] = {}
+        for number, line in enumerate(lines, start=2):
+            # What follows the last newline is number len(lines) + 1: nothing, or a torn line.
+            is_tail = number == len(lines) + 1
+            if is_tail and not line:
+                continue
+            try:
+                outcome = _outcome_decoder.decode(line)
+            except msgspec.DecodeError as error:
+                if not is_tail:
+                    raise ResultsError(f"is damaged: {error}", where=f"{path}:{number}") from None
+                self._note(f"{path}:{number}: is torn, as a crash leaves it, and is not counted")
+                continue
+            latest.pop(outcome.order.id, None)
+            latest[outcome.order.id] = outcome
+        return list(latest.values())
+
+    def pending(self) -> list[TrialSpec]:
+        """Return the trials without a good outcome, failed and interrupted ones too, in order."""
+        done = {outcome.order.id for outcome in self.outcomes() if outcome.status == "ok"}
+        return [order for order in self.plan.orders if order.id not in done]
+
+    def has_outcomes(self) -> bool:
+        """Say whether any trial came to an outcome, without reading them."""
+        try:
+            with (self.path / _TRIALS).open("rb") as file:
+                file.readline()
+                return file.readline().endswith(b"\n")
+        except OSError:
+            return False
+
+    def event_writer(self, order: TrialSpec) -> EventWriter:
+        """Open the event file of the trial's attempt; once for each attempt."""
+        return EventWriter(self._attempt(order) / "events.jsonl")
+
+    def log_dir(self, order: TrialSpec) -> Path:
+        """Return the directory for ``<task>.log`` of the trial's attempt."""
+        return self._attempt(order) / "logs"
+
+    def _attempt(self, order: TrialSpec) -> Path:
+        """Return the directory of the attempt under way, a new one if there is none."""
+        if order.id not in self._attempts:
+            self._attempts[order.id] = self._new_attempt(order)
+        return self._attempts[order.id]
+
+    def _new_attempt(self, order: TrialSpec) -> Path:
+        trials = self.path / "trials"
+        number, folder = 1, trials / order.id
+        while folder.exists():
+            number += 1
+            folder = trials / f"{order.id}-attempt{number}"
+        with writing(folder):
+            (folder / "logs").mkdir(parents=True)
+            write_document(folder / "order.json", "order", order)
+            sync_directory(trials)
+        return folder
+
+    def _write_sessions(self, sessions: list[Session]) -> None:
+        write_document(self.path / _ENVIRONMENT, "environment", sessions)
+
+    def _note(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
+
+
+def new_sweep_id(results_dir: Path, now: datetime | None = None) -> str:
+    """Name a sweep after the time, ``2026-11-22T14-28-41Z``, with ``-2`` if that is taken."""
+    moment = (now or datetime.now(timezone.utc)).astimezone(timezone.utc)
+    stem = name = moment.strftime("%Y-%m-%dT%H-%M-%SZ")
+    number = 1
+    while (results_dir.expanduser() / name).exists():
+        number += 1
+        name = f"{stem}-{number}"
+    return name
+
+
+def create(
+    results_dir: Path, resolved: Resolved, plan: Plan, environment: MachineSnapshot
+) -> SweepStore:
+    """Make a sweep's directory, all of it or nothing.
+
+    Raises:
+        NameTakenError: it is there already.
+        ResultsError: it cannot be written.
+    """
+    import shutil  # with every compression there is; readers do without
+
+    path = results_dir.expanduser() / plan.sweep
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with writing(path):
+            (aside / "trials").mkdir(parents=True)
+            write_document(aside / "config.json", "config", resolved)
+            write_document(aside / "plan.json", "plan", plan)
+            write_document(aside / _ENVIRONMENT, "environment", [Session(environment)])
+            write_whole(aside / _TRIALS, header_line("trials"))
+            _rename(aside, path)
+            sync_directory(path.parent)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return SweepStore(path)
+
+
+def _rename(aside: Path, path: Path) -> None:
+    try:
+        aside.rename(path)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            raise NameTakenError("is there already", where=str(path)) from None
+        raise
+
+
+def open_sweep(
+    results_dir: Path, name: str | None = None, *, need_outcomes: bool = True
+) -> SweepStore:
+    """Open a stored sweep.
+
+    Args:
+        results_dir: that holds it.
+        name: of the sweep, or a path to it; None for the newest.
+        need_outcomes: pass over sweeps that no trial ended in, as a report must.
+
+    Raises:
+        ResultsError: there is none, or none with an outcome.
+    """
+    names = sweep_names(results_dir)
+    results_dir = results_dir.expanduser()
+    if name is not None:
+        for path in (results_dir / name, Path(name).expanduser()):
+            if (path / "plan.json").is_file():
+                return SweepStore(path)
+        remedy = nearest(name, names) or (f"the newest is {names[-1]}" if names else None)
+        raise ResultsError(f"there is no sweep {name!r}", where=str(results_dir), remedy=remedy)
+    for candidate in reversed(names):
+        store = SweepStore(results_dir / candidate)
+        if not need_outcomes or store.has_outcomes():
+            return store
+    problem = "no trial of any sweep has ended" if names else "there is no sweep"
+    remedy = "finish one with `dnnbench run --resume`" if names else "make one with `dnnbench run`"
+    raise ResultsError(problem, where=str(results_dir), remedy=remedy)
+
+
+def sweep_names(results_dir: Path) -> list[str]:
+    """List the sweeps, oldest first; ``…Z-10`` after ``…Z-9``."""
+    results_dir = results_dir.expanduser()
+    if not results_dir.is_dir():
+        return []
+    found = [path.parent.name for path in results_dir.glob("[!.]*/plan.json")]
+    return sorted(found, key=lambda name: (name.partition("Z")[0], len(name), name))
+
+
+def _mend(file: BinaryIO) -> None:
+    """Leave the file at its end, after a newline: finish or cut off what a crash left there."""
+    content = file.read()
+    tail = content.rpartition(b"\n")[2]
+    if not tail:
+        return
+    try:
+        _outcome_decoder.decode(tail)
+    except msgspec.DecodeError:
+        file.truncate(len(content) - len(tail))
+        file.seek(0, os.SEEK_END)
+    else:
+        file.write(b"\n")
+
+
+class Session(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One stretch of running: a resumed sweep has several, perhaps after an upgrade or a reboot.
+
+    Attributes:
+        before: of the machine that it was started from.
+        load_after: load average there at its end; None while it runs, or if it was killed.
+        hosts: host -> what its agent said of it; empty before any was ready.
+    """
+
+    before: MachineSnapshot
+    load_after: tuple[float, float, float] | None = None
+    hosts: dict[str, MachineSnapshot] = {}

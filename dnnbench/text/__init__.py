@@ -1,0 +1,1 @@
+"""Layout of text: tables, screens, and words for numbers."""

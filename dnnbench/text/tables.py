@@ -1,0 +1,161 @@
+"""Tables and facts as values of finished text, and their look in a terminal and as Markdown.
+
+Every command that shows figures builds these, so that all look alike and say the same everywhere.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dnnbench.text.screen import wrapped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from dnnbench.text.screen import Screen
+
+NONE = "-"
+"""What stands for a figure that nobody has."""
+
+Fields = list[tuple[str, str]]
+"""Names, each with a line."""
+
+_GAP = 2
+"""Columns that tabulate leaves between two of a table."""
+
+
+class Column(msgspec.Struct, frozen=True):
+    """A column's heading; ``group`` is what neighbouring columns have in common."""
+
+    name: str
+    group: str = ""
+    is_text: bool = False
+
+
+class Table(msgspec.Struct, frozen=True):
+    """A table of finished text; ``totals`` are rows set apart at the bottom, no title is ""."""
+
+    title: str
+    columns: list[Column]
+    rows: list[list[str]]
+    notes: list[str]
+    totals: list[list[str]] = []
+
+
+def table_text(table: Table, screen: Screen) -> str:
+    """Lay a table out for a terminal: an empty line, its title, the table and its notes."""
+    from tabulate import SEPARATING_LINE  # most commands do without
+
+    head, body = _headings(table.columns), [*table.rows, *table.totals]
+    widths = _widths([*head, *body], [c.is_text for c in table.columns], screen.width)
+    rows: list[list[str] | str] = [
+        *(_folded(names, widths, partial(screen.styled, bold=True)) for names in head),
+        SEPARATING_LINE,
+        *(_folded(cells, widths) for cells in body),
+    ]
+    if table.totals:
+        rows.insert(-len(table.totals), SEPARATING_LINE)
+    # Not as tabulate's headers: these would be two columns wider than their names.
+    laid_out = _tabulate(rows, "simple", table.columns)
+    notes = "".join(screen.paragraph(note, dim=True) for note in table.notes)
+    return f"\n{screen.paragraph(table.title, bold=True)}{laid_out}\n{notes}"
+
+
+def fields_text(facts: Fields, screen: Screen, warnings: Sequence[str] = ()) -> str:
+    """Lay facts out for a terminal, with warnings beneath."""
+    entries: list[tuple[str, str, str | None]]
+    entries = [(name, line, None) for name, line in facts]
+    entries += [("Warning", warning, "yellow") for warning in warnings]
+    name_width = max((len(name) for name, _, _ in entries), default=0)
+    widths = [name_width, screen.width - name_width - _GAP]
+    rows = [
+        [
+            screen.styled(name, bold=True, fg=colour),
+            *_folded([line], widths[1:], partial(screen.styled, fg=colour)),
+        ]
+        for name, line, colour in entries
+    ]
+    return _tabulate(rows, "plain", [Column("", is_text=True)] * 2) + "\n"
+
+
+def table_markdown(table: Table) -> str:
+    """Write a table as a section of GitHub Markdown."""
+    headers = [f"{c.group}<br>{c.name}" if c.group else c.name for c in table.columns]
+    rows = [[escape(text) for text in row] for row in [*table.rows, *table.totals]]
+    body = _tabulate(rows, "pipe", table.columns, headers)
+    notes = "\n".join(f"- {escape(note)}" for note in table.notes)
+    return "\n\n".join([f"## {escape(table.title)}", body, *([notes] if notes else [])])
+
+
+def fields_markdown(facts: Fields) -> str:
+    """Write facts as a Markdown list."""
+    return "\n".join(f"- **{name}**: {escape(line)}" for name, line in facts)
+
+
+def escape(text: str) -> str:
+    """Keep text from others from being read as Markdown or HTML."""
+    for sign, written in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), ("`", "\\`"), ("*", "\\*")):
+        text = text.replace(sign, written)
+    return " ".join(text.split("\n"))
+
+
+def _tabulate(
+    rows: Sequence[Sequence[str]],
+    layout: str,
+    columns: Sequence[Column],
+    headers: Sequence[str] = (),
+) -> str:
+    from tabulate import tabulate  # as above
+
+    return tabulate(
+        rows,
+        headers=headers,
+        tablefmt=layout,
+        colalign=["left" if column.is_text else "right" for column in columns],
+        disable_numparse=True,  # all is text already; numbers would be formatted anew
+    )
+
+
+def _headings(columns: Sequence[Column]) -> list[list[str]]:
+    """Return a row or two: a group's name stands over its first column only."""
+    names = [column.name for column in columns]
+    groups = [column.group for column in columns]
+    if not any(groups):
+        return [names]
+    befores = ["", *groups]
+    return [["" if g == b else g for g, b in zip(groups, befores, strict=False)], names]
+
+
+def _folded(
+    cells: Sequence[str], widths: Sequence[int], style: Callable[[str], str] = str
+) -> list[str]:
+    """Break cells into lines and style each.
+
+    Not by tabulate, which takes some of them for numbers then, whatever it was told.
+    """
+    folded = map(wrapped, cells, widths)
+    return ["\n".join(map(style, lines)) for lines in folded]
+
+
+def _widths(rows: Sequence[Sequence[str]], are_text: Sequence[bool], room: int) -> list[int]:
+    """Return how wide columns have to be, or may be so that all fit.
+
+    The widest give way first. Words are broken only where breaking between them won't do, and
+    figures last of all.
+    """
+    columns = list(zip(*rows, strict=True))
+    longest = [max(len(line) for cell in cells for line in cell.split("\n")) for cells in columns]
+    words = [max(len(word) for cell in cells for word in cell.split() or [""]) for cells in columns]
+    figures = [1 if is_text else word for is_text, word in zip(are_text, words, strict=True)]
+    room -= _GAP * (len(columns) - 1)
+    if sum(longest) <= room:
+        return longest
+    for least in (words, figures, [1] * len(columns)):
+        for most in range(max(longest), 0, -1):
+            widths = [max(min(line, most), low) for line, low in zip(longest, least, strict=True)]
+            if sum(widths) <= room:
+                return widths
+    return [1] * len(columns)

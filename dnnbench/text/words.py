@@ -1,0 +1,26 @@
+"""Numbers and durations as every screen and report writes them."""
+
+from __future__ import annotations
+
+
+def duration_text(seconds: float) -> str:
+    """Write a duration with the precision that a person waits with."""
+    whole = round(seconds)
+    if whole < 60:  # noqa: PLR2004 - seconds of a minute
+        return f"{whole} s"
+    minutes, rest_s = divmod(whole, 60)
+    if minutes < 60:  # noqa: PLR2004 - minutes of an hour
+        return f"{minutes} min {rest_s:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def seconds(value: float) -> str:
+    """Write seconds with two decimals, as Table 2 has them, and more below a second."""
+    if value >= 1.0:
+        return f"{value:.2f}"
+    return f"{value:.3f}" if value >= 0.1 else f"{value:.4f}"  # noqa: PLR2004  # three digits
+
+
+def count_text(number: float, noun: str) -> str:
+    """Write how many there are of something."""
+    return f"{number:g} {noun}" if number == 1 else f"{number:g} {noun}s"

@@ -1,0 +1,272 @@
+"""What runs on a host: imports TensorFlow once, forks a role a task, passes events on.
+
+``python -m dnnbench.training.agent`` reads orders on standard input and writes events on standard
+output, one JSON line each. It ends, and its roles with it, when standard input ends: that is the
+end of the controller. One thread and no TensorFlow runtime, so a fork is safe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import select
+import selectors
+import signal
+import sys
+import time
+import traceback
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dnnbench.errors import DnnbenchError
+from dnnbench.training.prepare import Preparer
+from dnnbench.training.roles import parameter_server, worker
+from dnnbench.training.roles.channel import Channel
+from dnnbench.training.roles.process import die_with_parent
+from dnnbench.trial.machine import snapshot
+from dnnbench.trial.messages import (
+    AgentFailed,
+    AgentReady,
+    Event,
+    Log,
+    Prepare,
+    Prepared,
+    RoleExited,
+    RoleFailed,
+    Start,
+    Stop,
+    decode_order,
+    encode,
+)
+from dnnbench.trial.tasks import PARAMETER_SERVER, split_task
+
+if TYPE_CHECKING:
+    from dnnbench.training.prepare import PreparedTrial
+
+AGENT = "agent"
+_READ_BYTES = 1 << 16
+_BOILERPLATE = ("Graph execution error", "Detected at node", "Node:", "From /job:")
+
+
+class _Lines:
+    """Splits what arrives on a file descriptor into lines."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.rest = b""
+
+    def read(self) -> list[bytes] | None:
+        """Return the complete lines that have arrived; None at the end of the file."""
+        chunk = os.read(self.fd, _READ_BYTES)
+        if not chunk:
+            return None
+        *lines, self.rest = (self.rest + chunk).split(b"\n")
+        return lines
+
+
+class _Role:
+    """A forked role, seen from the agent."""
+
+    def __init__(self, task: str, pid: int, orders_fd: int, events_fd: int, log_fd: int) -> None:
+        self.task = task
+        self.pid = pid
+        self.orders_fd = orders_fd
+        self.events = _Lines(events_fd)
+        self.log = _Lines(log_fd)
+        self.open_fds = {events_fd, log_fd}
+
+    def kill(self) -> None:
+        """End the role's process group; harmless where it is gone already."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+
+class Agent:
+    """Carries out the orders of one controller."""
+
+    def __init__(self, preparer: Preparer) -> None:
+        self._preparer = preparer
+        self._prepared: PreparedTrial | None = None
+        self._roles: dict[str, _Role] = {}
+        self._selector = selectors.DefaultSelector()
+
+    def run(self) -> None:
+        """Serve until standard input ends."""
+        orders = _Lines(sys.stdin.fileno())
+        self._selector.register(orders.fd, selectors.EVENT_READ)
+        try:
+            while True:
+                for key, _ in self._selector.select():
+                    if key.data is not None:
+                        self._pass_on(*key.data)
+                        continue
+                    lines = orders.read()
+                    if lines is None:
+                        return
+                    for line in lines:
+                        self._carry_out(line)
+        finally:
+            for role in self._roles.values():
+                role.kill()
+            for role in self._roles.values():
+                os.waitpid(role.pid, 0)
+
+    def _carry_out(self, line: bytes) -> None:
+        """Carry out one order; what goes wrong is an event, not the end of the agent."""
+        try:
+            order = decode_order(line)
+            if isinstance(order, Prepare):
+                self._prepare(order)
+            elif isinstance(order, Start):
+                for task in order.tasks:
+                    self._start(task, order)
+            elif isinstance(order, Stop):
+                for role in self._roles.values():
+                    role.kill()
+            else:
+                for role in self._roles.values():
+                    with contextlib.suppress(BrokenPipeError):  # gone; its exit code says why
+                        os.write(role.orders_fd, line + b"\n")
+        except (DnnbenchError, msgspec.DecodeError, OSError) as error:
+            _send(AgentFailed(task=AGENT, cause=str(error)))
+
+    def _prepare(self, order: Prepare) -> None:
+        start_s = time.monotonic()
+        self._prepared = self._preparer.prepare(order.trial, own_core=order.own_core)
+        _send(
+            Prepared(
+                task=AGENT,
+                duration_s=time.monotonic() - start_s,
+                parameters=sum(self._prepared.step.shard_sizes),
+            )
+        )
+
+    def _start(self, task: str, order: Start) -> None:
+        """Fork one role; one that cannot be forked has failed and exited like any other."""
+        try:
+            self._fork(task, order.threads, (order.ports or {}).get(task, 0))
+        except OSError as error:
+            _send(RoleFailed(task=task, cause=f"cannot be forked: {error.strerror}"))
+            _send(RoleExited(task=task, code=1))
+
+    def _fork(self, task: str, threads: int, port: int) -> None:
+        """Fork one role, in a process group of its own; pipes carry its orders, events and log."""
+        if self._prepared is None:
+            raise DnnbenchError(f"expected the order prepare before start, found none for {task}")
+        orders_read, orders_write = os.pipe()
+        events_read, events_write = os.pipe()
+        log_read, log_write = os.pipe()
+        agent_pid = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                os.setpgid(0, 0)
+                die_with_parent(agent_pid)
+                # Held open here, a sibling's pipe would outlive the agent.
+                for fd in (orders_write, *(role.orders_fd for role in self._roles.values())):
+                    os.close(fd)
+                _redirect_standard_streams(log_write)
+                channel = Channel(task, orders_read, events_write)
+                code = _run_role(channel, self._prepared, threads, port)
+            finally:
+                os._exit(code)
+        with contextlib.suppress(OSError):
+            os.setpgid(pid, pid)  # here, too: a kill may come before the child has got to it
+        for fd in (orders_read, events_write, log_write):
+            os.close(fd)
+        role = self._roles[task] = _Role(task, pid, orders_write, events_read, log_read)
+        for lines in (role.events, role.log):
+            self._selector.register(lines.fd, selectors.EVENT_READ, (role, lines))
+
+    def _pass_on(self, role: _Role, lines: _Lines) -> None:
+        """Pass on what a role wrote; once both its pipes have ended, its exit code."""
+        arrived = lines.read()
+        if arrived is None and lines is role.log and lines.rest:
+            _send(Log(task=role.task, line=lines.rest.decode(errors="replace")))
+        for line in arrived or []:
+            if lines is role.log:
+                _send(Log(task=role.task, line=line.decode(errors="replace")))
+            else:
+                _write(line + b"\n")
+        if arrived is None:
+            self._selector.unregister(lines.fd)
+            os.close(lines.fd)
+            role.open_fds.discard(lines.fd)
+        if not role.open_fds:
+            role.kill()
+            _, status = os.waitpid(role.pid, 0)
+            os.close(role.orders_fd)
+            del self._roles[role.task]
+            _send(RoleExited(task=role.task, code=os.waitstatus_to_exitcode(status)))
+
+
+def _run_role(channel: Channel, prepared: PreparedTrial, threads: int, port: int) -> int:
+    """Run a role to its end; return its exit code."""
+    job, index = split_task(channel.task)
+    run = parameter_server.serve if job == PARAMETER_SERVER else worker.work
+    try:
+        run(channel, index, prepared, threads, port)
+    except Exception as error:  # noqa: BLE001 - whatever ended the role, the controller is told
+        traceback.print_exc()
+        sys.stderr.flush()
+        channel.emit(RoleFailed, cause=_one_line(error))
+        return 1
+    return 0
+
+
+def _one_line(error: Exception) -> str:
+    """Return an error's name and the line that says most; TensorFlow's first ones say where."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    telling = [line for line in lines if line and not line.startswith(_BOILERPLATE)]
+    return f"{type(error).__name__}: {(telling or lines or [''])[0]}"
+
+
+def _redirect_standard_streams(log_fd: int) -> None:
+    """Read nothing, write to the log."""
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(log_fd, 1)
+    os.dup2(log_fd, 2)
+
+
+def _is_hung_up(fd: int) -> bool:
+    """Say whether nobody holds the other end of a pipe any more."""
+    poll = select.poll()
+    poll.register(fd, 0)
+    return any(state & select.POLLHUP for _, state in poll.poll(0))
+
+
+def _send(event: Event) -> None:
+    _write(encode(event))
+
+
+def _write(line: bytes) -> None:
+    rest = memoryview(line)
+    while rest:
+        rest = rest[os.write(sys.stdout.fileno(), rest) :]
+
+
+def main() -> None:
+    """Import TensorFlow, say so, and serve."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the controller's to handle
+    # While it imports or prepares, it does not read standard input.
+    die_with_parent(os.getppid())
+    if _is_hung_up(sys.stdin.fileno()):  # the controller ended before that
+        return
+    start_s = time.monotonic()
+    import keras  # noqa: F401 - preloaded for the roles and the building of graphs
+    import tensorflow  # noqa: F401, ICN001 - as above
+
+    preload_s = time.monotonic() - start_s
+    gc.freeze()  # a collection in a role would write to, and so copy, every page of these objects
+    _send(AgentReady(task=AGENT, pid=os.getpid(), preload_s=preload_s, machine=snapshot()))
+    Agent(Preparer()).run()
+    sys.stderr.flush()
+    os._exit(0)  # Python would take two seconds to unload TensorFlow, which somebody waits for
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""Values that describe a step's graph: its setting, and the names of what to feed and fetch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from dnnbench.trial.spec import TrialSpec
+
+    Vector = np.ndarray[Any, np.dtype[np.float32]]
+
+
+class StepSetting(msgspec.Struct, frozen=True):
+    """What the graph depends on: trials that agree in this share one graph.
+
+    Attributes:
+        own_core: whether each worker has a core that idles while it waits for its pull.
+    """
+
+    model: Any
+    protocol: Any
+    parameter_servers: int
+    batch_size: int
+    steps_per_run: int
+    own_core: bool = False
+
+    @classmethod
+    def of(cls, trial: TrialSpec, *, own_core: bool) -> StepSetting:
+        """Take the setting out of a trial's order."""
+        return cls(
+            own_core=own_core,
+            model=trial.model,
+            protocol=trial.protocol,
+            parameter_servers=trial.parameter_servers,
+            batch_size=trial.batch_size,
+            steps_per_run=trial.steps_per_run,
+        )
+
+
+class StateSpec(msgspec.Struct, frozen=True):
+    """A non-trainable state of the model (dropout's seed, a moving mean), kept by each worker.
+
+    Attributes:
+        initial: flat values; None for a random seed, which each worker derives from its own.
+    """
+
+    name: str
+    shape: list[int]
+    dtype: str
+    initial: list[float] | None
+
+
+class StepGraph(msgspec.Struct, frozen=True):
+    """A graph and the names of what to feed and fetch.
+
+    The lists run over the unrolled steps: entry k serves a run of the first k + 1 of them, and
+    nothing beyond is executed.
+
+    Attributes:
+        worker_graph: serialized GraphDef with everything.
+        shard_graphs: by shard, a serialized GraphDef of its variables alone.
+        shard_sizes: parameters by shard, the counting element excluded.
+        losses: float32 [k + 1], each of one batch.
+        staleness: by shard, float32 [k + 1].
+        state_updates: operations that keep the model's states for the next run.
+        norms: by shard, float32 [2]: squared norms of compensation and gradient at the step
+            ``norms_step``; empty where nothing is compensated.
+    """
+
+    worker_graph: bytes
+    shard_graphs: list[bytes]
+    shard_sizes: list[int]
+    states: list[StateSpec]
+    losses: list[str]
+    staleness: list[list[str]]
+    state_updates: list[list[str]]
+    norms: list[str]
+    norms_step: int
+    images: str = "images:0"
+    labels: str = "labels:0"
+    pull: str = "pull:0"
+    evaluation_parameters: str = "evaluation_parameters:0"
+    evaluation_images: str = "evaluation_images:0"
+    evaluation_labels: str = "evaluation_labels:0"
+    correct: str = "correct:0"

@@ -1,0 +1,128 @@
+"""The parameter server's half of a step: a shard's variables, its lock, pull and push."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dnnbench.training.optimizers import make_optimizer
+from dnnbench.training.protocols.dc_sgd import make_compensation
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+    from dnnbench.training.graph.setting import StepSetting
+
+    Vector = np.ndarray[Any, np.dtype[np.float32]]
+
+
+def shard_sizes(parameters: int, shards: int) -> list[int]:
+    """Divide ``parameters`` elements among ``shards``, the first ones one larger where needed."""
+    quotient, rest = divmod(parameters, shards)
+    return [quotient + (shard < rest) for shard in range(shards)]
+
+
+def initial_shards(model: keras.Model, shards: int) -> list[Vector]:
+    """Return the model's weights as flat shards, each with its count of updates, 0, at the end."""
+    flat = np.concatenate([np.asarray(v.numpy()).ravel() for v in model.trainable_variables])
+    offsets = np.cumsum(shard_sizes(flat.size, shards))[:-1]
+    zero = np.zeros(1, np.float32)
+    return [np.concatenate([part, zero]) for part in np.split(flat.astype(np.float32), offsets)]
+
+
+class Shard:
+    """A shard's variables and lock on its parameter server."""
+
+    def __init__(self, index: int, size: int, setting: StepSetting) -> None:
+        import tensorflow as tf
+
+        tf1 = tf.compat.v1
+        self.device = f"/job:ps/task:{index}"
+        name = f"shard_{index}"
+        with tf1.device(self.device), tf1.name_scope(f"{name}/"):
+            self.compensation = make_compensation(setting.protocol, size)
+            factor = self.compensation.factor if self.compensation else None
+            self.optimizer = make_optimizer(setting.protocol, size, factor)
+            slots = self.optimizer.slots | (self.compensation.slots if self.compensation else {})
+            initial = tf1.placeholder(tf.float32, [size + 1], name="initial")
+            self.parameters = tf1.get_variable(
+                f"{name}/parameters", initializer=initial, use_resource=True
+            )
+            self.slots = {
+                slot: tf1.get_variable(
+                    f"{name}/{slot}", initializer=tf.fill([size + 1], value), use_resource=True
+                )
+                for slot, value in slots.items()
+            }
+            variables = [self.parameters, *self.slots.values()]
+            tf.group(*(variable.initializer for variable in variables), name="initialize")
+            tf.identity(self.parameters.read_value(), name="value")
+            self.lock = tf.CriticalSection(name="lock", shared_name=f"{name}/lock")
+            self._count_at = tf.constant([size]), tf.constant([1])
+
+    def pull(self) -> tf.Tensor:
+        """Return the parameters [size + 1] as they are; the tensor stays here for the push."""
+        import tensorflow as tf
+
+        with tf.compat.v1.device(self.device):
+            return self.parameters.read_value()
+
+    def count(self, parameters: tf.Tensor) -> tf.Tensor:
+        """Return the counting element, [1], of parameters that are here."""
+        import tensorflow as tf
+
+        return tf.slice(parameters, *self._count_at)
+
+    def push(
+        self, gradient: tf.Tensor, pulled: tf.Tensor, *, measure: bool
+    ) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """Apply a gradient [size + 1], whole.
+
+        Returns:
+            Updates applied before this one, float32 [1]; and, where ``measure``, the squared norms
+            of compensation and gradient, float32 [2].
+        """
+        import tensorflow as tf
+
+        measured = self.compensation if measure else None
+
+        def update() -> tf.Tensor:
+            now = self.parameters.read_value()
+            body = None
+            if self.compensation:
+                body = self.compensation.body(gradient, now, pulled, self.slots)
+            # A new tensor assigned, not an addition in place: a pulled tensor may share the
+            # variable's buffer, and TensorFlow would then copy it first.
+            new = tf.add_n([now, *self.optimizer.changes(gradient, body, self.slots)])
+            with tf.control_dependencies([self.parameters.assign(new, read_value=False)]):
+                applied_at = self.count(now)
+                if measured is None:
+                    return applied_at
+                compensation = measured.factor**2 * squared_norm(body)
+                return tf.concat([applied_at, [compensation, squared_norm(gradient)]], 0)
+
+        with tf.compat.v1.device(self.device):
+            # The message from the worker arrives before the lock is asked for, not under it.
+            gradient = tf.identity(gradient)
+            result = self.lock.execute(update)
+            return (result, None) if measured is None else (result[:1], result[1:])
+
+
+def shard_graph(index: int, size: int, setting: StepSetting) -> bytes:
+    """Return a serialized GraphDef of a shard alone, for its parameter server to initialise."""
+    import tensorflow as tf
+
+    graph = tf.Graph()
+    with graph.as_default():
+        Shard(index, size, setting)
+        graph_def: bytes = graph.as_graph_def().SerializeToString()
+        return graph_def
+
+
+def squared_norm(vector: tf.Tensor) -> tf.Tensor:
+    """Return the squared Euclidean norm of a shard's vector without its counting element."""
+    import tensorflow as tf
+
+    return tf.reduce_sum(tf.square(vector[:-1]))

@@ -1,0 +1,236 @@
+"""The graph of a step: pull, gradient, push, unrolled.
+
+Built once a setting, as a GraphDef that every worker imports: a worker then needs neither Keras nor
+eager execution. Workers are the same graph; a session's device filters decide which worker it is.
+
+The parameters are one flat vector a shard, so a step is one pull and one push a shard: a small
+model's step costs messages, not bytes. ``steps_per_run`` steps are unrolled, each ordered after
+the one before it on the parameter server alone, so one ``session.run`` serves them all.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dnnbench.training.graph.ahead import Parts, cut
+from dnnbench.training.graph.setting import StateSpec, StepGraph, StepSetting
+from dnnbench.training.graph.shard import Shard, shard_graph, shard_sizes
+from dnnbench.training.models.mnist_dnn import PIXELS
+from dnnbench.training.protocols.base import COUNT_STEP
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import keras
+    import tensorflow as tf
+
+    Vector = np.ndarray[Any, np.dtype[np.float32]]
+
+WORKER_DEVICE = "/job:worker"
+
+
+def build_step_graph(setting: StepSetting, model: keras.Model) -> StepGraph:
+    """Trace the model's step under the setting's protocol."""
+    import tensorflow as tf
+
+    states = [_state_spec(i, v) for i, v in enumerate(model.non_trainable_variables)]
+    graph = tf.Graph()
+    with graph.as_default():
+        builder = _Builder(setting, model, states)
+        outputs = builder.unroll()
+        builder.add_evaluation()
+        graph_def = graph.as_graph_def()
+    return StepGraph(
+        worker_graph=graph_def.SerializeToString(),
+        shard_graphs=[shard_graph(i, size, setting) for i, size in enumerate(builder.sizes)],
+        shard_sizes=builder.sizes,
+        states=states,
+        **outputs,
+    )
+
+
+class _Builder:
+    """Puts a step's parts together; one use."""
+
+    def __init__(self, setting: StepSetting, model: keras.Model, states: list[StateSpec]) -> None:
+        import tensorflow as tf
+
+        tf1 = tf.compat.v1
+        self.setting = setting
+        self.model = model
+        self.shapes = [tuple(v.shape) for v in model.trainable_variables]
+        self.lengths = [int(np.prod(shape)) for shape in self.shapes]
+        self.sizes = shard_sizes(sum(self.lengths), setting.parameter_servers)
+        self.shards = [Shard(i, size, setting) for i, size in enumerate(self.sizes)]
+        with tf1.device(WORKER_DEVICE):
+            batches = [setting.steps_per_run, setting.batch_size]
+            images = tf1.placeholder(tf.uint8, [*batches, PIXELS], name="images")
+            labels = tf1.placeholder(tf.int32, batches, name="labels")
+            self.images, self.labels = tf.unstack(images), tf.unstack(labels)
+            self.states = [self._state_variable(spec) for spec in states]
+            tf.group(*(state.initializer for state in self.states), name="initialize_states")
+
+    def _state_variable(self, spec: StateSpec) -> tf.Variable:
+        import tensorflow as tf
+
+        tf1 = tf.compat.v1
+        initial = tf1.placeholder(spec.dtype, spec.shape, name=f"{spec.name}_initial")
+        return tf1.get_variable(spec.name, initializer=initial, use_resource=True)
+
+    def unroll(self) -> dict[str, Any]:
+        """Add the steps; return the names to fetch, as :class:`StepGraph` lists them."""
+        import tensorflow as tf
+
+        tf1 = tf.compat.v1
+        losses: list[tf.Tensor] = []
+        staleness: list[list[tf.Tensor]] = [[] for _ in self.shards]
+        names: dict[str, Any] = {"losses": [], "staleness": [], "state_updates": []}
+        names["norms_step"] = self.setting.steps_per_run // 2
+        pushed: list[tf.Tensor] = []
+        states = [state.read_value() for state in self.states]
+        gradient = self._traced()
+        with tf1.device(WORKER_DEVICE):
+            ready = gradient.ahead(self.images[0], self.labels[0], *states)
+        for step in range(self.setting.steps_per_run):
+            measure = step == names["norms_step"]
+            # A shard's pull waits for this worker's push to it, and for no other shard.
+            pulled = []
+            for index, shard in enumerate(self.shards):
+                with tf.control_dependencies(pushed[index : index + 1]):
+                    pulled.append(shard.pull())
+            with tf1.device(WORKER_DEVICE):
+                loss, *rest = gradient.then(*pulled, *ready)
+                gradients, states = rest[: len(self.shards)], rest[len(self.shards) :]
+                losses.append(loss)
+                names["losses"].append(tf.stack(losses).name)
+                updates = [
+                    v.assign(s, read_value=False) for v, s in zip(self.states, states, strict=True)
+                ]
+                names["state_updates"].append([update.name for update in updates])
+                if step + 1 < self.setting.steps_per_run:
+                    ready = self._prepare(gradient, step + 1, states, after=loss)
+            pushes = [
+                shard.push(part, at_pull, measure=measure)
+                for shard, part, at_pull in zip(self.shards, gradients, pulled, strict=True)
+            ]
+            pushed = [applied_at for applied_at, _ in pushes]
+            names["staleness"].append([])
+            for shard, late, applied_at, at_pull in zip(
+                self.shards, staleness, pushed, pulled, strict=True
+            ):
+                with tf1.device(shard.device):
+                    late.append(applied_at - shard.count(at_pull))
+                    names["staleness"][-1].append(tf.concat(late, 0).name)
+            if measure:
+                names["norms"] = [norms.name for _, norms in pushes if norms is not None]
+        return names
+
+    def _traced(self) -> Parts:
+        """Trace the gradient once: an import of the graph takes time for each node of it."""
+        import tensorflow as tf
+
+        if not self.setting.own_core:
+            whole = tf.function(self._gradient, autograph=False)
+            return Parts(ahead=lambda *given: list(given), then=whole)
+        pulled = [tf.TensorSpec([size + 1], tf.float32) for size in self.sizes]
+        batch = [self.images[0], self.labels[0], *self.states]
+        return cut(self._gradient, pulled, [tf.TensorSpec(t.shape, t.dtype) for t in batch])
+
+    def _prepare(
+        self, gradient: Parts, step: int, states: list[tf.Tensor], *, after: tf.Tensor
+    ) -> list[tf.Tensor]:
+        """Compute what a step needs beside the pull, once the one before has pushed.
+
+        An executor of one thread takes what became ready at once in the reverse order of the graph.
+        This is in the graph before the push and waits for ``after``, an output of the gradient, so
+        that the gradient is on its way first.
+        """
+        import tensorflow as tf
+
+        images = self.images[step]
+        if self.setting.own_core:
+            images, _ = tf.identity_n([images, after])
+        return gradient.ahead(images, self.labels[step], *states)
+
+    def _gradient(self, *arguments: tf.Tensor) -> list[tf.Tensor]:
+        """Return loss [], gradients by shard [size + 1], and the model's new states, in one list.
+
+        Args:
+            arguments: the pulled shards [size + 1], images, labels, and the model's states.
+        """
+        import tensorflow as tf
+
+        pulled, rest = arguments[: len(self.shards)], arguments[len(self.shards) :]
+        images, labels, *states = rest
+        weights = self._split(pulled)
+        logits, new_states, penalties = self.model.stateless_call(
+            weights, states, _as_input(images), training=True, return_losses=True
+        )
+        cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        loss = tf.add_n([tf.reduce_mean(cross_entropy), *penalties])
+        gradients = tf.gradients(loss, weights)
+        flat = [tf.reshape(gradient, [-1]) for gradient in gradients]
+        return [loss, *self._join(flat), *new_states]
+
+    def _split(self, shards: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        """Cut the shards into the model's weights."""
+        import tensorflow as tf
+
+        # Several shards must first be joined, without their counts.
+        flat = shards[0] if len(shards) == 1 else tf.concat([s[:-1] for s in shards], 0)
+        offsets = np.cumsum([0, *self.lengths[:-1]])
+        return [
+            tf.reshape(tf.slice(flat, [offset], [length]), shape)
+            for offset, length, shape in zip(offsets, self.lengths, self.shapes, strict=True)
+        ]
+
+    def _join(self, flat: list[tf.Tensor]) -> list[tf.Tensor]:
+        """Join the flat gradients of the weights into shards that count one update."""
+        import tensorflow as tf
+
+        count = tf.constant([COUNT_STEP], tf.float32)
+        if len(self.sizes) == 1:
+            return [tf.concat([*flat, count], 0)]
+        parts = tf.split(tf.concat(flat, 0), self.sizes)
+        return [tf.concat([part, count], 0) for part in parts]
+
+    def add_evaluation(self) -> None:
+        """Add the count of correct answers under given parameters, and a pull to get them."""
+        import tensorflow as tf
+
+        tf1 = tf.compat.v1
+        pulled = [shard.pull() for shard in self.shards]
+        with tf1.device(WORKER_DEVICE):
+            tf.identity(tf.concat(pulled, 0), name="pull")
+            parameters = tf1.placeholder(
+                tf.float32, [sum(self.sizes) + len(self.sizes)], name="evaluation_parameters"
+            )
+            images = tf1.placeholder(tf.uint8, [None, PIXELS], name="evaluation_images")
+            labels = tf1.placeholder(tf.int32, [None], name="evaluation_labels")
+            shards = tf.split(parameters, [size + 1 for size in self.sizes])
+            states = [state.read_value() for state in self.states]
+            logits, _ = self.model.stateless_call(
+                self._split(shards), states, _as_input(images), training=False
+            )
+            answers = tf.argmax(logits, 1, output_type=tf.int32)
+            tf.reduce_sum(tf.cast(tf.equal(answers, labels), tf.int32), name="correct")
+
+
+def _as_input(images: tf.Tensor) -> tf.Tensor:
+    """Scale uint8 pixels to float32 in [0, 1]."""
+    import tensorflow as tf
+
+    return tf.cast(images, tf.float32) * np.float32(1 / 255)
+
+
+def _state_spec(index: int, variable: keras.Variable) -> StateSpec:
+    """Describe a state of the model, before a graph is open."""
+    is_seed = variable.path.endswith("seed_generator_state")
+    return StateSpec(
+        name=f"state_{index}",
+        shape=list(variable.shape),
+        dtype=str(variable.dtype),
+        initial=None if is_seed else np.asarray(variable.numpy()).ravel().tolist(),
+    )

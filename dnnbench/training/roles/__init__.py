@@ -1,0 +1,1 @@
+"""Roles of a trial: parameter server and worker, and what both need."""

@@ -1,0 +1,53 @@
+"""What a parameter server and a worker have in common: their line to the agent, and their port."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from dnnbench.training.roles.process import EXIT_ORPHANED
+from dnnbench.trial.messages import Event, Order, decode_order, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+_OrderT = TypeVar("_OrderT", bound=Order)
+
+
+class Channel:
+    """A role's two pipes: orders in, events out, one JSON line each.
+
+    A thread reads the orders, so that the end of the pipe, which is the end of the agent, ends this
+    process at once whatever it is doing; TensorFlow releases the interpreter lock while it works.
+    """
+
+    def __init__(self, task: str, orders_fd: int, events_fd: int) -> None:
+        self.task = task
+        self._events_fd = events_fd
+        self._orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
+        threading.Thread(target=self._read, args=(orders_fd,), daemon=True).start()
+
+    def _read(self, orders_fd: int) -> None:
+        with os.fdopen(orders_fd, "rb") as lines:
+            for line in lines:
+                self._orders.put(decode_order(line))
+        os._exit(EXIT_ORPHANED)
+
+    def emit(self, make: Callable[..., Event], **fields: Any) -> None:
+        """Send an event of this task."""
+        line = memoryview(encode(make(task=self.task, **fields)))
+        while line:
+            line = line[os.write(self._events_fd, line) :]
+
+    def expect(self, kind: type[_OrderT]) -> _OrderT:
+        """Wait for the next order, which must be of this kind.
+
+        No deadline here: the controller has one for every phase, and ends the role with the agent.
+        """
+        order = self._orders.get()
+        if not isinstance(order, kind):
+            raise TypeError(f"expected the order {kind.__name__}, found {order}")
+        return order

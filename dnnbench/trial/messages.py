@@ -1,0 +1,232 @@
+"""What crosses the wire: orders down to an agent and its roles, events up, one JSON line each.
+
+Durations are monotonic and measured in the process that owns them; ``at_s`` is that host's wall
+clock, for people who read the log.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Union
+
+import msgspec
+
+from dnnbench.trial.machine import MachineSnapshot
+from dnnbench.trial.outcome import EpochRecord, EvaluationRecord, WarmupRecord
+from dnnbench.trial.spec import TrialSpec
+from dnnbench.trial.tasks import ClusterSpec
+
+# --- orders: controller → agent -------------------------------------------------------------------
+
+
+class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="order"):
+    """Base of all orders."""
+
+
+class Prepare(Order, frozen=True, tag="prepare"):
+    """Load the data and build the graph of this trial, so that roles can be forked with both.
+
+    Attributes:
+        own_core: whether this host has a core for each of its roles.
+    """
+
+    trial: TrialSpec
+    own_core: bool = False
+
+
+class Start(Order, frozen=True, tag="start"):
+    """Fork the roles of these tasks of the prepared trial; each says ``PortReserved``.
+
+    Attributes:
+        ports: task -> the port that is held for it; None where the kernel chooses.
+    """
+
+    tasks: list[str]
+    threads: int
+    ports: dict[str, int] | None = None
+
+
+class Connect(Order, frozen=True, tag="connect"):
+    """To all roles: start the TensorFlow server; parameter servers initialise their shard."""
+
+    cluster: ClusterSpec
+
+
+class WarmUp(Order, frozen=True, tag="warm_up"):
+    """To all roles, once every server is ready: the workers run the warm-up steps."""
+
+
+class Go(Order, frozen=True, tag="go"):
+    """To all roles, once every worker is warm: the measured part begins."""
+
+
+class Finish(Order, frozen=True, tag="finish"):
+    """To all roles, once every worker has trained: parameter servers account, workers end.
+
+    ``worker:0`` evaluates before it does.
+    """
+
+
+class Leave(Order, frozen=True, tag="leave"):
+    """To the parameter servers, once no worker needs them: end."""
+
+
+class Stop(Order, frozen=True, tag="stop"):
+    """Kill what still runs of the current trial."""
+
+
+AnyOrder = Union[Prepare, Start, Connect, WarmUp, Go, Finish, Leave, Stop]  # noqa: UP007 - msgspec resolves this at run time on 3.10
+
+# --- events: role or agent → controller -----------------------------------------------------------
+
+
+class Event(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="event"
+):
+    """Base of all events; ``task`` is ``agent`` for those that no role sent."""
+
+    task: str
+    at_s: float = msgspec.field(default_factory=time.time)
+
+
+class AgentReady(Event, frozen=True, tag="agent_ready"):
+    """TensorFlow is imported; roles can be forked."""
+
+    pid: int
+    preload_s: float
+    machine: MachineSnapshot
+
+
+class Prepared(Event, frozen=True, tag="prepared"):
+    """Data and graph of a trial stand."""
+
+    duration_s: float
+    parameters: int
+
+
+class PortReserved(Event, frozen=True, tag="port_reserved"):
+    """A role's process runs and holds a port."""
+
+    pid: int
+    port: int
+
+
+class ServerReady(Event, frozen=True, tag="server_ready"):
+    """A role's TensorFlow server listens; a parameter server has initialised its shard."""
+
+
+class PortClash(Event, frozen=True, tag="port_clash"):
+    """The reserved port was taken before the TensorFlow server could bind it."""
+
+    port: int
+
+
+class WarmedUp(Event, frozen=True, tag="warmed_up"):
+    """A worker is at the start line."""
+
+    record: WarmupRecord
+
+
+class Progress(Event, frozen=True, tag="progress"):
+    """Where a worker is, a few times a second."""
+
+    epoch: int
+    step: int
+    steps_per_epoch: int
+    examples_per_s: float
+    loss: float
+
+
+class EpochEnd(Event, frozen=True, tag="epoch_end"):
+    """A worker's measured epoch; parameter-server CPU seconds are added by the controller."""
+
+    record: EpochRecord
+
+
+class Trained(Event, frozen=True, tag="trained"):
+    """A worker has done its epochs and pushed this many updates, warm-up included."""
+
+    updates_pushed: int
+
+
+class Served(Event, frozen=True, tag="served"):
+    """A parameter server's account: CPU seconds of the measured part, updates applied in all."""
+
+    cpu_s: float
+    updates_applied: int
+
+
+class Evaluated(Event, frozen=True, tag="evaluated"):
+    """Accuracy of a state of the parameters."""
+
+    record: EvaluationRecord
+
+
+class Log(Event, frozen=True, tag="log"):
+    """A line that a process wrote to its standard output or error."""
+
+    line: str
+
+
+class RoleFailed(Event, frozen=True, tag="role_failed"):
+    """An exception ended a role; ``cause`` is its one line."""
+
+    cause: str
+
+
+class RoleExited(Event, frozen=True, tag="role_exited"):
+    """A role's process is gone. ``code`` as in ``subprocess``: negative for a signal."""
+
+    code: int
+
+
+class AgentFailed(Event, frozen=True, tag="agent_failed"):
+    """The agent could not carry out an order."""
+
+    cause: str
+
+
+AnyEvent = Union[  # noqa: UP007 - as above
+    AgentReady,
+    Prepared,
+    PortReserved,
+    ServerReady,
+    PortClash,
+    WarmedUp,
+    Progress,
+    EpochEnd,
+    Trained,
+    Served,
+    Evaluated,
+    Log,
+    RoleFailed,
+    RoleExited,
+    AgentFailed,
+]
+
+_encoder = msgspec.json.Encoder()
+_order_decoder: msgspec.json.Decoder[AnyOrder] = msgspec.json.Decoder(AnyOrder)
+_event_decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
+
+
+def encode(message: Order | Event) -> bytes:
+    """Return the message as one line, newline included."""
+    return _encoder.encode(message) + b"\n"
+
+
+def decode_order(line: bytes) -> AnyOrder:
+    """Read an order.
+
+    Raises:
+        msgspec.DecodeError: not an order this version knows.
+    """
+    return _order_decoder.decode(line)
+
+
+def decode_event(line: bytes) -> AnyEvent:
+    """Read an event.
+
+    Raises:
+        msgspec.DecodeError: not an event this version knows.
+    """
+    return _event_decoder.decode(line)

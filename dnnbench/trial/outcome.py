@@ -1,0 +1,147 @@
+"""Values that come of a trial: records, failure, outcome. They cross the wire and are stored.
+
+Closed, frozen structs, as in `dnnbench.trial.spec`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from dnnbench.trial.spec import TrialSpec
+
+Status = Literal["ok", "failed", "interrupted", "not run"]
+
+
+class Staleness(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Staleness of a set of updates: updates by others between a worker's pull and its push.
+
+    Attributes:
+        counts: ``counts[s]`` updates had staleness ``s``; as long as the largest one needs.
+    """
+
+    counts: list[int]
+
+    @property
+    def updates(self) -> int:
+        """How many updates were counted."""
+        return sum(self.counts)
+
+    @property
+    def mean(self) -> float:
+        """Mean staleness in updates; 0 where nothing was counted."""
+        return sum(s * n for s, n in enumerate(self.counts)) / max(self.updates, 1)
+
+    def percentile(self, percent: float) -> int:
+        """Smallest staleness that at least ``percent`` of the updates do not exceed."""
+        seen = 0
+        for staleness, count in enumerate(self.counts):
+            seen += count
+            if count and seen * 100 >= percent * self.updates:
+                return staleness
+        return 0
+
+
+class WarmupRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A worker's steps before the measured epochs."""
+
+    task: str
+    steps: int
+    duration_s: float
+
+
+class EpochRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One measured epoch of one worker.
+
+    Attributes:
+        task: ``worker:0`` and so on.
+        epoch: 1 for the first measured one.
+        duration_s: monotonic, measured in the worker.
+        loss: mean of the batches' training losses, regularization included.
+        cpu_s: CPU seconds of the worker's process, all threads.
+        parameter_server_cpu_s: CPU seconds of all parameter servers for this worker's updates:
+            their CPU seconds an update over the measured part of the trial x ``steps``.
+        staleness: one entry a step and shard.
+        compensation_ratio: mean of the compensation's norm / the gradient's norm over the sampled
+            steps; None for a protocol that does not compensate.
+    """
+
+    task: str
+    epoch: int
+    steps: int
+    examples: int
+    duration_s: float
+    loss: float
+    cpu_s: float
+    parameter_server_cpu_s: float
+    staleness: Staleness
+    compensation_ratio: float | None = None
+
+
+class EvaluationRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Accuracy (0 to 1) of the parameter servers' parameters, measured outside the timed part.
+
+    Attributes:
+        epoch: the parameters when ``worker:0`` ended this epoch; None for the final ones, after all
+            workers ended.
+        global_step: updates that these parameters hold (of shard 0).
+        parameters_sha256: of all shards' float32 values, so that bit-identical ones are known.
+    """
+
+    epoch: int | None
+    global_step: int
+    validation_accuracy: float
+    test_accuracy: float
+    parameters_sha256: str = ""
+
+
+class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Why a trial is not ``ok``: the first failure, not what followed from it."""
+
+    cause: str
+    task: str | None = None
+    host: str | None = None
+    log_tail: list[str] = []
+
+    @property
+    def place(self) -> str:
+        """``worker:1 on node3``, or as much of it as is known."""
+        return " on ".join(part for part in (self.task, self.host) if part)
+
+    def __str__(self) -> str:
+        """One line: place and cause."""
+        cause = " ".join(self.cause.split())
+        return f"{self.place}: {cause}" if self.place else cause
+
+
+class TrialOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What came of one trial; of one that was ``not run``, only why.
+
+    Attributes:
+        started_at: UTC, ISO 8601.
+        start_up_s: from the order to the start of the measured epochs, warm-up included.
+        training_s: from the start of the measured epochs to the end of the last worker's last one.
+        duration_s: all of it, evaluation and tear-down included.
+        updates_pushed: by all workers, warm-up included (a step pushes once to every shard).
+        updates_applied: by shard, as the parameter servers counted them.
+        parameter_server_cpu_s: of all parameter servers, over the measured part.
+        placement: task -> host.
+        seeds: worker -> the seed of its batches and its dropout, derived from the order's.
+    """
+
+    order: TrialSpec
+    status: Status
+    started_at: str
+    duration_s: float
+    start_up_s: float = 0.0
+    training_s: float = 0.0
+    parameter_server_cpu_s: float = 0.0
+    updates_pushed: int = 0
+    updates_applied: list[int] = []
+    placement: dict[str, str] = {}
+    seeds: dict[str, int] = {}
+    warmups: list[WarmupRecord] = []
+    epochs: list[EpochRecord] = []
+    evaluations: list[EvaluationRecord] = []
+    failure: Failure | None = None

@@ -1,0 +1,103 @@
+"""Several hosts, each an agent of its own on this machine, of which one goes down on the way."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from support.processes import Witness
+from support.real_cluster import SYNTHETIC
+
+from dnnbench.cli.views.sweep import QuietView
+from dnnbench.errors import HostError
+from dnnbench.hosts.local import LocalCrew
+from dnnbench.settings.load import load
+from dnnbench.sweep import store
+from dnnbench.sweep.agents import Crew
+from dnnbench.sweep.placement import Host
+from dnnbench.sweep.plan import make_plan
+from dnnbench.sweep.runner import run_sweep
+from dnnbench.trial.machine import snapshot
+from dnnbench.trial.messages import AnyEvent, PortReserved, Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from dnnbench.sweep.agents import Inbox
+    from dnnbench.trial.spec import TrialSpec
+
+HOSTS = [Host(f"node{n}", "127.0.0.1", slots=1) for n in (1, 2, 3)]
+GONE_S = 5.0
+
+
+class Site(LocalCrew):
+    """Hosts that can go down: an agent there is not started again."""
+
+    def __init__(self) -> None:
+        self.down: set[str] = set()
+        self.crews: list[Crew] = []
+
+    def start(
+        self,
+        hosts: Sequence[Host],
+        needed: int,
+        inbox: Inbox,
+        log_dir: Path,
+        notify: Callable[[str], None],
+    ) -> Crew:
+        up = [host for host in hosts if host.name not in self.down]
+        missing = {name: HostError("no route to host", where=name) for name in self.down}
+        crew = super().start(up, needed, inbox, log_dir, notify)
+        self.crews.append(Crew(crew.agents, up, missing))
+        return self.crews[-1]
+
+
+class Accident(QuietView):
+    """Takes node3 down at the first progress of its worker."""
+
+    def __init__(self, site: Site) -> None:
+        super().__init__()
+        self._site = site
+        self._roles: list[int] = []
+        self.witness: Witness | None = None
+
+    def event(self, order: TrialSpec, event: AnyEvent) -> None:
+        super().event(order, event)
+        if isinstance(event, PortReserved):
+            self._roles.append(event.pid)
+        elif isinstance(event, Progress) and event.task == "worker:1" and not self._site.down:
+            self._site.down = {"node3"}
+            agent = self._site.crews[-1].agents["node3"]
+            self.witness = Witness(self._roles)
+            os.kill(agent._process.pid, signal.SIGKILL)  # type: ignore[attr-defined]
+
+
+def test_a_host_that_goes_down_costs_a_trial_and_its_node_count(tmp_path: Path) -> None:
+    options = {
+        "sweep.nodes": "2,3",
+        "sweep.protocols": "downpour",
+        "sweep.repeats": 2,
+        "sweep.seed": 6,
+        "train.batch_size": 1000,
+        "train.epochs": 1,
+        "train.warmup_steps": 10,
+    }
+    resolved = load(None, {}, options)
+    plan = make_plan(resolved.config, SYNTHETIC, "sweep", hosts=HOSTS)
+    assert [order.nodes for order in plan.orders] == [3, 2, 2, 3]
+    sweep = store.create(tmp_path, resolved, plan, snapshot())
+    site = Site()
+    accident = Accident(site)
+
+    outcomes = run_sweep(sweep, accident, site)
+    assert [outcome.status for outcome in outcomes] == ["failed", "ok", "ok", "not run"]
+    failed, *others, left = outcomes
+    assert str(failed.failure).startswith("node3: the agent ended with -9")
+    assert str(left.failure) == "node3: no route to host"
+    assert sweep.pending() == [failed.order, left.order]
+    assert [o.placement for o in others] == [{"ps:0": "node1", "worker:0": "node2"}] * 2
+    assert accident.witness
+    with accident.witness as witness:
+        assert witness.alive_after(GONE_S) == []

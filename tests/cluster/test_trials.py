@@ -1,0 +1,153 @@
+"""Whole trials: real roles, TensorFlow's servers, a few steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.real_cluster import small_order
+
+from dnnbench.trial.spec import ModelSpec, ProtocolSpec
+
+if TYPE_CHECKING:
+    from support.real_cluster import Cluster
+
+DOWNPOUR = ProtocolSpec("downpour", learning_rate=0.1)
+ADAGRAD = ProtocolSpec("downpour", optimizer="adagrad", learning_rate=0.01)
+DC_SGD = ProtocolSpec("dc-sgd", learning_rate=0.1, lambda0=2.0)
+CONSTANT = ProtocolSpec("dc-sgd", learning_rate=0.1, compensation="constant", lambda0=0.04)
+NO_LAMBDA = ProtocolSpec("dc-sgd", learning_rate=0.1, lambda0=0.0)
+
+STEPS = 55
+WARMUP = 10 + 5  # as ordered, and the short run that ends an epoch
+
+
+@pytest.mark.parametrize(
+    ("protocol", "nodes", "parameter_servers"),
+    [(DOWNPOUR, 4, 1), (ADAGRAD, 3, 1), (DC_SGD, 4, 1), (CONSTANT, 4, 2)],
+    ids=["downpour", "downpour-adagrad", "dc-sgd", "dc-sgd-constant-2-ps"],
+)
+def test_no_update_is_lost_and_every_one_is_accounted_for(
+    cluster: Cluster, protocol: ProtocolSpec, nodes: int, parameter_servers: int
+) -> None:
+    outcome = cluster.outcome(protocol, nodes, parameter_servers=parameter_servers, epochs=2)
+    workers = nodes - parameter_servers
+    updates = workers * (WARMUP + 2 * STEPS)
+    assert outcome.updates_pushed == updates
+    assert outcome.updates_applied == [updates] * parameter_servers
+    assert {record.task for record in outcome.warmups} == {f"worker:{n}" for n in range(workers)}
+    assert {record.steps for record in outcome.warmups} == {WARMUP}
+    told = sorted((record.task, record.epoch) for record in outcome.epochs)
+    assert told == [(f"worker:{n}", epoch) for n in range(workers) for epoch in (1, 2)]
+    for record in outcome.epochs:
+        assert record.steps == STEPS
+        assert record.examples == 1000 * STEPS
+        assert record.staleness.updates == STEPS * parameter_servers
+        assert 0 < record.duration_s < outcome.training_s
+        assert record.cpu_s > 0
+        assert 0 < record.parameter_server_cpu_s < outcome.parameter_server_cpu_s
+    shares = sum(record.parameter_server_cpu_s for record in outcome.epochs)
+    assert shares == pytest.approx(outcome.parameter_server_cpu_s)
+
+
+@pytest.mark.parametrize("protocol", [DOWNPOUR, DC_SGD], ids=["downpour", "dc-sgd"])
+def test_the_parameters_that_are_evaluated_are_those_of_the_parameter_server_and_learn(
+    cluster: Cluster, protocol: ProtocolSpec
+) -> None:
+    outcome = cluster.outcome(protocol, 4, epochs=2)
+    first, second, final = outcome.evaluations
+    assert [first.epoch, second.epoch, final.epoch] == [1, 2, None]
+    assert WARMUP * 3 + STEPS <= first.global_step < second.global_step <= final.global_step
+    assert final.global_step == outcome.updates_applied[0]
+    for evaluation in outcome.evaluations:
+        assert abs(evaluation.validation_accuracy - evaluation.test_accuracy) < 0.05
+    assert 0.5 < first.test_accuracy < second.test_accuracy
+    losses = {(record.task, record.epoch): record.loss for record in outcome.epochs}
+    for worker in range(3):
+        assert losses[f"worker:{worker}", 2] < losses[f"worker:{worker}", 1] < 2.3
+
+
+@pytest.mark.parametrize("protocol", [DC_SGD, CONSTANT], ids=["adaptive", "constant"])
+def test_workers_that_miss_updates_have_them_compensated(
+    cluster: Cluster, protocol: ProtocolSpec
+) -> None:
+    servers = 2 if protocol is CONSTANT else 1
+    outcome = cluster.outcome(protocol, 4, parameter_servers=servers, epochs=2)
+    assert sum(record.staleness.mean for record in outcome.epochs) > 0.1
+    ratios = [record.compensation_ratio for record in outcome.epochs]
+    assert all(ratio is not None and 0 <= ratio < 1 for ratio in ratios)
+    assert max(ratio or 0.0 for ratio in ratios) > 0
+
+
+def test_downpour_compensates_nothing_and_says_so(cluster: Cluster) -> None:
+    outcome = cluster.outcome(DOWNPOUR, 4, epochs=2)
+    assert {record.compensation_ratio for record in outcome.epochs} == {None}
+
+
+def final_digest(cluster: Cluster, protocol: ProtocolSpec, **changes: Any) -> str:
+    outcome = cluster.outcome(protocol, 2, **changes)
+    return outcome.evaluations[-1].parameters_sha256
+
+
+def test_one_worker_alone_gets_the_same_bits_with_and_without_compensation(
+    cluster: Cluster,
+) -> None:
+    plain = final_digest(cluster, DOWNPOUR)
+    assert len(plain) == 64
+    assert final_digest(cluster, NO_LAMBDA) == plain
+    assert final_digest(cluster, DC_SGD) == plain
+    assert final_digest(cluster, ADAGRAD) != plain
+    alone = cluster.outcome(DC_SGD, 2)
+    assert [r.staleness.counts for r in alone.epochs] == [[STEPS]]
+    assert [r.compensation_ratio for r in alone.epochs] == [0.0]
+
+
+def test_a_seed_decides_everything_that_one_worker_does(cluster: Cluster) -> None:
+    plain = cluster.outcome(DOWNPOUR, 2)
+    again = cluster.run(small_order(DOWNPOUR, 2))
+    other = cluster.outcome(DOWNPOUR, 2, seed=77)
+    assert again.evaluations == plain.evaluations
+    assert [r.loss for r in again.epochs] == [r.loss for r in plain.epochs]
+    assert other.evaluations[-1].parameters_sha256 != plain.evaluations[-1].parameters_sha256
+
+
+def test_steps_unrolled_together_are_the_steps_one_by_one(cluster: Cluster) -> None:
+    settings: dict[str, Any] = {"model": ModelSpec(l2=1e-4), "warmup_steps": 0}
+    assert final_digest(cluster, DOWNPOUR, steps_per_run=1, **settings) == final_digest(
+        cluster, DOWNPOUR, steps_per_run=7, **settings
+    )
+
+
+def test_a_sharded_epoch_is_a_workers_share_of_the_examples(cluster: Cluster) -> None:
+    outcome = cluster.outcome(DOWNPOUR, 3, epoch_definition="sharded")
+    assert [record.examples for record in outcome.epochs] == [27_000, 27_000]
+
+
+def test_a_users_model_trains_with_its_states_and_may_print(cluster: Cluster) -> None:
+    model = ModelSpec("own_model:normalized_net", l2=1e-4, dropout=0.1)
+    outcome = cluster.outcome(DC_SGD, 3, model=model)
+    assert outcome.evaluations[-1].test_accuracy > 0.3
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        (
+            {"epoch_definition": "sharded", "batch_size": 30_000},
+            "ConfigError: [train] batch_size: a worker has 27500 examples, a batch needs 30000",
+        ),
+        (
+            {"model": ModelSpec("own_model:no_such_net")},
+            "[train] model: cannot import 'own_model:no_such_net'",
+        ),
+    ],
+    ids=["batch", "model"],
+)
+def test_an_order_that_cannot_be_carried_out_is_a_failed_trial_with_one_clear_line(
+    cluster: Cluster, changes: dict[str, Any], cause: str
+) -> None:
+    outcome = cluster.run(small_order(DOWNPOUR, 3, **changes))
+    assert outcome.status == "failed"
+    assert outcome.failure
+    assert outcome.failure.cause.startswith(cause)
+    assert "\n" not in outcome.failure.cause

@@ -1,0 +1,66 @@
+"""An agent whose trials only play roles: for tests of its processes, without TensorFlow's weight.
+
+What a role does is the id of its trial's order.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from dnnbench.training import agent
+from dnnbench.training.roles import parameter_server, worker
+from dnnbench.training.roles.process import die_with_parent
+from dnnbench.trial.messages import Connect, PortReserved, Progress
+from support.factories import make_ready
+
+if TYPE_CHECKING:
+    from dnnbench.training.roles.channel import Channel
+    from dnnbench.trial.spec import TrialSpec
+
+
+def play(channel: Channel, index: int, prepared: Any, threads: int, port: int) -> None:
+    del index, threads
+    channel.emit(PortReserved, pid=os.getpid(), port=port or 1)
+    channel.expect(Connect)
+    ROLES[prepared.order.id](channel)
+
+
+def talk(_channel: Channel) -> None:
+    os.write(1, b"on standard output\n")
+    os.write(2, b"on standard error\nand a last line that nothing ends")
+
+
+def stumble(_channel: Channel) -> None:
+    raise ValueError("Graph execution error:\n\nDetected at node x\nshapes [2] and [3] differ\n")
+
+
+def hang(channel: Channel) -> None:
+    """Wait as a role does whose peer is gone: deaf to orders, and with a child of its own."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    progress = {"epoch": child.pid, "step": os.getpgid(0), "steps_per_epoch": 1}
+    channel.emit(Progress, examples_per_s=0.0, loss=0.0, **progress)
+    child.wait()
+
+
+ROLES = {"talk": talk, "stumble": stumble, "hang": hang}
+
+
+class Preparer:
+    def prepare(self, order: TrialSpec, *, own_core: bool) -> Any:
+        del own_core
+        return SimpleNamespace(order=order, step=SimpleNamespace(shard_sizes=[7, 8]))
+
+
+if __name__ == "__main__":
+    # Forks are slow on a busy machine; here always, so that orders may overtake them.
+    os.register_at_fork(after_in_child=lambda: time.sleep(0.1))
+    parameter_server.serve = play
+    worker.work = play
+    die_with_parent(os.getppid())
+    agent._send(make_ready(os.getpid()))
+    agent.Agent(Preparer()).run()  # type: ignore[arg-type]

@@ -1,0 +1,130 @@
+"""A host's agent that follows a script instead of running anything."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from dnnbench.errors import HostError
+from dnnbench.sweep.agents import Arrival, Inbox
+from dnnbench.trial.messages import (
+    AnyEvent,
+    Connect,
+    EpochEnd,
+    Evaluated,
+    Finish,
+    Go,
+    Leave,
+    Order,
+    PortReserved,
+    Prepare,
+    Prepared,
+    Progress,
+    RoleExited,
+    Served,
+    ServerReady,
+    Start,
+    Stop,
+    Trained,
+    WarmedUp,
+    WarmUp,
+)
+from dnnbench.trial.outcome import EpochRecord, EvaluationRecord, Staleness, WarmupRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Answer = Callable[["FakeAgent", Any], list[AnyEvent]]
+
+FIRST_PORT = 4000
+PS_CPU_S = 3.0
+DIED = "the agent ended with -9"
+
+
+class FakeAgent:
+    """A host's agent that answers every order at once, as a good one does unless told otherwise."""
+
+    ports: list[int] | None = None
+
+    def __init__(self, host: str, inbox: Inbox, answers: dict[type[Order], Answer]) -> None:
+        self.host = host
+        self.sent: list[Order] = []
+        self.running: list[str] = []
+        self.inbox = inbox
+        self.is_closed = False
+        self.is_gone = False
+        self._answers = GOOD | answers
+        self._ports = count(FIRST_PORT)
+
+    def send(self, order: Order) -> None:
+        self.sent.append(order)
+        if self.is_gone:
+            raise HostError("the agent is gone", where=self.host)
+        for event in self._answers[type(order)](self, order):
+            if isinstance(event, RoleExited) and event.task in self.running:
+                self.running.remove(event.task)
+            self.inbox.put(Arrival(self.host, event))
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def die(self) -> None:
+        """End as a killed agent does, or a host that is switched off: its roles end, too."""
+        self.is_gone = True
+        self.running.clear()
+        self.inbox.put(Arrival(self.host, HostError(DIED, where=self.host)))
+
+    def start(self, order: Start) -> list[AnyEvent]:
+        self.running += order.tasks
+        return [PortReserved(task=task, pid=1, port=next(self._ports)) for task in order.tasks]
+
+    def workers(self) -> list[str]:
+        return [task for task in self.running if task.startswith("worker")]
+
+    def servers(self) -> list[str]:
+        return [task for task in self.running if task.startswith("ps")]
+
+    def exits(self, tasks: list[str], code: int = 0) -> list[AnyEvent]:
+        return [RoleExited(task=task, code=code) for task in list(tasks)]
+
+
+def epoch_end(task: str, epoch: int, steps: int) -> EpochEnd:
+    record = EpochRecord(task, epoch, steps, steps * 100, 1.0, 0.5, 0.8, 0.0, Staleness([steps]))
+    return EpochEnd(task=task, record=record)
+
+
+def train(task: str, steps: int) -> list[AnyEvent]:
+    progress = Progress(
+        task=task, epoch=1, step=1, steps_per_epoch=steps, examples_per_s=1.0, loss=1.0
+    )
+    trained = Trained(task=task, updates_pushed=2 * steps)
+    return [progress, epoch_end(task, 1, steps), epoch_end(task, 2, steps), trained]
+
+
+def train_all(agent: FakeAgent, _order: Order) -> list[AnyEvent]:
+    steps = {"worker:0": 100}
+    return [event for task in agent.workers() for event in train(task, steps.get(task, 50))]
+
+
+def finish(agent: FakeAgent, _order: Order) -> list[AnyEvent]:
+    served = [Served(task=t, cpu_s=PS_CPU_S, updates_applied=300) for t in agent.servers()]
+    evaluated = EvaluationRecord(None, 300, 0.9, 0.91)
+    return [
+        *served,
+        *([Evaluated(task="worker:0", record=evaluated)] if "worker:0" in agent.running else []),
+        *agent.exits(agent.workers()),
+    ]
+
+
+GOOD: dict[type[Order], Answer] = {
+    Prepare: lambda _agent, _order: [Prepared(task="agent", duration_s=0.1, parameters=10)],
+    Start: lambda agent, order: agent.start(order),
+    Connect: lambda agent, _order: [ServerReady(task=task) for task in agent.running],
+    WarmUp: lambda agent, _order: [
+        WarmedUp(task=task, record=WarmupRecord(task, 10, 0.1)) for task in agent.workers()
+    ],
+    Go: train_all,
+    Finish: finish,
+    Leave: lambda agent, _order: agent.exits(agent.servers()),
+    Stop: lambda agent, _order: agent.exits(agent.running, -9),
+}

@@ -1,0 +1,251 @@
+"""Hosts with an SSH server each, and the commands that a user types for them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import dnnbench
+from dnnbench.hosts.onhost import machine
+from dnnbench.hosts.onhost.directory import mark_complete
+from dnnbench.hosts.onhost.ports import is_free
+from dnnbench.hosts.provision.wanted import environment_of
+from dnnbench.settings.load import PREFIX
+from dnnbench.sweep.store import open_sweep
+from support import sshd
+from support.processes import Witness
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from typing_extensions import Self
+
+    from dnnbench.trial.outcome import TrialOutcome
+
+TIMEOUT_S = 90.0
+TINY = [
+    *("--dataset", "synthetic-mnist", "--protocols", "downpour", "--repeats", "1"),
+    *("--epochs", "1", "--batch-size", "2000", "--warmup-steps", "10"),
+]
+_POLL_S = 0.02
+_SOON_S = 5.0
+
+
+class Called(NamedTuple):
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def last_line(self) -> str:
+        return self.err.strip().splitlines()[-1]
+
+
+class Command:
+    """A command that runs.
+
+    Attributes:
+        said: on standard error, so far.
+    """
+
+    def __init__(self, directory: Path, *arguments: str, user: str | None = None) -> None:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+        kept.pop("SSH_AUTH_SOCK", None)
+        if user:
+            kept["LOGNAME"] = user
+        self.directory = directory
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "dnnbench", *arguments],
+            cwd=directory,
+            env={
+                **kept,
+                "PYTHONPATH": str(Path(dnnbench.__file__).parent.parent),
+                "PYTHONUNBUFFERED": "1",
+                "COLUMNS": "200",
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.said = ""
+        self._out = ""
+        self._news = threading.Condition()
+        self._threads = [threading.Thread(target=act) for act in (self._hear, self._read)]
+        for thread in self._threads:
+            thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.result()
+
+    def _hear(self) -> None:
+        assert self.process.stderr
+        with self.process.stderr as lines:
+            for line in lines:
+                with self._news:
+                    self.said += line
+                    self._news.notify_all()
+        with self._news:
+            self._news.notify_all()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        with self.process.stdout as file:
+            self._out = file.read()
+
+    def await_text(self, text: str) -> None:
+        """Wait until it says this."""
+        with self._news:
+            self._news.wait_for(
+                lambda: text in self.said or not self._threads[0].is_alive(), TIMEOUT_S
+            )
+            assert text in self.said, self.said
+
+    def await_event(self, kind: str) -> list[dict[str, Any]]:
+        """Wait for an event of this kind in the newest trial of the newest sweep.
+
+        Returns:
+            The events until now.
+        """
+        deadline_s = time.monotonic() + TIMEOUT_S
+        while time.monotonic() < deadline_s:
+            events = self.events()
+            if any(event["event"] == kind for event in events):
+                return events
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(_POLL_S)  # only ends early if there is no hope
+                break
+        raise AssertionError(f"no {kind}: {self.said}")
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return the events of the newest trial of the newest sweep."""
+        found = self.directory.glob("results/[!.]*/trials/*/events.jsonl")
+        newest = max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
+        lines = newest.read_text().split("\n")[1:-1] if newest else []
+        return [json.loads(line) for line in lines]
+
+    def end_by(self, number: int) -> Called:
+        """Send a signal and wait for the end."""
+        self.process.send_signal(number)
+        return self.result()
+
+    def result(self, timeout_s: float = TIMEOUT_S) -> Called:
+        """Wait for its end."""
+        try:
+            code = self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise AssertionError(f"no end within {timeout_s:g} s; said: {self.said}") from None
+        for thread in self._threads:
+            thread.join(TIMEOUT_S)
+        return Called(code, self._out, self.said)
+
+
+class Farm:
+    """Hosts, and a user's directories with a dnnbench.toml that lists them.
+
+    Attributes:
+        hosts: the servers.
+        directory: where commands are called if not told otherwise.
+    """
+
+    def __init__(self, hosts: sshd.Hosts, directory: Path, slots: int) -> None:
+        self.hosts = hosts
+        lines = [
+            "[ssh]",
+            f'config = "{hosts.ssh_config}"',
+            f'known_hosts = "{hosts.known_hosts}"',
+        ]
+        for host in hosts.configs:
+            given = {"name": host.name, "address": host.address, "user": host.user, "key": host.key}
+            lines += ["[[hosts]]", *(f'{key} = "{value}"' for key, value in given.items())]
+            lines += [f"port = {host.port}", f"slots = {slots}"]
+        self._settings = "\n".join(lines) + "\n"
+        self._directory = directory
+        self.directory = self.seat("user")
+
+    @property
+    def names(self) -> list[str]:
+        return [host.name for host in self.hosts.sshds]
+
+    def seat(self, name: str) -> Path:
+        """Make a directory to call commands in, with results of its own."""
+        directory = self._directory / name
+        directory.mkdir()
+        (directory / "dnnbench.toml").write_text(self._settings)
+        return directory
+
+    def equip(self) -> None:
+        """Give every host an environment that is this very one, which takes no time."""
+        key, _ = environment_of(gpu=machine.has_gpu(), machine=os.uname().machine)
+        for home in {host.home for host in self.hosts.sshds}:
+            environment = home / ".dnnbench" / "env" / key
+            python = environment / "bin" / "python"
+            python.parent.mkdir(parents=True)
+            python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+            python.chmod(0o755)
+            mark_complete(str(environment), {})
+
+    def start(
+        self, *arguments: str, directory: Path | None = None, user: str | None = None
+    ) -> Command:
+        return Command(directory or self.directory, *arguments, user=user)
+
+    def call(
+        self,
+        *arguments: str,
+        code: int = 0,
+        directory: Path | None = None,
+        user: str | None = None,
+    ) -> Called:
+        """Return what came of a command, which must end with this code."""
+        with self.start(*arguments, directory=directory, user=user) as command:
+            called = command.result()
+        assert called.code == code, called.err
+        assert "Traceback" not in called.err, called.err
+        return called
+
+    def clusters(self) -> list[dict[str, Any]]:
+        """Return what stands on the hosts, as ``status`` tells."""
+        document = self.call("status", "--json").document
+        return [part for parts in document["clusters"].values() for part in parts]
+
+    def left(self, *names: str) -> list[int]:
+        """Return the processes on these hosts, on all if none is named, that do not end soon."""
+        found = [pid for name in names or self.names for pid in self.hosts.processes(name)]
+        with Witness(found) as witness:
+            return witness.alive_after(_SOON_S)
+
+
+def outcomes(directory: Path) -> list[TrialOutcome]:
+    """Return those of the newest sweep of a directory."""
+    return open_sweep(directory / "results").outcomes()
+
+
+def taken(ports: Iterable[int]) -> list[int]:
+    """List those ports that cannot be bound."""
+    return [port for port in ports if not is_free(port)]
+
+
+@contextlib.contextmanager
+def farm(count: int, directory: Path, slots: int = 1, **options: Any) -> Iterator[Farm]:
+    """Start hosts; they end with all that runs on them."""
+    with sshd.hosts(count, directory / "hosts", **options) as hosts:
+        yield Farm(hosts, directory, slots)

@@ -1,0 +1,255 @@
+"""Hosts as network namespaces: each an address, a name, a home directory and a share of a core.
+
+They are on one bridge, which is in the controller's own namespace; so is nothing of them in the
+machine's. A namespace lives as long as its processes, and all of these are ended at the end. Needs
+root; a share of a core also needs control groups that can be written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TextIO
+
+from support import sshd
+from support.processes import Witness
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+PROGRAMS = ("ip", "nft", "nsenter", "unshare", "hostname")
+_NETWORK = "10.77.0"
+_CONTROLLER, _OUTSIDER = 254, 200  # last parts of their addresses; hosts count from 1
+_CGROUPS = Path("/sys/fs/cgroup")
+_PERIOD_US = 100_000  # the kernel's own default
+_END_TIMEOUT_S = 5.0
+_KINDS = ("net", "uts")
+_HOLD = 'hostname "$0" && echo held && exec cat'  # until its input ends, as with the test
+
+
+class NotPossibleError(RuntimeError):
+    """This user, machine or container has no namespaces for us."""
+
+
+class Namespace:
+    """A machine as far as network and host name go, held by a process."""
+
+    def __init__(self, name: str, number: int) -> None:
+        self.name = name
+        self.address = f"{_NETWORK}.{number}"
+        self._holder = subprocess.Popen(
+            ["unshare", "--net", "--uts", "sh", "-c", _HOLD, name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self.pid = self._holder.pid
+        assert self._holder.stdout
+        if not self._holder.stdout.readline():
+            _, said = self._holder.communicate()
+            raise NotPossibleError(f"no namespace can be made: {said.decode().strip()}")
+
+    @property
+    def within(self) -> tuple[str, ...]:
+        """Return the command that turns into the one that follows it, in this namespace."""
+        return ("nsenter", "--target", str(self.pid), "--net", "--uts", "--")
+
+    def run(self, *command: str, given: str = "") -> str:
+        """Return what a command that must succeed prints."""
+        done = subprocess.run(
+            [*self.within, *command], input=given, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    @contextlib.contextmanager
+    def entered(self) -> Iterator[None]:
+        """Have this thread in it, and what it starts; a socket made in it is at home there."""
+        with contextlib.ExitStack() as stack:
+            for kind in _KINDS:
+                own = stack.enter_context(Path("/proc/thread-self/ns", kind).open())
+                there = stack.enter_context(Path(f"/proc/{self.pid}/ns", kind).open())
+                _enter(there)
+                stack.callback(_enter, own)
+            yield
+
+    def open_socket(self) -> socket.socket:
+        """Make a TCP socket that is at home here, whoever uses it."""
+        with self.entered():
+            return socket.socket()
+
+    def processes(self) -> list[int]:
+        """List the living processes in it."""
+        here = Path(f"/proc/{self.pid}/ns/net").stat().st_ino
+        found = []
+        for path in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it ended meanwhile
+                if (path / "ns/net").stat().st_ino == here:
+                    found.append(int(path.name))
+        return found
+
+    def end(self) -> None:
+        """Kill everything in it, the holder last; with that it is gone."""
+        while found := [pid for pid in self.processes() if pid != self.pid]:
+            with Witness(found) as witness:
+                for pid in found:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                left = witness.alive_after(_END_TIMEOUT_S)
+            assert not left
+        self._holder.kill()
+        self._holder.communicate()
+
+
+def _enter(namespace: TextIO) -> None:
+    """Move this thread there; Python has a function for it from 3.12 on."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(namespace.fileno(), 0):
+        raise OSError(ctypes.get_errno(), "setns")
+
+
+class Network(NamedTuple):
+    """Hosts, a controller that reaches them, and somebody beside them who is no host.
+
+    Attributes:
+        nodes: the hosts as namespaces, by name.
+        no_quota: why hosts may use all of the machine's cores; empty if they have their share.
+    """
+
+    hosts: sshd.Hosts
+    nodes: dict[str, Namespace]
+    controller: Namespace
+    outsider: Namespace
+    no_quota: str
+
+    def plug(self, node: str) -> None:
+        """Connect a host to the network."""
+        self.controller.run("ip", "link", "set", node, "up")
+
+    def unplug(self, node: str) -> None:
+        """Cut a host's link, as by its cable: whatever it sends or is sent is lost."""
+        self.controller.run("ip", "link", "set", node, "down")
+
+
+@contextlib.contextmanager
+def network(count: int, directory: Path, *, cores: float) -> Iterator[Network]:
+    """Make hosts with SSH servers, and end all of it when done.
+
+    Args:
+        count: of the hosts.
+        directory: for keys, logs and home directories; made if it is not there.
+        cores: that each host may use.
+
+    Raises:
+        NotPossibleError: not root, a program is missing, or the kernel refuses.
+    """
+    _refuse_without()
+    names = [f"node{number}" for number in range(1, count + 1)]
+    with contextlib.ExitStack() as stack:
+
+        def make(name: str, number: int) -> Namespace:
+            made = Namespace(name, number)
+            stack.callback(made.end)
+            return made
+
+        controller = make("controller", _CONTROLLER)
+        outsider = make("outsider", _OUTSIDER)
+        nodes = {name: make(name, number) for number, name in enumerate(names, start=1)}
+        _connect(controller, [outsider, *nodes.values()])
+        groups: dict[str, Path] = {}
+        no_quota = ""
+        try:
+            groups = {name: stack.enter_context(_group(name, cores)) for name in names}
+        except OSError as error:
+            no_quota = f"no control group with a CPU quota can be made: {error}"
+        sites = [
+            sshd.Site(
+                node.address,
+                port=22,
+                within=(*_within_group(groups.get(name)), *node.within),
+                open_socket=controller.open_socket,
+            )
+            for name, node in nodes.items()
+        ]
+        hosts = stack.enter_context(sshd.hosts(count, directory, sites=sites))
+        yield Network(hosts, nodes, controller, outsider, no_quota)
+
+
+def _refuse_without() -> None:
+    if os.geteuid() != 0:
+        raise NotPossibleError("namespaces are made by root alone")
+    missing = [name for name in PROGRAMS if shutil.which(name) is None]
+    if missing:
+        raise NotPossibleError(f"{', '.join(missing)} not installed")
+    try:
+        sshd.find_program()
+    except sshd.NotInstalledError as error:
+        raise NotPossibleError(str(error)) from error
+
+
+def _connect(hub: Namespace, others: Sequence[Namespace]) -> None:
+    """Give the hub a bridge, and each of the others a link to it."""
+    lines = [
+        "link set lo up",
+        "link add bridge type bridge",
+        f"address add {hub.address}/24 dev bridge",
+        "link set bridge up",
+    ]
+    for other in others:
+        lines += [
+            f"link add {other.name} type veth peer name eth0 netns {other.pid}",
+            f"link set {other.name} master bridge up",
+        ]
+    hub.run("ip", "-batch", "-", given="\n".join(lines))
+    for other in others:
+        own = ["link set lo up", f"address add {other.address}/24 dev eth0", "link set eth0 up"]
+        other.run("ip", "-batch", "-", given="\n".join(own))
+
+
+@contextlib.contextmanager
+def _group(name: str, cores: float) -> Iterator[Path]:
+    """Make a control group, of version 1 or 2, whose processes get so many cores.
+
+    Raises:
+        OSError: it cannot be made, or has no quota.
+    """
+    quota_us = str(round(cores * _PERIOD_US))
+    legacy = (_CGROUPS / "cpu" / "cpu.cfs_quota_us").exists()
+    base = _CGROUPS / "cpu" if legacy else _CGROUPS
+    group = base / f"dnnbench-test-{uuid.uuid4().hex[:8]}-{name}"
+    group.mkdir()
+    try:
+        if legacy:
+            (group / "cpu.cfs_period_us").write_text(str(_PERIOD_US))
+            (group / "cpu.cfs_quota_us").write_text(quota_us)
+        else:
+            if not (group / "cpu.max").exists():  # the controller is not handed down yet
+                (base / "cgroup.subtree_control").write_text("+cpu")
+            (group / "cpu.max").write_text(f"{quota_us} {_PERIOD_US}")
+        yield group
+    finally:
+        _kill_group(group)
+        group.rmdir()
+
+
+def _within_group(group: Path | None) -> tuple[str, ...]:
+    if group is None:
+        return ()
+    return ("sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', str(group))
+
+
+def _kill_group(group: Path) -> None:
+    """End what is still in a group; the kernel removes none with processes in it."""
+    while found := [int(pid) for pid in (group / "cgroup.procs").read_text().split()]:
+        with Witness(found) as witness:
+            for pid in found:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            assert not witness.alive_after(_END_TIMEOUT_S)

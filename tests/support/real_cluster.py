@@ -1,0 +1,87 @@
+"""Small trials on a real agent on this machine."""
+
+from __future__ import annotations
+
+import queue
+from typing import TYPE_CHECKING, Any
+
+from dnnbench.data import catalogue
+from dnnbench.hosts.local import LocalAgent
+from dnnbench.settings.schema import RunConfig
+from dnnbench.sweep.launcher import Launcher
+from dnnbench.sweep.placement import local_inventory
+from dnnbench.trial.spec import DataSpec, ModelSpec, ProtocolSpec, TrialSpec
+from dnnbench.trial.tasks import task_names
+from support.factories import make_order
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from dnnbench.sweep.agents import Inbox
+    from dnnbench.trial.messages import AnyEvent
+    from dnnbench.trial.outcome import TrialOutcome
+
+HOST = "localhost"
+SYNTHETIC = DataSpec(catalogue.SYNTHETIC, None, catalogue.SYNTHETIC_DIGEST)
+LIMITS = RunConfig(ready_timeout_s=60.0, stall_timeout_s=30.0, trial_timeout_s=120.0)
+
+
+def small_order(protocol: ProtocolSpec, nodes: int, **changes: Any) -> TrialSpec:
+    """Return a trial of 55 steps an epoch: 5 runs of 10 steps and one of 5."""
+    settings: dict[str, Any] = {
+        "data": SYNTHETIC,
+        "model": ModelSpec(l2=1e-4, dropout=0.1),
+        "batch_size": 1000,
+        "steps_per_run": 10,
+        "warmup_steps": 10,
+        "epochs": 1,
+    }
+    return make_order(nodes, protocol, **(settings | changes))
+
+
+class Cluster:
+    """An agent on this machine, and a launcher on it."""
+
+    def __init__(self, log_file: Path, limits: RunConfig = LIMITS) -> None:
+        self.inbox: Inbox = queue.SimpleQueue()
+        self.agent = LocalAgent(HOST, log_file, self.inbox)
+        self.limits = limits
+        self.events: list[AnyEvent] = []
+        self._done: dict[TrialSpec, TrialOutcome] = {}
+        try:
+            self.agent_pid = self._launcher(limits).await_agents()[HOST].pid
+        except BaseException:
+            self.close()
+            raise
+
+    def _launcher(self, limits: RunConfig) -> Launcher:
+        return Launcher({HOST: self.agent}, local_inventory(), self.inbox, limits)
+
+    def run(
+        self,
+        order: TrialSpec,
+        watch: Callable[[AnyEvent], None] = lambda _event: None,
+        limits: RunConfig | None = None,
+    ) -> TrialOutcome:
+        """Run a trial; ``events`` then holds its events."""
+        self.events = []
+
+        def both(event: AnyEvent) -> None:
+            self.events.append(event)
+            watch(event)
+
+        placement = dict.fromkeys(task_names(order.nodes, order.parameter_servers), HOST)
+        launcher = self._launcher(limits or self.limits)
+        return launcher.run(order, placement, {HOST: 2}, both, lambda _text: None)
+
+    def outcome(self, protocol: ProtocolSpec, nodes: int, **changes: Any) -> TrialOutcome:
+        """Return the good outcome of a small trial, of an earlier one if it was the same."""
+        order = small_order(protocol, nodes, **changes)
+        if order not in self._done:
+            self._done[order] = outcome = self.run(order)
+            assert outcome.status == "ok", outcome.failure
+        return self._done[order]
+
+    def close(self) -> None:
+        self.agent.close()

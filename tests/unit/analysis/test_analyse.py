@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgspec
+import pytest
+from support.factories import (
+    PUBLISHED_S,
+    make_context,
+    make_failed,
+    make_hosts,
+    make_not_run,
+    make_order,
+    make_outcome,
+    make_sweep,
+    spread,
+)
+
+from dnnbench.analysis.analyse import analyse
+from dnnbench.errors import ResultsError
+from dnnbench.trial.outcome import Staleness
+from dnnbench.trial.spec import DataSpec, ModelSpec, ProtocolSpec
+
+
+def test_a_sweep_with_the_published_means_gives_the_published_table() -> None:
+    analysis = analyse(make_sweep(), make_context())
+    assert [(c.nodes, c.protocol) for c in analysis.cells] == sorted(
+        ((nodes, protocol) for protocol, nodes in PUBLISHED_S),
+        key=lambda k: (k[0], k[1] != "downpour"),
+    )
+    for cell in analysis.cells:
+        assert cell.epoch_s is not None
+        assert cell.epoch_s.mean == pytest.approx(cell.published_epoch_s)
+        assert (cell.n, cell.planned, cell.failed, cell.missing) == (3, 3, 0, 0)
+    assert analysis.warnings == []
+
+
+def test_the_unit_of_replication_is_the_trial() -> None:
+    cell = analyse(make_sweep(), make_context()).cell(12, "downpour")
+    assert cell.epoch_s is not None
+    # Three trials 30 ms apart, whatever their 11 workers and 2 epochs each did: t(2) * s / sqrt(3).
+    assert cell.epoch_s.n == 3
+    assert cell.epoch_s.half_width == pytest.approx(4.302653 * 0.03 / 3**0.5)
+    assert (cell.epoch_s.minimum, cell.epoch_s.maximum) == pytest.approx((3.52, 3.58))
+
+
+def test_growth_and_overhead_stand_beside_the_published_ones() -> None:
+    analysis = analyse(make_sweep(), make_context())
+    growth = {g.protocol: g for g in analysis.growth}
+    assert growth["downpour"].published_percent == 0.8
+    assert growth["dc-sgd"].published_percent == 1.4
+    assert growth["dc-sgd"].measured is not None
+    assert growth["dc-sgd"].measured.method == "welch"
+    assert growth["dc-sgd"].measured.percent == pytest.approx(100 * (3.64 / 3.59 - 1), abs=0.001)
+    for overhead in analysis.overhead:
+        expected = PUBLISHED_S["dc-sgd", overhead.nodes] / PUBLISHED_S["downpour", overhead.nodes]
+        assert overhead.published_percent == pytest.approx(100 * (expected - 1))
+        assert overhead.measured is not None
+        assert (overhead.measured.method, overhead.measured.n) == ("paired", (3, 3))
+        assert overhead.measured.percent == pytest.approx(overhead.published_percent, abs=0.001)
+
+
+def test_growth_between_other_node_counts_is_derived_from_table_2() -> None:
+    outcomes = [o for o in make_sweep() if o.order.nodes != 12]
+    analysis = analyse(outcomes, make_context(planned_nodes=[4, 8]))
+    assert analysis.growth[0].published_percent == pytest.approx(100 * (3.53 / 3.52 - 1))
+    one_size = analyse(outcomes[:1], make_context(planned_nodes=[4]))
+    assert one_size.growth == []
+
+
+def test_trials_that_failed_or_were_not_run_are_counted_and_never_averaged() -> None:
+    outcomes = [
+        make_outcome(make_order(4, "downpour", 1), 3.5),
+        make_failed(make_order(4, "downpour", 2), cause="session ended:\n  connection reset"),
+        make_failed(make_order(4, "downpour", 3), status="interrupted", failure=None),
+        make_not_run(make_order(4, "downpour", 4)),
+    ]
+    context = make_context(planned_nodes=[4], planned_repeats=5)
+    analysis = analyse(outcomes, context)
+    cell = analysis.cell(4, "downpour")
+    assert (cell.n, cell.planned) == (1, 5)
+    assert (cell.failed, cell.interrupted, cell.not_run, cell.missing) == (1, 1, 1, 1)
+    assert cell.epoch_s is not None
+    assert (cell.epoch_s.mean, cell.epoch_s.half_width) == (pytest.approx(3.5), None)
+    failed, interrupted, not_run = analysis.not_counted
+    assert (failed.id, failed.task) == ("n04-downpour-r2", "worker:1")
+    assert failed.cause == "session ended: connection reset"
+    assert interrupted.cause == "interrupted"
+    assert (not_run.status, not_run.task) == ("not run", None)
+    assert (not_run.host, not_run.cause) == ("node12", "connection refused")
+    never_ran = analysis.cell(4, "dc-sgd")
+    assert (never_ran.n, never_ran.missing, never_ran.epoch_s) == (0, 5, None)
+
+
+def test_a_trial_repeated_after_a_failure_counts_once_and_the_failure_stays_visible() -> None:
+    order = make_order(4, "downpour", 1)
+    analysis = analyse([make_failed(order), make_outcome(order)], make_context(planned_nodes=[4]))
+    cell = analysis.cell(4, "downpour")
+    assert (cell.n, cell.failed, cell.missing) == (1, 0, 2)
+    assert [lost.repeated for lost in analysis.not_counted] == [True]
+    with pytest.raises(ResultsError, match="ended well twice"):
+        analyse([make_outcome(order), make_outcome(order)], make_context())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"data": DataSpec("mnist", None, "d1")},
+        {"data": DataSpec("synthetic-mnist", None, "d2")},
+        {"model": ModelSpec(l2=0.5)},
+        {"protocol": ProtocolSpec("downpour", learning_rate=0.2)},
+        {"epochs": 3},
+        {"batch_size": 10},
+        {"epoch_definition": "sharded"},
+        {"warmup_steps": 0},
+        {"steps_per_run": 1},
+        {"sweep": "sweep-2"},
+    ],
+)
+def test_different_data_or_settings_are_never_mixed(changes: dict[str, Any]) -> None:
+    outcomes = [
+        make_outcome(make_order(repeat=1)),
+        make_outcome(make_order(repeat=2, **changes)),
+    ]
+    with pytest.raises(ResultsError) as caught:
+        analyse(outcomes, make_context())
+    assert caught.value.where == "n04-downpour-r2"
+    assert next(iter(changes)) in caught.value.problem
+
+
+def test_the_same_data_in_another_directory_is_the_same_data() -> None:
+    outcomes = [
+        make_outcome(make_order(repeat=repeat, data=DataSpec("mnist", directory, "d1")))
+        for repeat, directory in ((1, "/a"), (2, "/b"))
+    ]
+    assert analyse(outcomes, make_context()).cell(4, "downpour").n == 2
+
+
+def test_no_outcomes_is_one_clear_line() -> None:
+    with pytest.raises(ResultsError, match="no trial has ended"):
+        analyse([], make_context())
+    with pytest.raises(ResultsError, match="no measured epoch"):
+        analyse([make_outcome(make_order(), epochs=[])], make_context())
+
+
+def test_throughput_efficiency_and_cpu_time_follow_their_definitions() -> None:
+    analysis = analyse(make_sweep(), make_context())
+    small, large = analysis.cell(4, "downpour"), analysis.cell(12, "downpour")
+    assert small.examples_per_s is not None
+    assert small.examples_per_s.mean == pytest.approx(3 * 55_000 / 3.52, rel=1e-3)
+    assert small.efficiency is not None
+    assert (small.efficiency.percent, small.efficiency.low_percent) == (100.0, None)
+    assert large.efficiency is not None
+    assert large.efficiency.percent == pytest.approx(100 * 3.52 / 3.55, rel=1e-4)
+    assert large.efficiency.low_percent is not None
+    assert large.efficiency.low_percent < large.efficiency.percent
+    assert (small.roles_per_core, large.roles_per_core) == (2.0, 6.0)
+    assert large.worker_cpu_s_per_example is not None
+    assert large.worker_cpu_s_per_example.mean == pytest.approx(20e-6)
+    assert large.parameter_server_cpu_s_per_example is not None
+    assert large.parameter_server_cpu_s_per_example.mean == pytest.approx(5e-6)
+
+
+def test_staleness_of_all_updates_is_merged_and_its_mean_taken_by_trial() -> None:
+    def with_staleness(repeat: int, counts: list[int]) -> Any:
+        outcome = make_outcome(make_order(repeat=repeat))
+        records = [
+            msgspec.structs.replace(record, staleness=Staleness(counts))
+            for record in outcome.epochs
+        ]
+        return msgspec.structs.replace(outcome, epochs=records)
+
+    outcomes = [with_staleness(1, [10]), with_staleness(2, [0, 0, 0, 0, 10])]
+    cell = analyse(outcomes, make_context()).cell(4, "downpour")
+    assert cell.staleness_counts == [60, 0, 0, 0, 60]
+    assert cell.staleness_p95 == 4
+    assert cell.staleness is not None
+    assert (cell.staleness.mean, cell.staleness.n) == (2.0, 2)
+
+
+def test_accuracy_is_the_final_one_and_listed_by_epoch() -> None:
+    cell = analyse(make_sweep(), make_context()).cell(8, "dc-sgd")
+    assert cell.test_accuracy is not None
+    assert cell.validation_accuracy is not None
+    assert cell.test_accuracy.mean == pytest.approx(0.955)
+    assert cell.validation_accuracy.mean == pytest.approx(0.960)
+    by_epoch = [(a.epoch, round(a.test_accuracy.mean, 4)) for a in cell.accuracy_by_epoch]
+    assert by_epoch == [(1, 0.90), (2, 0.91)]
+    assert cell.loss is not None
+    assert cell.loss.mean == pytest.approx(0.25)
+
+
+def test_the_typical_trial_is_the_median_one() -> None:
+    outcomes = [
+        make_outcome(make_order(repeat=repeat), epoch_s)
+        for repeat, epoch_s in ((1, 9.0), (2, 3.5), (3, 3.4))
+    ]
+    typical = analyse(outcomes, make_context()).cell(4, "downpour").typical
+    assert typical is not None
+    assert (typical.id, typical.epochs) == ("n04-downpour-r2", [1, 2])
+    assert typical.mean_s == pytest.approx([3.49, 3.51])
+    assert typical.fastest_worker_s == pytest.approx([3.48, 3.50])
+    assert typical.slowest_worker_s == pytest.approx([3.50, 3.52])
+
+
+def test_doubtful_trials_are_warned_of() -> None:
+    lost_update = make_outcome(make_order(repeat=1), updates_applied=[7])
+    lost_epoch = make_outcome(make_order(repeat=2))
+    lost_epoch = msgspec.structs.replace(lost_epoch, epochs=lost_epoch.epochs[1:])
+    idle = make_outcome(make_order(4, "dc-sgd"))
+    idle = msgspec.structs.replace(
+        idle,
+        epochs=[msgspec.structs.replace(r, compensation_ratio=0.0) for r in idle.epochs],
+    )
+    warnings = analyse([lost_update, lost_epoch, idle], make_context()).warnings
+    assert warnings == [
+        "n04-downpour-r1: 3450 updates pushed, but 7 applied",
+        "n04-downpour-r2: 5 epochs of workers were measured, 6 ordered",
+        "n04-dc-sgd-r1: updates were stale, yet the compensation was zero",
+    ]
+
+
+def test_protocols_that_differ_in_more_than_the_protocol_are_warned_of() -> None:
+    faster = ProtocolSpec("dc-sgd", learning_rate=0.2)
+    outcomes = [
+        make_outcome(make_order(4, "downpour")),
+        make_outcome(make_order(4, faster)),
+    ]
+    (warning,) = analyse(outcomes, make_context()).warnings
+    assert warning == "learning_rate differs between the protocols: downpour 0.1, dc-sgd 0.2"
+
+
+def test_the_paper_profile_is_analysed_at_once() -> None:
+    outcomes = make_sweep(repeats=20, epochs=20)
+    assert sum(len(outcome.epochs) for outcome in outcomes) == 2 * 20 * 20 * (3 + 7 + 11)
+    started = time.process_time()
+    analysis = analyse(outcomes, make_context(planned_repeats=20))
+    assert time.process_time() - started < 2.0  # about 0.1 s; quadratic work would take minutes
+    assert all(cell.n == 20 for cell in analysis.cells)
+
+
+def test_roles_per_core_are_those_of_the_hosts_that_a_trial_had() -> None:
+    outcomes = [msgspec.structs.replace(o, placement=spread(o.order)) for o in make_sweep()]
+    context = make_context(hosts=make_hosts(12), host_cores=48)
+    analysis = analyse(outcomes, context)
+    assert {cell.roles_per_core for cell in analysis.cells} == {0.25}
+    assert [(p.nodes, len(p.trials)) for p in analysis.placements] == [(4, 6), (8, 6), (12, 6)]
+    alone = analyse(outcomes, make_context(hosts=make_hosts(1)))
+    assert alone.placements == []
+    assert alone.cell(4, "downpour").roles_per_core == 2.0

@@ -1,0 +1,312 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from support.factories import (
+    make_context,
+    make_failed,
+    make_hosts,
+    make_not_run,
+    make_order,
+    make_outcome,
+    make_sweep,
+    spread,
+)
+
+from dnnbench.analysis.analyse import Analysis, analyse
+from dnnbench.analysis.stats import Estimate
+from dnnbench.errors import ConfigError, ResultsError
+from dnnbench.report import export, figure, markdown, terminal
+from dnnbench.report.epochs import epoch_figure, scale
+from dnnbench.report.tables import report_tables
+from dnnbench.report.wording import histogram_text, mean_text
+from dnnbench.text.screen import Screen
+from dnnbench.text.words import seconds
+from dnnbench.trial.spec import DataSpec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+REPLICATED = "one pass of a worker over all training examples; every worker has all of them"
+SHARING = "12 roles share 2 cores: 6.0 roles per core"
+
+
+@pytest.fixture
+def analysis() -> Analysis:
+    return analyse(make_sweep(), make_context())
+
+
+@pytest.fixture
+def damaged() -> Analysis:
+    """A sweep with a failed trial, and a cell of one trial."""
+    outcomes = [
+        outcome
+        for outcome in make_sweep()
+        if outcome.order.id not in ("n08-downpour-r2", "n08-downpour-r3", "n12-dc-sgd-r2")
+    ]
+    outcomes.append(make_failed(make_order(12, "dc-sgd", 2), cause="killed <by> the | kernel"))
+    return analyse(outcomes, make_context())
+
+
+@pytest.fixture
+def spread_out() -> Analysis:
+    """A sweep on 11 hosts of two kinds; the 12th was missing."""
+    outcomes = [
+        msgspec.structs.replace(outcome, placement=spread(outcome.order))
+        if outcome.order.nodes < 12
+        else make_not_run(outcome.order)
+        for outcome in make_sweep()
+    ]
+    hosts = make_hosts(11)
+    for name in ("node1", "node2"):
+        hosts[name] = msgspec.structs.replace(hosts[name], cpu_model="old", cores=0.5)
+    return analyse(outcomes, make_context(hosts=hosts, host_cores=37))
+
+
+def shown(analysis: Analysis, width: int) -> str:
+    return terminal.render(analysis, Screen(width))
+
+
+def words(text: str) -> str:
+    return " ".join(word for word in text.split() if word == "-" or word.strip("-"))  # no rules
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_table_2_keeps_each_row_on_one_line(analysis: Analysis, width: int) -> None:
+    text = shown(analysis, width)
+    assert max(len(line) for line in text.splitlines()) <= width
+    rows = [words(line) for line in text.splitlines()]
+    assert "4 3.52 ± 0.07 3 3.52 3.59 ± 0.07 3 3.59" in rows
+    assert "12 3.55 ± 0.07 3 3.55 3.64 ± 0.07 3 3.64" in rows
+    assert "Growth % +0.9 +0.8 +1.4 +1.4" in rows
+    assert "\x1b" not in text
+    frame = next(line for line in text.splitlines() if "┌" in line)
+    assert len(frame.rstrip()) == min(width, 100)
+
+
+def test_every_table_names_its_data_and_defines_the_epoch(analysis: Analysis) -> None:
+    tables = report_tables(analysis)
+    assert len(tables) == 8
+    assert all("synthetic-mnist" in table.title for table in tables)
+    assert all(any(REPLICATED in note for note in table.notes) for table in tables)
+    assert all(len(row) == len(t.columns) for t in tables for row in [*t.rows, *t.totals])
+
+
+def test_sharing_of_cores_is_stated_plainly(analysis: Analysis) -> None:
+    assert SHARING in words(shown(analysis, 80))
+    assert SHARING in markdown.render(analysis)
+    roomy = analyse(make_sweep(), make_context(host_cores=16))
+    assert "No role shares a core: up to 12 roles on 16 cores." in words(shown(roomy, 80))
+
+
+def test_a_cell_of_one_trial_and_a_failed_trial_say_so(damaged: Analysis) -> None:
+    text = words(shown(damaged, 100))
+    assert "3.50 (n = 1) 1 of 3 3.53" in text
+    assert "n = 1: no interval (downpour at 8 nodes)." in text
+    assert "n12-dc-sgd-r2 failed worker:1 on localhost killed <by> the | kernel no" in text
+    assert "2 of 3 1 failed" in text
+    assert "1 of 3 2 missing" in text
+
+
+def test_a_sweep_in_which_every_trial_failed_is_still_reported() -> None:
+    analysis = analyse([make_failed(make_order())], make_context(planned_nodes=[4]))
+    text = words(shown(analysis, 80))
+    assert "4 - 0 of 3 3.52 - 0 of 3 3.59" in text
+    assert "No trial with 4 nodes ended well." in text
+    assert "0 of 3" in markdown.render(analysis)
+    assert export.as_csv(analysis).count("\n") == 3
+
+
+def test_the_report_says_which_task_ran_on_which_host(spread_out: Analysis) -> None:
+    text = words(shown(spread_out, 80))
+    assert "Hosts 11 hosts: 2 x old, 0.5 cores; 9 x a processor, 4 cores" in text
+    assert "Tasks on each host (synthetic-mnist) 4 nodes 8 nodes Host 6 trials 6 trials" in text
+    assert "node1 ps:0 ps:0 node2 worker:0 worker:0 node3 worker:1 worker:1" in text
+    assert "node8 - worker:6 Epoch" in text
+    assert "node9" not in text
+    assert "4 roles on 4 hosts: 2.0 roles per core; 8 roles on 8 hosts: 2.0" in text
+    lines = re.sub(" +", " ", markdown.render(spread_out))
+    assert "| node4 | worker:2 | worker:2 |" in lines
+    document = json.loads(export.as_json(spread_out))
+    small, large = document["placements"]
+    assert small["tasks"] == spread(make_order(4))
+    assert (large["nodes"], len(large["trials"])) == (8, 6)
+    assert document["context"]["hosts"]["node1"]["cores"] == 0.5
+
+
+def test_trials_that_were_not_run_are_shown_with_host_and_cause(spread_out: Analysis) -> None:
+    text = words(shown(spread_out, 80))
+    assert "12 downpour 0 of 3 3 not run" in text
+    assert "n12-dc-sgd-r2 not run node12 connection refused no" in text
+    rows = {
+        (row["nodes"], row["protocol"]): row
+        for row in csv.DictReader(io.StringIO(export.as_csv(spread_out)))
+    }
+    cell = rows["12", "downpour"]
+    assert (cell["trials_not_run"], cell["trials_missing"]) == ("3", "0")
+
+
+def test_hosts_that_are_one_machine_say_so() -> None:
+    outcomes = [
+        msgspec.structs.replace(outcome, placement=spread(outcome.order))
+        for outcome in make_sweep()
+    ]
+    hosts = make_hosts(12, cores=2.0, machine="node1", machine_cores=2)
+    text = words(shown(analyse(outcomes, make_context(hosts=hosts)), 80))
+    assert "Hosts 12 hosts on 1 machine: 1 x a processor, 2 cores" in text
+    assert "12 roles on 12 hosts: 6.0 roles per core" in text
+
+
+def test_warnings_are_visible_in_terminal_and_markdown() -> None:
+    outcome = make_outcome(make_order(), updates_applied=[7])
+    analysis = analyse([outcome], make_context(planned_nodes=[4]))
+    line = "n04-downpour-r1: 3450 updates pushed, but 7 applied"
+    assert f"Warning {line}" in words(shown(analysis, 80))
+    assert f"> **Warning**: {line}" in markdown.render(analysis)
+
+
+def test_the_plot_marks_both_protocols_without_colour(analysis: Analysis) -> None:
+    text = shown(analysis, 80)
+    assert "Seconds of each epoch of a typical trial, 4 nodes (synthetic-mnist)" in text
+    drawing = [line for line in text.splitlines() if "┤" in line or "│" in line]
+    assert sum(line.count("●") for line in drawing) == 2
+    assert sum(line.count("x") for line in drawing) == 2
+
+
+def test_markdown_tables_are_rectangular_and_escape_what_others_wrote(damaged: Analysis) -> None:
+    text = markdown.render(damaged, figure="figures/epochs 1.png")
+    assert "](figures/epochs%201.png)" in text
+    assert "killed &lt;by> the \\| kernel" in text
+    blocks = re.findall(r"(?:^\|.*\n?)+", text, flags=re.MULTILINE)
+    assert len(blocks) == 9
+    for block in blocks:
+        rows = [len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()]
+        assert len(set(rows)) == 1
+    assert "| 3.50 (n = 1) |" in re.sub(" +", " ", text)
+
+
+def test_a_link_is_bracketed_only_where_its_name_would_end_it(analysis: Analysis) -> None:
+    assert "](report.png)" in markdown.render(analysis, figure="report.png")
+    assert "](<a(1).png>)" in markdown.render(analysis, figure="a(1).png")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg"])
+def test_the_figure_is_saved_whole_and_twice_the_same(
+    analysis: Analysis, tmp_path: Path, suffix: str
+) -> None:
+    first, second = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
+    figure.save(analysis, first)
+    figure.save(analysis, second)
+    assert first.read_bytes() == second.read_bytes()
+    assert first.read_bytes().startswith(b"\x89PNG" if suffix == ".png" else b"<?xml")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [first.name, second.name]
+
+
+def of_mean(epoch_s: float) -> Analysis:
+    return analyse([make_outcome(make_order(), epoch_s)], make_context())
+
+
+def test_the_figure_refers_to_the_published_means_unless_they_would_squash_it(
+    analysis: Analysis, tmp_path: Path
+) -> None:
+    near, far = tmp_path / "near.svg", tmp_path / "far.svg"
+    figure.save(analysis, near)
+    figure.save(of_mean(0.5), far)
+    assert "published mean 3.59 s" in near.read_text()
+    assert "synthetic-mnist" in near.read_text()
+    assert "published" not in far.read_text()
+    assert "published mean: downpour 3.52 s, dc-sgd 3.59 s" in shown(analysis, 80)
+    assert "published mean" not in shown(of_mean(0.5), 80)
+
+
+@pytest.mark.parametrize("epoch_s", [0.5, 2.0, 3.4, 20.0])
+def test_the_axis_starts_at_zero_and_everything_lies_inside(epoch_s: float) -> None:
+    drawn = epoch_figure(of_mean(epoch_s))
+    (trial,) = drawn.trials.values()
+    assert drawn.ticks_s[0] == 0
+    assert max([*trial.slowest_worker_s, *drawn.published_s.values()]) < drawn.ticks_s[-1]
+    lines = shown(of_mean(epoch_s), 80).splitlines()
+    (top,) = (number for number, line in enumerate(lines) if "┐" in line)
+    assert re.fullmatch(r" *[\d.]+┤ +│", lines[top + 1])
+    assert any(re.match(r" *0┤", line) for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("highest", "ticks"),
+    [
+        (3.59, [0, 1, 2, 3, 4]),
+        (3.9, [0, 1, 2, 3, 4, 5]),
+        (13.5, [0, 5, 10, 15]),
+        (0.0123, [0, 0.005, 0.01, 0.015]),
+        (0, [0, 1]),
+    ],
+)
+def test_a_scale_has_round_ticks_and_room_above(highest: float, ticks: list[float]) -> None:
+    assert scale(highest) == pytest.approx(ticks)
+
+
+def test_the_figure_refuses_other_formats_and_nothing_to_draw(
+    analysis: Analysis, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"no figure in the format '\.pdf'"):
+        figure.save(analysis, tmp_path / "f.pdf")
+    with pytest.raises(ResultsError, match="no trial with 6 nodes"):
+        figure.save(analysis, tmp_path / "f.png", nodes=6)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_csv_has_a_row_a_cell_with_units_in_the_names(damaged: Analysis) -> None:
+    rows = list(csv.DictReader(io.StringIO(export.as_csv(damaged))))
+    assert len(rows) == 6
+    row = next(r for r in rows if (r["nodes"], r["protocol"]) == ("8", "downpour"))
+    assert float(row["epoch_mean_s"]) == pytest.approx(3.50)
+    assert row["epoch_ci95_half_width_s"] == ""
+    assert (row["trials_ok"], row["trials_planned"], row["trials_missing"]) == ("1", "3", "2")
+    assert row["data"] == "synthetic-mnist"
+
+
+def test_json_is_versioned_and_holds_the_same_figures(analysis: Analysis) -> None:
+    document = json.loads(export.as_json(analysis))
+    assert document["dnnbench_report"] == 1
+    assert document["epoch"] == REPLICATED
+    assert document["settings"]["data"]["name"] == "synthetic-mnist"
+    means = [round(cell["epoch_s"]["mean"], 6) for cell in document["cells"]]
+    assert means == [3.52, 3.59, 3.53, 3.61, 3.55, 3.64]
+
+
+def test_json_does_not_tell_where_the_data_lie() -> None:
+    data = DataSpec("mnist", "/home/somebody/mnist", "d1")
+    text = export.as_json(analyse(make_sweep(data=data), make_context()))
+    assert json.loads(text)["settings"]["data"] == {"name": "mnist", "digest": "d1"}
+    assert "somebody" not in text
+
+
+def test_numbers_are_written_as_table_2_writes_them() -> None:
+    assert [seconds(s) for s in (12.345, 1.0, 0.5, 0.01234)] == ["12.35", "1.00", "0.500", "0.0123"]
+    assert mean_text(Estimate(1234.5, 3, 67.8, 1, 2), "{:,.0f}".format) == "1,234 ± 68"
+    assert mean_text(None, seconds) == "-"
+    assert histogram_text([8, 0, 4, 1]) == "█.▅▂"
+    assert histogram_text([1] * 40) == "█" * 13 + "▃"
+    assert histogram_text([]) == "-"
+
+
+def test_the_report_imports_nothing_heavy() -> None:
+    program = (
+        "import sys, dnnbench.report.terminal, dnnbench.report.markdown, dnnbench.report.export,"
+        " dnnbench.report.figure\n"
+        "heavy = {'tensorflow', 'numpy', 'scipy', 'matplotlib', 'plotext', 'rich.console',"
+        " 'tabulate'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    assert found.stdout == "[]\n"

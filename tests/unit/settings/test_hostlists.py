@@ -1,0 +1,390 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dnnbench.errors import ConfigError
+from dnnbench.settings.hostlists.ansible import read_inventory
+from dnnbench.settings.hostlists.host import HostConfig
+from dnnbench.settings.hostlists.hostfile import read_hostfile
+from dnnbench.settings.hostlists.ranges import MOST, expand
+from dnnbench.settings.hostlists.sources import HostsChoice
+from dnnbench.settings.load import load
+from dnnbench.settings.schema import Config, Resolved
+from dnnbench.sweep.placement import Host, to_host
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TABLES = """[[hosts]]
+name = "node1"
+user = "bench"
+key = "~/.ssh/cluster"
+slots = 2
+[[hosts]]
+name = "node2"
+"""
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def resolve(**choice: str) -> Resolved:
+    return load(None, {}, {}, HostsChoice(**choice))
+
+
+def hosts_of(**choice: str) -> list[HostConfig]:
+    return list(resolve(**choice).config.hosts)
+
+
+def hostfile(text: str) -> list[HostConfig]:
+    Path("hosts").write_text(text, encoding="utf-8")
+    return hosts_of(hostfile="hosts")
+
+
+def inventory(text: str, group: str | None = None) -> list[HostConfig]:
+    Path("inventory.ini").write_text(text, encoding="utf-8")
+    choice = {"inventory": "inventory.ini"} | ({"group": group} if group else {})
+    return hosts_of(**choice)
+
+
+def names(hosts: list[HostConfig]) -> list[str]:
+    return [host.name for host in hosts]
+
+
+def refusal(read: Any, *arguments: Any, **options: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        read(*arguments, **options)
+    line = str(caught.value)
+    assert "\n" not in line
+    return line
+
+
+def outcome(read: Callable[[], list[Any]]) -> list[Any] | str:
+    """Return what was read, or the line of the refusal."""
+    try:
+        return read()
+    except ConfigError as error:
+        return str(error)
+
+
+# --- where hosts come from -----------------------------------------------------------------------
+
+
+def test_without_any_list_there_is_this_machine_alone() -> None:
+    resolved = resolve()
+    assert (resolved.config, resolved.origins["hosts"]) == (Config(), "default")
+
+
+def test_hosts_of_the_command_line_keep_what_the_file_says_of_them() -> None:
+    Path("dnnbench.toml").write_text(TABLES)
+    resolved = resolve(hosts="node3, root@node1:2222,node2")
+    assert resolved.config.hosts == (
+        HostConfig("node3"),
+        HostConfig("node1", port=2222, user="root", key="~/.ssh/cluster", slots=2),
+        HostConfig("node2"),
+    )
+    assert resolved.origins["hosts"] == "--hosts"
+    assert names(hosts_of()) == ["node1", "node2"]
+
+
+def test_a_list_in_a_file_is_known_by_the_line_of_its_first_host() -> None:
+    Path("dnnbench.toml").write_text(TABLES)
+    assert resolve().origins["hosts"] == "dnnbench.toml:1"
+    Path("hosts").write_text("# mine\n\nnode9\nnode1 slots=3\n")
+    resolved = resolve(hostfile="hosts")
+    assert resolved.origins["hosts"] == "hosts:3"
+    assert resolved.config.hosts[1] == HostConfig(
+        "node1", user="bench", key="~/.ssh/cluster", slots=3
+    )
+    Path("inventory").write_text("[a]\nnode1\n")
+    assert resolve(inventory="inventory").origins["hosts"] == "inventory:2"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("node1", HostConfig("node1")),
+        ("me@node1.example.org:22", HostConfig("node1.example.org", user="me", port=22)),
+        ("10.0.0.1:2222", HostConfig("10.0.0.1", port=2222)),
+        ("fe80::1%eth0", HostConfig("fe80::1%eth0")),
+        ("me@[fe80::1]:22", HostConfig("fe80::1", user="me", port=22)),
+        ("[::1]", HostConfig("::1")),
+        ("me@realm@node1", HostConfig("node1", user="me@realm")),
+    ],
+)
+def test_a_host_may_have_a_user_and_a_port(text: str, expected: HostConfig) -> None:
+    assert hosts_of(hosts=text) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("choice", "line"),
+    [
+        ({"hosts": "a,b,a"}, "--hosts: a is there twice"),
+        ({"hosts": "a,,b"}, "--hosts: expected a host's name or address, got ''"),
+        ({"hosts": ""}, "--hosts: expected a host's name or address, got ''"),
+        ({"hosts": "a b"}, "--hosts: expected a host's name or address, got 'a b'"),
+        ({"hosts": "-oProxyCommand=x"}, "--hosts: expected a host's name or address, got '-oP"),
+        ({"hosts": "../a"}, "--hosts: expected a host's name or address, got '../a'"),
+        ({"hosts": "a:"}, "--hosts: port: expected a whole number, got ''"),
+        ({"hosts": "a:70000"}, "--hosts: port: expected a whole number <= 65535, got '70000'"),
+        ({"hosts": "@a"}, "--hosts: user: expected text of length >= 1, got ''"),
+        (
+            {"hosts": "a", "inventory": "b"},
+            "--inventory: only one of --hosts, --inventory can say where hosts come from",
+        ),
+        ({"group": "web"}, "--group: is a group of an inventory; give --inventory, too"),
+        ({"hosts": "a", "group": "web"}, "--group: is a group of an inventory"),
+        ({"hostfile": "none"}, "none: there is no such file"),
+        ({"inventory": "."}, ".: cannot be read: Is a directory"),
+    ],
+)
+def test_what_is_wrong_with_a_choice_is_one_line(choice: dict[str, str], line: str) -> None:
+    assert refusal(hosts_of, **choice).startswith(line)
+
+
+def test_a_password_beside_a_host_is_refused_and_not_repeated() -> None:
+    assert refusal(hosts_of, hosts="me:secret@node1") == (
+        "--hosts: a password has no place beside a host; give SSH a key in its place"
+    )
+
+
+def test_a_plans_host_has_the_address_of_tensorflows_traffic() -> None:
+    config = HostConfig("node1", address="192.0.2.1", slots=3)
+    assert to_host(config, "192.0.2.1") == Host("node1", "192.0.2.1", 3)
+    apart = HostConfig("node1", address="192.0.2.1", data_address="10.0.0.1")
+    assert to_host(apart, "192.0.2.1") == Host("node1", "10.0.0.1", 1)
+
+
+# --- Open MPI host files -------------------------------------------------------------------------
+
+
+def test_a_host_file_is_read_as_open_mpi_writes_it() -> None:
+    text = """
+# The cluster
+node3 slots=2            # its first
+node1 slots = 4 max-slots = 8
+node2.example.org max_slots=6
+me@10.0.0.4\t slots=1 // its last
+node5
+"""
+    assert hostfile(text) == [
+        HostConfig("node3", slots=2),
+        HostConfig("node1", slots=4),
+        HostConfig("node2.example.org", slots=6),
+        HostConfig("10.0.0.4", user="me", slots=1),
+        HostConfig("node5", slots=1),
+    ]
+    assert hostfile("\ufeffnode1 slots=2\r\nnode2 port=2222 username=me\r\n") == [
+        HostConfig("node1", slots=2),
+        HostConfig("node2", port=2222, user="me"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a\n\na slots=2\n", "hosts:3: a is there twice, first at hosts:1"),
+        ("a slots=0\n", "hosts:1: slots: expected a whole number >= 1, got '0'"),
+        ("a slots=two\n", "hosts:1: slots: expected a whole number, got 'two'"),
+        ("a slots\n", "hosts:1: expected `host slots=N max-slots=N`, got 'slots'"),
+        ("a slots=2 slots=3\n", "hosts:1: slots of a host are given twice"),
+        ("\na slot=2\n", "hosts:2: slot is not known; did you mean slots?"),
+        ("a slots=4 max-slots=2\n", "hosts:1: slots=4 is above max-slots=2"),
+        ("slots=4\n", "hosts:1: expected a host before 'slots=4'"),
+        ("+n0\n", "hosts:1: hosts can neither be left out nor counted here"),
+        ("^a\n", "hosts:1: hosts can neither be left out nor counted here"),
+        ("a/b slots=4\n", "hosts:1: expected a host's name or address, got 'a/b'"),
+        ("# nobody\n", "hosts: names no host"),
+    ],
+)
+def test_what_a_host_file_has_wrong_is_named_with_its_line(text: str, line: str) -> None:
+    assert refusal(hostfile, text).startswith(line)
+
+
+# --- Ansible inventories -------------------------------------------------------------------------
+
+TWO_LEVELS = """\
+; Everything there is
+bastion ansible_host=192.0.2.1
+
+[servers]
+ps1 ansible_host=10.0.0.1 ansible_user=root  # a comment
+[workers]
+node[01:03].example.org:2222 dnnbench_slots=2 http_port=80
+gpu ansible_host="10.0.0.9" ansible_ssh_private_key_file='~/.ssh/a key'
+
+[cluster:children]
+workers
+servers # last
+
+[cluster:vars]
+ansible_user=bench
+dnnbench_usd_per_hour = 0.19   # each
+[workers:vars]
+ansible_user = "worker"
+[all:vars]
+ansible_user=nobody
+ansible_port=22
+ansible_python_interpreter=/usr/bin/python3
+"""
+
+
+def test_a_group_of_an_inventory_comes_with_its_childrens_hosts_in_order() -> None:
+    worker = {"port": 2222, "user": "worker", "slots": 2, "usd_per_hour": 0.19}
+    assert inventory(TWO_LEVELS, "cluster") == [
+        HostConfig("node01.example.org", **worker),
+        HostConfig("node02.example.org", **worker),
+        HostConfig("node03.example.org", **worker),
+        HostConfig(
+            "gpu", "10.0.0.9", port=22, user="worker", key="~/.ssh/a key", usd_per_hour=0.19
+        ),
+        HostConfig("ps1", "10.0.0.1", port=22, user="root", usd_per_hour=0.19),
+    ]
+    assert names(inventory(TWO_LEVELS, "servers")) == ["ps1"]
+    assert names(inventory(TWO_LEVELS, "ungrouped")) == ["bastion"]
+    assert names(inventory(TWO_LEVELS, "all"))[:2] == ["bastion", "ps1"]
+    assert inventory(TWO_LEVELS, "all")[0] == HostConfig(
+        "bastion", "192.0.2.1", port=22, user="nobody"
+    )
+
+
+def test_a_group_has_to_be_named_unless_one_has_every_host() -> None:
+    assert names(inventory("b\na\n")) == ["b", "a"]
+    assert names(inventory("[web]\nb\na\n[db]\na\n")) == ["b", "a"]
+    assert refusal(inventory, TWO_LEVELS) == (
+        "inventory.ini: has groups of which none has every host: servers, workers, cluster; "
+        "name one with --group, or all"
+    )
+
+
+def test_a_host_of_two_groups_has_the_variables_of_both() -> None:
+    text = "[a]\nnode1 ansible_port=1\n[b]\nnode1 ansible_user=u\n[b:vars]\ndnnbench_slots=3\n"
+    assert inventory(text, "a") == [HostConfig("node1", port=1, user="u", slots=3)]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("node1", ["node1"]),
+        ("node[08:11]", ["node08", "node09", "node10", "node11"]),
+        ("n[1:10:4]x", ["n1x", "n5x", "n9x"]),
+        ("[a:c].org", ["a.org", "b.org", "c.org"]),
+        ("r[:1]n[A:B]", ["r0nA", "r0nB", "r1nA", "r1nB"]),
+        ("[::1]", ["::1"]),
+        ("[fe80::1:2]", ["fe80::1:2"]),
+    ],
+)
+def test_ranges_have_both_ends_and_keep_their_zeros(pattern: str, expected: list[str]) -> None:
+    assert expand(pattern, "here") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("[a]\nn1\nn1\n", "inventory.ini:3: n1 is in [a] twice, first at inventory.ini:2"),
+        ("n[1:3]\nn2\n", "inventory.ini:2: n2 is in [ungrouped] twice, first at inventory.ini:1"),
+        ("n1 dnnbench_slot=2\n", "inventory.ini:1: dnnbench_slot is not known; did you mean dnn"),
+        ("n1 dnnbench_slots=x\n", "inventory.ini:1: dnnbench_slots: expected a whole number, got"),
+        ("[all:vars]\n\ndnnbench_slots=0\n", "inventory.ini:3: dnnbench_slots: expected a whole"),
+        ("n1 ansible_port=ssh\n", "inventory.ini:1: ansible_port: expected a whole number, got"),
+        ("n1 ansible_host='{{ ip }}'\n", "inventory.ini:1: ansible_host is a template"),
+        ("n1 slots\n", "inventory.ini:1: expected variable=value after the host's name; a value"),
+        ("n1 ansible_user='me\n", "inventory.ini:1: expected a host; is a quotation open?"),
+        ("ansible_user=me\n", "inventory.ini:1: expected a host's name before its variables; a"),
+        ("[a]\nn1\n[a:vars]\nx\n", "inventory.ini:4: expected variable=value"),
+        ("[a:child]\n", "inventory.ini:1: expected [a], [a:children] or [a:vars], got [a:child]"),
+        ("[webs]\nn1\n[web:vars]\nx=1\n", "inventory.ini:3: there is no group [web]; did you mean"),
+        ("[web]\nn1\n[a:children]\nwbe\n", "inventory.ini:4: there is no group [wbe]; did you"),
+        ("[a:children]\nb\n[b:children]\na\n", "inventory.ini: groups contain each other: "),
+        ("n[1:2\n", "inventory.ini:1: expected a host's name or address, got 'n[1:2'"),
+        ("n[1-2]\n", "inventory.ini:1: expected a range as [01:12] or [a:f], got [1-2]"),
+        ("n[3:1]\n", "inventory.ini:1: [3:1]: expected a start not above the end, and a step"),
+        ("n[1:3:0]\n", "inventory.ini:1: [1:3:0]: expected a start not above the end, and a"),
+        ("n[01:100]\n", "inventory.ini:1: [01:100]: expected as many digits at both ends"),
+        ("n[1:999999999]\n", f"inventory.ini:1: [1:999999999]: expected at most {MOST} hosts"),
+        ("n[1:999][1:999]\n", f"inventory.ini:1: expected at most {MOST} hosts a line, got 998001"),
+        ("all:\n  hosts:\n", "inventory.ini:1: expected a host's name or address, got 'all:'"),
+        ("---\nall:\n", "inventory.ini: is YAML; only inventories in INI form are read"),
+        ("$ANSIBLE_VAULT;1.1;AES256\n00\n", "inventory.ini: is encrypted"),
+        ("; nobody\n", "inventory.ini: names no host"),
+    ],
+)
+def test_what_an_inventory_has_wrong_is_named_with_its_line(text: str, line: str) -> None:
+    assert refusal(inventory, text).startswith(line)
+
+
+def test_an_unknown_group_is_refused_with_the_nearest() -> None:
+    assert refusal(inventory, TWO_LEVELS, "worker") == (
+        "inventory.ini: there is no group 'worker'; did you mean workers?"
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "n1 ansible_password=s3cret ansible_become_password='s3cret'",
+        "n1 ansible_password=a s3cret",
+        "n1 ansible_password='s3cret",
+        "n1 s3cret",
+        "ansible_password=s3cret",
+        "[all:vars]\ns3cret",
+        "[all:vars]\nansible_ssh_pass=s3cret\n[all]\nn1",
+        "[a:children]\ns3cret s3cret",
+    ],
+)
+def test_passwords_are_neither_kept_nor_shown(line: str) -> None:
+    assert "s3cret" not in repr(outcome(lambda: inventory(line)))
+
+
+# --- whatever a file holds -----------------------------------------------------------------------
+
+LINES = st.lists(
+    st.one_of(
+        st.text(max_size=30),
+        st.text("ab[]:=01 \"'#;@.-*/{}", max_size=30),
+        st.sampled_from(
+            ["[a]", "[a:vars]", "[a:children]", "b", "[b:children]", "a", "n[1:3]", "x=1", "[all]"]
+        ),
+        st.builds(
+            "{} {}={}".format,
+            st.sampled_from(["n1", "n[1:2]", "me@n1", "[::1]:22"]),
+            st.sampled_from(["slots", "max-slots", "ansible_port", "dnnbench_usd_per_hour"]),
+            st.one_of(st.integers(), st.floats(), st.text(max_size=5), st.just("9" * 5000)),
+        ),
+    ),
+    max_size=8,
+).map("\n".join)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("lists") / "hosts"
+
+
+@given(text=LINES, group=st.sampled_from([None, "all", "a"]))
+def test_whatever_a_file_holds_it_is_hosts_or_one_line(
+    path: Path, text: str, group: str | None
+) -> None:
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    for read in (lambda: read_hostfile(path), lambda: read_inventory(path, group)):
+        entries = outcome(read)
+        if isinstance(entries, str):
+            assert "\n" not in entries
+        else:
+            assert all(HostConfig(**settings) for _, settings in entries)
+
+
+@given(st.text())
+def test_whatever_is_typed_for_hosts_it_is_hosts_or_one_line(text: str) -> None:
+    hosts = outcome(lambda: hosts_of(hosts=text))
+    if isinstance(hosts, str):
+        assert "\n" not in hosts
+    else:
+        assert len({host.name for host in hosts}) == len(hosts) > 0
