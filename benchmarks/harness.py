@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
 
-from dnnbench.analysis.analyse import stats
+from dnnbench.analysis import stats
 from dnnbench.sweep.documents import write_whole
 from dnnbench.trial.machine import MachineSnapshot, snapshot
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytest
-from dnnbench.training.models.mnist_dnn.mnist_dnn import CLASSES, PIXELS
+from dnnbench.training.models.mnist_dnn import CLASSES, PIXELS
 from support.factories import make_order
 from support.tensorflow_child import in_child
 
