@@ -42,7 +42,7 @@ def running(count: int, directory: Path) -> Iterator[Hosts]:
     """
     sys.path.append(str(ROOT / "tests"))
     try:
-        import sshd
+        from support import sshd
     except ImportError as error:
         raise BenchmarkError(f"the tests of a checkout are needed: {error}") from None
     finally:

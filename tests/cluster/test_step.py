@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytest
-from dnnbench.training.models.mnist_dnn import CLASSES, PIXELS
 from support.factories import make_order
 from support.tensorflow_child import in_child
 
@@ -16,6 +15,7 @@ from dnnbench.data.load import DataSet
 from dnnbench.training.graph.setting import StepSetting
 from dnnbench.training.graph.shard import initial_shards, shard_sizes
 from dnnbench.training.graph.step import build_step_graph
+from dnnbench.training.models.mnist_dnn import CLASSES, PIXELS
 from dnnbench.training.models.registry import build_model
 from dnnbench.training.prepare import PreparedTrial
 from dnnbench.training.roles.server import ReservedPort, import_graph, session_config
