@@ -10,13 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 EXIT_OK = 0
 EXIT_BUG = 1
@@ -77,12 +71,19 @@ class HostError(DnnbenchError):
     exit_code = 5
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Ask whether the closest of the known names was meant: a remedy; None where none is close."""
+def nearest(name: str, known: Iterable[str], *, after: str = "") -> str | None:
+    """Ask whether the most similar of the known names was meant: a remedy; None if none is similar.
+
+    Args:
+        name: that is not known.
+        known: names.
+        after: a beginning that all names have, which does not make them similar.
+    """
     import difflib  # takes longer than a command without an error should wait for it
 
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"did you mean {close[0]}?" if close else None
+    rests = [other.removeprefix(after) for other in known]
+    close = difflib.get_close_matches(name.removeprefix(after), rests, n=1)
+    return f"did you mean {after}{close[0]}?" if close else None
 
 
 _NAMED = 3  # hosts in one line

@@ -19,7 +19,8 @@ from dnnbench.cost import (
     table_1,
 )
 from dnnbench.errors import ResultsError
-from dnnbench.settings.load import PREFIX, load
+from dnnbench.settings.load import load
+from dnnbench.settings.setting import ENVIRONMENT_PREFIX
 from dnnbench.sweep.store import open_sweep
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ _PRICED_BY: Final = ("cost.price_book", "cost.machine", "cost.usd_per_hour")
 @click.command("cost")
 @click.argument("sweep", required=False)
 @output_options(("terminal", "markdown", "json"), "Write to a file.")
-@settings_options(*_PRICED_BY, "cost.target_accuracy", "sweep.results_dir")
+@settings_options("cost")
 @common_options()
 @click.pass_obj
 def command(
@@ -83,7 +84,7 @@ def _own_prices(
 
     A price in today's settings takes the place of the one that the sweep ran with.
     """
-    if any(resolved.origins[key].startswith(("--", PREFIX)) for key in _PRICED_BY):
+    if any(resolved.origins[key].startswith(("--", ENVIRONMENT_PREFIX)) for key in _PRICED_BY):
         return None
     listed = (*store.resolved.config.hosts, *resolved.config.hosts)
     prices = {host.name: host.usd_per_hour for host in listed if host.usd_per_hour is not None}

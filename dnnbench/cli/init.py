@@ -8,7 +8,8 @@ import click
 
 from dnnbench.cli.shared.options import common_options
 from dnnbench.errors import ConfigError
-from dnnbench.settings.load import DEFAULT_PATH, template
+from dnnbench.settings.documents import template
+from dnnbench.settings.load import DEFAULT_PATH
 from dnnbench.sweep.documents import write_whole
 
 if TYPE_CHECKING:

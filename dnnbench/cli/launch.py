@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from dnnbench.cli.shared.data import find_data
-from dnnbench.cli.shared.hosts import DIRECTORY, load_with_hosts, refuse_missing
+from dnnbench.cli.shared.hosts import load_with_hosts, refuse_missing
 from dnnbench.cli.shared.options import common_options, hosts_options, settings_options
 from dnnbench.errors import ConfigError, HostError
 from dnnbench.sweep.launcher import Launcher
@@ -26,23 +26,10 @@ if TYPE_CHECKING:
     from dnnbench.settings.hostlists.sources import HostsChoice
     from dnnbench.sweep.agents import Crew, Inbox
 
-KEYS = (
-    "sweep.nodes",
-    "sweep.parameter_servers",
-    DIRECTORY,
-    "cluster.ports",
-    "cluster.lease_s",
-    "cluster.share",
-    "cluster.firewall",
-    "train.dataset",
-    "train.data_dir",
-    "run.ready_timeout_s",
-)
-
 
 @click.command("launch")
 @hosts_options()
-@settings_options(*KEYS)
+@settings_options("launch")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @common_options()
 @click.pass_context

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from dnnbench.cli.shared.data import find_data
-from dnnbench.cli.shared.hosts import DIRECTORY, load_with_hosts, reached, refuse_missing
+from dnnbench.cli.shared.hosts import load_with_hosts, reached, refuse_missing
 from dnnbench.cli.shared.options import common_options, hosts_options, settings_options
 from dnnbench.errors import HostError
 
@@ -22,22 +22,11 @@ if TYPE_CHECKING:
 
 REMOVE_TIMEOUT_S: Final = 120.0
 """An environment has tens of thousands of files."""
-KEYS = (
-    DIRECTORY,
-    "cluster.ports",
-    "sweep.nodes",
-    "sweep.parameter_servers",
-    "train.dataset",
-    "train.data_dir",
-    "provision.python",
-    "provision.index_url",
-    "provision.wheels",
-)
 
 
 @click.command("provision")
 @hosts_options()
-@settings_options(*KEYS)
+@settings_options("provision")
 @click.option("--check", is_flag=True, help="Install nothing: facts, and every connection.")
 @click.option("--remove", is_flag=True, help="Take away everything of dnnbench from the hosts.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @click.option(
     "--nodes", type=int, metavar="N", help="Node count of the figure.  [default: the smallest]"
 )
-@settings_options("sweep.results_dir")
+@settings_options("report")
 @common_options()
 @click.pass_obj
 def command(

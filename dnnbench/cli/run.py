@@ -24,7 +24,8 @@ from dnnbench.errors import (
 )
 from dnnbench.hosts.local import LocalCrew
 from dnnbench.report.files import write_markdown
-from dnnbench.settings.load import load, option_name
+from dnnbench.settings.load import load
+from dnnbench.settings.schema import settings as all_settings
 from dnnbench.sweep.history import measured_trial_s
 from dnnbench.sweep.own_model import find_user_module
 from dnnbench.sweep.placement import to_host
@@ -53,44 +54,12 @@ if TYPE_CHECKING:
     from dnnbench.sweep.runner import Observer
     from dnnbench.trial.spec import TrialSpec
 
-KEYS = (
-    "sweep.profile",
-    "sweep.nodes",
-    "sweep.parameter_servers",
-    "sweep.protocols",
-    "sweep.repeats",
-    "train.epochs",
-    "train.dataset",
-    "train.data_dir",
-    "train.model",
-    "train.batch_size",
-    "train.learning_rate",
-    "train.optimizer",
-    "train.l2",
-    "train.dropout",
-    "train.epoch",
-    "train.warmup_steps",
-    "train.steps_per_run",
-    "protocol.compensation",
-    "protocol.lambda0",
-    "protocol.mean_square_decay",
-    "protocol.epsilon",
-    "sweep.seed",
-    "sweep.results_dir",
-    "run.ready_timeout_s",
-    "run.stall_timeout_s",
-    "run.trial_timeout_s",
-    "cluster.directory",
-    "cluster.ports",
-    "cluster.share",
-    "cluster.firewall",
-)
 _NEWEST = ""
 
 
 @click.command("run")
 @hosts_options("[[hosts]], else this machine")
-@settings_options(*KEYS)
+@settings_options("run")
 @click.option("--dry-run", is_flag=True, help="Print the plan; write nothing.")
 @click.option(
     "--resume",
@@ -164,9 +133,10 @@ def _new_sweep(resolved: Resolved, printer: Printer) -> SweepStore:
 
 def _refuse_others(settings: Mapping[str, str | None], hosts: HostsChoice) -> None:
     """Refuse what would change a resumed sweep; where to find it may be said."""
-    given = {key for key, value in settings.items() if value is not None}
     others = hosts.given + [
-        option_name(key) for key in KEYS if key in given - {"sweep.results_dir"}
+        all_settings()[key].option
+        for key, value in settings.items()
+        if value is not None and key != "sweep.results_dir"
     ]
     if others:
         raise ConfigError(

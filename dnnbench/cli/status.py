@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from dnnbench.cli.shared.hosts import DIRECTORY, load_with_hosts, reached, refuse_missing
+from dnnbench.cli.shared.hosts import load_with_hosts, reached, refuse_missing
 from dnnbench.cli.shared.options import common_options, hosts_options, settings_options
 from dnnbench.text.tables import NONE, Column, Table, table_text
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @click.command("status")
 @hosts_options()
-@settings_options(DIRECTORY)
+@settings_options("status")
 @click.option("--orphans", is_flag=True, help="Look for what accidents left of clusters, instead.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @common_options()

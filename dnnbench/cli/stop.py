@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from dnnbench.cli.shared.hosts import DIRECTORY, load_with_hosts, reached, refuse_missing
+from dnnbench.cli.shared.hosts import load_with_hosts, reached, refuse_missing
 from dnnbench.cli.shared.options import common_options, hosts_options, settings_options
 from dnnbench.errors import HostError
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.command("stop")
 @click.argument("cluster", required=False)
 @hosts_options()
-@settings_options(DIRECTORY)
+@settings_options("stop")
 @click.option("--force", is_flag=True, help="Also one that a controller uses now.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @common_options()

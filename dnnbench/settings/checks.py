@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from dnnbench.errors import ConfigError, nearest
-from dnnbench.trial.spec import (
-    MODEL_NAMES,
-)
+from dnnbench.settings.schema import settings
+from dnnbench.settings.textfile import local_path
+from dnnbench.settings.values import is_path
+from dnnbench.text.safe import HIDDEN
+from dnnbench.trial.spec import MODEL_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,11 +18,27 @@ if TYPE_CHECKING:
     from dnnbench.settings.schema import Config, SweepConfig
 
 FIRST_PORT, LAST_PORT = 1024, 65535
-"""What a user who is not root may listen on."""
+"""Ports that a user who is not root may listen on."""
+MOST_TRIALS = 10_000
+"""Trials of a sweep; the paper profile makes 120."""
+_INDEX_SCHEMES = ("https", "http", "file")
+
+
+def check_values(config: Config, origins: Mapping[str, str]) -> None:
+    """Refuse what the type of a single value cannot, and values that exclude each other."""
+    for key, field in settings().items():
+        value = getattr(getattr(config, field.table), field.name)
+        if value is not None and is_path(field.kind):
+            local_path(value, origins[key])
+    check_model(config.train.model, origins["train.model"])
+    if config.provision.index_url is not None:
+        check_index_url(config.provision.index_url, origins["provision.index_url"])
+    check_sweep(config.sweep, origins)
+    check_ports(config, origins["cluster.ports"])
 
 
 def check_model(name: str, where: str) -> None:
-    """Refuse what no host can build; whether a host has a user's own module is for it to say."""
+    """Refuse a model that no host can build; a host looks for a user's own module itself."""
     module, colon, function = name.partition(":")
     parts = [*module.split("."), function]
     if name not in MODEL_NAMES and not (colon and all(part.isidentifier() for part in parts)):
@@ -30,8 +49,35 @@ def check_model(name: str, where: str) -> None:
         )
 
 
+def check_index_url(url: str, where: str) -> None:
+    """Refuse what is not a URL, and one whose login was hidden when it was stored or shown.
+
+    No message repeats it: where a URL is malformed, what is a login in it cannot be told.
+    """
+    try:
+        parts = urlsplit(url)
+        is_url = parts.scheme in _INDEX_SCHEMES and bool(parts.netloc or parts.path)
+        login, _, _ = parts.netloc.rpartition("@")
+        parts.port  # noqa: B018 - raises ValueError where it is not a number
+    except ValueError:
+        is_url, login = False, ""
+    if not is_url:
+        raise ConfigError(
+            "expected a URL such as https://host/simple, got something else (not shown, for it "
+            "may hold a secret)",
+            where=where,
+            remedy="write /, @ and : in a password as %2F, %40 and %3A",
+        )
+    if login == HIDDEN:
+        raise ConfigError(
+            f"the login of this URL is {HIDDEN}, as it is stored and shown",
+            where=where,
+            remedy="give the login itself",
+        )
+
+
 def check_sweep(sweep: SweepConfig, origins: Mapping[str, str]) -> None:
-    """Refuse lists that repeat a value, and node counts that leave no worker."""
+    """Refuse lists that repeat a value, node counts that leave no worker, and too many trials."""
     for key, values in (("nodes", sweep.nodes), ("protocols", sweep.protocols)):
         if len(set(values)) < len(values):
             where = origins[f"sweep.{key}"]
@@ -43,6 +89,14 @@ def check_sweep(sweep: SweepConfig, origins: Mapping[str, str]) -> None:
             f"parameter_servers = {sweep.parameter_servers}",
             where=servers if nodes == "default" else nodes,
             remedy="a trial needs at least parameter_servers + 1 nodes",
+        )
+    trials = len(sweep.nodes) * len(sweep.protocols) * sweep.repeats
+    if trials > MOST_TRIALS:
+        given = [origins[f"sweep.{key}"] for key in ("repeats", "nodes", "protocols")]
+        raise ConfigError(
+            f"expected at most {MOST_TRIALS:,} trials, got {trials:,}: {len(sweep.nodes)} node "
+            f"counts x {len(sweep.protocols)} protocols x {sweep.repeats} repeats",
+            where=next((origin for origin in given if origin != "default"), "[sweep]"),
         )
 
 

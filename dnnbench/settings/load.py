@@ -6,21 +6,22 @@ A profile stands for the keys it sets at the place where it is given, so ``--pro
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from dnnbench.errors import ConfigError, nearest
+from dnnbench.settings.checks import check_values
 from dnnbench.settings.hostlists.sources import HostsChoice, find_hosts
+from dnnbench.settings.schema import PROFILES, TABLES, Config, Resolved, settings
+from dnnbench.settings.setting import ENVIRONMENT_PREFIX
 from dnnbench.settings.tomlfile import TomlFile, read_toml
-from dnnbench.settings.values import check, check_text, field_types
+from dnnbench.settings.values import check, check_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-from dnnbench.settings.checks import check_model, check_ports, check_sweep
-from dnnbench.settings.schema import PROFILES, TABLES, Config, Resolved
 
 DEFAULT_PATH: Final = Path("dnnbench.toml")
-PREFIX: Final = "DNNBENCH_"
 
 
 class _Given(NamedTuple):
@@ -29,12 +30,6 @@ class _Given(NamedTuple):
 
 
 _Layer = dict[str, _Given]
-_KEYS: Final = tuple(
-    f"{table}.{name}" for table, struct in TABLES.items() for name in struct.__struct_fields__
-)
-_VARIABLES: Final = {PREFIX + key.replace(".", "_").upper(): key for key in _KEYS}
-_OPTIONS: Final = {"sweep.parameter_servers": "--ps"}
-"""Options that are not spelled as their key."""
 
 
 def load(
@@ -56,33 +51,17 @@ def load(
             a list of hosts that cannot be used.
     """
     file = None
-    if path is not None or DEFAULT_PATH.exists():
+    if path is not None or os.path.lexists(DEFAULT_PATH):  # a link to nowhere is a mistake
         file = read_toml(path or DEFAULT_PATH)
     given: _Layer = {}
     for layer in (_file_layer(file), _environment_layer(environ), _option_layer(options)):
         given.update(_expand_profile(layer))
     found = find_hosts(hosts or HostsChoice(), file)
     config = Config(**_structs(given), hosts=found.hosts)
-    origins = {key: given[key].origin if key in given else "default" for key in _KEYS}
+    origins = {key: given[key].origin if key in given else "default" for key in settings()}
     origins["hosts"] = found.origin or "default"
-    check_model(config.train.model, origins["train.model"])
-    check_sweep(config.sweep, origins)
-    check_ports(config, origins["cluster.ports"])
+    check_values(config, origins)
     return Resolved(config, origins)
-
-
-def template() -> str:
-    """Return the commented file that ``dnnbench init`` writes."""
-    from importlib import resources  # only `init` needs it
-
-    return (
-        resources.files("dnnbench.settings").joinpath("template.toml").read_text(encoding="utf-8")
-    )
-
-
-def option_name(key: str) -> str:
-    """Spell a key as its option: ``train.batch_size`` is ``--batch-size``."""
-    return _OPTIONS.get(key) or "--" + key.partition(".")[2].replace("_", "-")
 
 
 def _file_layer(file: TomlFile | None) -> _Layer:
@@ -101,32 +80,34 @@ def _file_layer(file: TomlFile | None) -> _Layer:
         for name, value in content.items():
             key = f"{table}.{name}"
             where = file.where(key)
-            if key not in _KEYS:
+            if key not in settings():
                 raise _unknown_key(table, name, where)
-            checked = check(_type(key), value, where, subject=f"[{table}] {name}")
+            checked = check(settings()[key].kind, value, where, subject=f"[{table}] {name}")
             layer[key] = _Given(checked, where)
     return layer
 
 
 def _environment_layer(environ: Mapping[str, str]) -> _Layer:
+    variables = {field.variable: field for field in settings().values()}
     layer: _Layer = {}
     for name in sorted(environ):
-        if not name.startswith(PREFIX) or not environ[name].strip():
+        if not name.startswith(ENVIRONMENT_PREFIX) or not environ[name].strip():
             continue
-        if name not in _VARIABLES:
-            remedy = nearest(name, _VARIABLES)
+        if name not in variables:
+            remedy = nearest(name, variables, after=ENVIRONMENT_PREFIX)
             raise ConfigError(f"{name} is not known", where="environment", remedy=remedy)
-        key = _VARIABLES[name]
-        layer[key] = _Given(check_text(_type(key), environ[name], name), name)
+        field = variables[name]
+        layer[field.key] = _Given(check_text(field.kind, environ[name], name), name)
     return layer
 
 
 def _option_layer(options: Mapping[str, object]) -> _Layer:
-    return {
-        key: _Given(check_text(_type(key), value, option_name(key)), option_name(key))
-        for key, value in options.items()
-        if value is not None
-    }
+    layer: _Layer = {}
+    for key, value in options.items():
+        if value is not None:
+            field = settings()[key]
+            layer[key] = _Given(check_text(field.kind, value, field.option), field.option)
+    return layer
 
 
 def _expand_profile(layer: _Layer) -> _Layer:
@@ -146,13 +127,8 @@ def _structs(given: _Layer) -> dict[str, Any]:
     return {table: struct(**values[table]) for table, struct in TABLES.items()}
 
 
-def _type(key: str) -> Any:
-    table, _, name = key.partition(".")
-    return field_types(TABLES[table])[name]
-
-
 def _unknown_key(table: str, name: str, where: str) -> ConfigError:
-    own = nearest(name, [key.partition(".")[2] for key in _KEYS if key.startswith(f"{table}.")])
+    own = nearest(name, [field.name for field in settings().values() if field.table == table])
     owner = _owner(name)
     remedy = f"it belongs in [{owner}]" if owner else own
     return ConfigError(f"[{table}] {name} is not known", where=where, remedy=remedy)
@@ -160,4 +136,4 @@ def _unknown_key(table: str, name: str, where: str) -> ConfigError:
 
 def _owner(name: str) -> str | None:
     """Name the table that has a key of this name."""
-    return next((key.partition(".")[0] for key in _KEYS if key.endswith(f".{name}")), None)
+    return next((field.table for field in settings().values() if field.name == name), None)

@@ -1,13 +1,25 @@
-"""Read a text file that a user wrote."""
+"""Read a text file that a user wrote: a regular file of a bounded size, in UTF-8."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+import stat
+from pathlib import Path
+from typing import Final
 
 from dnnbench.errors import ConfigError
 
-if TYPE_CHECKING:
-    from pathlib import Path
+MOST_BYTES: Final = 8_000_000
+"""An inventory of 10,000 hosts has one million."""
+
+_NAME_MOST_BYTES: Final = 255  # of Linux's file systems
+_KINDS: Final = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+}
 
 
 def read_text(path: Path, *, remedy: str | None = None) -> str:
@@ -18,14 +30,53 @@ def read_text(path: Path, *, remedy: str | None = None) -> str:
         remedy: where there is no such file.
 
     Raises:
-        ConfigError: it is missing, cannot be read, or is not UTF-8.
+        ConfigError: it is missing, cannot be read, is not a regular file, is too large, or is not
+            UTF-8.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
+        content = _read(path)
     except FileNotFoundError:
-        raise ConfigError("there is no such file", where=str(path), remedy=remedy) from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"is not UTF-8 text at byte {error.start}", where=str(path)) from None
+        problem = "is a link to a file that does not exist" if path.is_symlink() else None
+        problem = problem or "there is no such file"
+        raise ConfigError(problem, where=str(path), remedy=remedy) from None
     except (OSError, ValueError) as error:  # ValueError: the path has a null byte
         cause = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(f"cannot be read: {cause}", where=str(path)) from error
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"is not UTF-8 text at byte {error.start}", where=str(path)) from None
+
+
+def local_path(text: str, where: str) -> Path:
+    """Return a path as the user wrote it, with its ``~`` replaced.
+
+    Raises:
+        ConfigError: there is no such home directory, or a name in it is longer than any file's.
+    """
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError:
+        raise ConfigError(f"{text!r}: there is no such home directory", where=where) from None
+    if any(len(os.fsencode(part)) > _NAME_MOST_BYTES for part in path.parts):
+        problem = f"expected a path whose names have at most {_NAME_MOST_BYTES} bytes, got {text!r}"
+        raise ConfigError(problem, where=where)
+    return path
+
+
+def _read(path: Path) -> bytes:
+    # Not blocking: to open a named pipe would wait for somebody who writes into it.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
+        if kind != stat.S_IFREG:
+            found = _KINDS.get(kind, "something else")
+            raise ConfigError(f"expected a regular file, found {found}", where=str(path))
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            content = file.read(MOST_BYTES + 1)
+    finally:
+        os.close(descriptor)
+    if len(content) > MOST_BYTES:
+        problem = f"expected at most {MOST_BYTES / 1e6:g} MB, found more"
+        raise ConfigError(problem, where=str(path))
+    return content

@@ -1,4 +1,4 @@
-"""Read a TOML file and remember on which line each of its keys stands."""
+"""Read a TOML file and remember the line of each of its keys."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class TomlFile:
         return key_lines(self._text)
 
     def where(self, key: str) -> str:
-        """Say where a dotted key stands, ``dnnbench.toml:12``, or else the table it is in."""
+        """Return the line of a dotted key, ``dnnbench.toml:12``, or else of the table it is in."""
         while key:
             if key in self.lines:
                 return f"{self.path}:{self.lines[key]}"
@@ -53,7 +53,9 @@ def read_toml(path: Path) -> TomlFile:
     text = read_text(path, remedy="`dnnbench init` writes one")
     try:
         data = msgspec.toml.decode(text)
-    except msgspec.DecodeError as error:
+    except RecursionError:
+        raise ConfigError("is nested too deeply", where=str(path)) from None
+    except ValueError as error:  # msgspec's own, and Python's for an integer of too many digits
         raise _syntax_error(path, text, str(error)) from None
     return TomlFile(path, data, text)
 

@@ -1,4 +1,4 @@
-"""Check one value of the settings against its type; say in plain words what is wrong with it."""
+"""Check one value of the settings against its type, and name in plain words what is wrong."""
 
 from __future__ import annotations
 
@@ -11,9 +11,30 @@ import msgspec
 from msgspec import Meta
 
 from dnnbench.errors import ConfigError, nearest
+from dnnbench.settings.setting import Setting
 
-Name = Annotated[str, Meta(min_length=1)]
-Count = Annotated[int, Meta(ge=1)]
+_CONTROL: Final = r"\x00-\x1f\x7f-\x9f\ud800-\udfff"
+"""Characters that no name or path has: control characters, and bytes that are not UTF-8."""
+
+Name = Annotated[
+    str,
+    Meta(
+        pattern=rf"^[^{_CONTROL}]+\Z",
+        max_length=4000,
+        description="text, not empty and without control characters",
+    ),
+]
+_PATH: Final = Meta(
+    pattern=rf"^[^{_CONTROL}]+\Z",
+    max_length=4000,
+    description="a path, not empty and without control characters",
+)
+LocalPath = Annotated[str, _PATH]
+"""A path on this machine; `dnnbench.settings.checks.check_path` looks at the rest of it."""
+
+Count = Annotated[int, Meta(ge=1, le=10_000)]
+Seconds = Annotated[float, Meta(gt=0, le=604_800)]
+"""A wait, at most a week: clocks and polls take no more than some weeks."""
 Positive = Annotated[float, Meta(gt=0)]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 HostName = Annotated[
@@ -26,6 +47,7 @@ HostName = Annotated[
 ]
 
 _FAULT: Final = r"Expected `(?P<type>\w+)[^`]*`(?P<bound>.*?)(, got .*)?$"
+_TOO_LARGE: Final = "Integer value out of range"
 _WORDS: Final = {
     "int": ("a whole number", "whole numbers"),
     "float": ("a number", "numbers"),
@@ -40,6 +62,11 @@ _WORDS: Final = {
 def field_types(struct: type[msgspec.Struct]) -> dict[str, Any]:
     """Map the fields of a struct to their types: worked out only where a value needs checking."""
     return {field.name: field.type for field in msgspec.structs.fields(struct)}
+
+
+def is_path(kind: Any) -> bool:
+    """Tell whether values of a type are paths on this machine."""
+    return any(part is _PATH or is_path(part) for part in get_args(kind))
 
 
 def check(kind: Any, value: Any, where: str, *, subject: str = "", typed: str | None = None) -> Any:
@@ -59,10 +86,10 @@ def check(kind: Any, value: Any, where: str, *, subject: str = "", typed: str | 
         checked = msgspec.convert(value, kind, strict=typed is None)
         if not isinstance(checked, float) or math.isfinite(checked):
             return checked
-        expected = "a finite number"
+        fault = "expected a finite number"
     except msgspec.ValidationError as error:
-        expected = _expectation(kind, str(error), is_typed=typed is not None)
-    problem = f"expected {expected}, got {(value if typed is None else typed)!r}"
+        fault = _fault(kind, str(error), is_typed=typed is not None)
+    problem = f"{fault}, got {_shown(kind, value if typed is None else typed)}"
     given = value if isinstance(value, list) else [value]
     choices = _choices(kind)
     unknown = (part for part in given if isinstance(part, str) and part not in choices)
@@ -78,21 +105,31 @@ def check_text(kind: Any, value: object, where: str) -> Any:
     return check(kind, parts if _is_list(kind) else value, where, typed=value)
 
 
-def _expectation(kind: Any, message: str, *, is_typed: bool) -> str:
-    """Put msgspec's expectation into plain words."""
+def _fault(kind: Any, message: str, *, is_typed: bool) -> str:
+    """Put msgspec's complaint into plain words; leave one that is not known as it is."""
     if choices := _choices(kind):
-        return ("one or more of " if _is_list(kind) else "one of ") + ", ".join(choices)
+        some = "one or more of" if _is_list(kind) else "one of"
+        return f"expected {some} {', '.join(choices)}"
     if description := _description(kind):
-        return description
+        return f"expected {description}"
     fault, _, path = message.partition(" - at ")
+    if fault == _TOO_LARGE:
+        return "expected a smaller number"
     match = re.match(_FAULT, fault)
-    if not match:  # "Integer value out of range"
-        return "a smaller number"
+    if not match or match["type"] not in _WORDS:
+        return message
     one, many = _WORDS[match["type"]]
     if "[" not in path:
-        return f"{one}{match['bound']}"
+        return f"expected {one}{match['bound']}"
     many += match["bound"]
-    return f"{many} separated by commas" if is_typed else f"a list of {many}"
+    return f"expected {many} separated by commas" if is_typed else f"expected a list of {many}"
+
+
+def _shown(kind: Any, value: object) -> str:
+    """Return a value as the user wrote it, unless it may hold a secret."""
+    if any(isinstance(part, Setting) and part.is_secret for part in get_args(kind)):
+        return "another text (not shown, for it may hold a secret)"
+    return repr(value)
 
 
 def _choices(kind: Any) -> list[str]:

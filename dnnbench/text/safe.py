@@ -3,7 +3,7 @@ r"""Text from outside, made safe to show: causes, host names, stored results, ke
 Such text may hold what moves a cursor, changes colours, reorders what is read, ends a line, or is
 markup where it goes. Each function here is for one kind of place. All of them show as an escape,
 such as ``\x1b``, what a terminal would act on or a reader could not see, so that nothing vanishes
-and nothing acts.
+and nothing acts. None of them shows the login of a URL, wherever it comes from.
 """
 
 from __future__ import annotations
@@ -14,6 +14,17 @@ from typing import Any, Final
 LIMIT: Final = 2000
 """Characters of one line. A cause may be megabytes long; its beginning tells what it is."""
 
+HIDDEN: Final = "***"
+"""Stands for a secret."""
+
+_LOGIN_MOST: Final = 1000  # characters
+_LOGIN: Final = re.compile(
+    r"""(?<=://)(?:
+        [^\s/?#"\\]+             # name:password, or a token alone
+      | [^\s/?#"\\:@]+:(?!\d+/)[^\s"\\@]*  # with a slash in the password, which is no port
+    )@""",
+    re.VERBOSE,
+)
 _FORMULA: Final = re.compile(r"[=+\-@\t\r]")
 _MARKDOWN: Final = re.compile(
     r"""[\\`*|\[\]~]            # code, emphasis, cells of a table, links, struck text
@@ -23,8 +34,14 @@ _MARKDOWN: Final = re.compile(
 )
 
 
+def redacted(text: str) -> str:
+    """Hide the logins of URLs: ``https://name:password@host`` becomes ``https://***@host``."""
+    return _LOGIN.sub(f"{HIDDEN}@", text) if "://" in text else text
+
+
 def visible(text: str) -> str:
-    """Replace what is not printable: blanks by a space, anything else by its escape."""
+    """Replace a blank by a space and what else is not printable by its escape; hide logins."""
+    text = redacted(text)
     if text.isprintable():
         return text
     return "".join(sign if sign.isprintable() else _escape(sign) for sign in text)
@@ -37,13 +54,12 @@ def one_line(text: str, limit: int = LIMIT) -> str:
         text: as it came.
         limit: of the line, in characters; a longer text ends with how many are left out.
     """
-    kept = text[:limit]
+    kept = redacted(text[: limit + _LOGIN_MOST])[:limit]  # none may be cut in two
     parts = (visible(part.strip()) for part in kept.splitlines())
     shown = " ".join(part for part in parts if part)
-    missing = len(text) - len(kept)
-    if len(shown) > limit:  # escapes are longer than what they stand for
-        shown, missing = shown[:limit], max(missing, 1)
-    return f"{shown} ... ({len(text):,} characters)" if missing else shown
+    if len(text) > limit or len(shown) > limit:  # escapes are longer than what they stand for
+        return f"{shown[:limit]} ... ({len(text):,} characters)"
+    return shown
 
 
 def lines(text: str) -> list[str]:
@@ -68,11 +84,11 @@ def csv_field(value: object) -> object:
 def json_text(document: Any) -> str:
     """Write a document as indented JSON whose strings hold nothing that a terminal acts on.
 
-    Its data stay as they are: JSON has escapes for every character.
+    Its data stay as they are, except for logins of URLs: JSON has escapes for every character.
     """
     import msgspec  # most commands print no JSON
 
-    text = msgspec.json.format(msgspec.json.encode(document)).decode()
+    text = redacted(msgspec.json.format(msgspec.json.encode(document)).decode())
     return "\n".join(map(_json_line, text.split("\n"))) + "\n"
 
 

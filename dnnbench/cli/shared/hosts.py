@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from dnnbench.errors import ConfigError
 from dnnbench.hosts.connected import ConnectedHosts
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from dnnbench.errors import HostError
     from dnnbench.settings.hostlists.sources import HostsChoice
     from dnnbench.settings.schema import Config, Resolved
-
-DIRECTORY: Final = "cluster.directory"
 
 
 def load_with_hosts(

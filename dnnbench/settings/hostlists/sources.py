@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -10,6 +9,7 @@ import msgspec
 from dnnbench.errors import ConfigError
 from dnnbench.settings.hostlists.entries import Entry, make_hosts, read_address
 from dnnbench.settings.hostlists.toml import read_tables
+from dnnbench.settings.textfile import local_path
 
 if TYPE_CHECKING:
     from dnnbench.settings.hostlists.host import HostConfig
@@ -85,8 +85,8 @@ def _entries(choice: HostsChoice) -> list[Entry]:
     if choice.hostfile is not None:
         from dnnbench.settings.hostlists.hostfile import read_hostfile  # only where there is one
 
-        return read_hostfile(Path(choice.hostfile).expanduser())
+        return read_hostfile(local_path(choice.hostfile, HOSTFILE))
     from dnnbench.settings.hostlists.ansible import read_inventory  # only where there is one
 
     assert choice.inventory is not None
-    return read_inventory(Path(choice.inventory).expanduser(), choice.group)
+    return read_inventory(local_path(choice.inventory, INVENTORY), choice.group)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
-import msgspec
 import pytest
 from support import PROJECT
 from support.factories import PUBLISHED_S, make_failed, make_not_run, make_outcome
@@ -19,11 +18,12 @@ from dnnbench import errors
 from dnnbench.cli import COMMANDS, EXIT_OUTPUT_CLOSED, main
 from dnnbench.cli import run as run_module
 from dnnbench.cli.shared import data as data_module
-from dnnbench.cli.shared import options
 from dnnbench.data.locate import Located
 from dnnbench.errors import DataError, HostError, TrialError
-from dnnbench.settings.load import PREFIX, load, option_name
-from dnnbench.settings.schema import Config
+from dnnbench.settings.documents import with_tables
+from dnnbench.settings.load import load
+from dnnbench.settings.schema import Config, settings
+from dnnbench.settings.setting import ENVIRONMENT_PREFIX
 from dnnbench.sweep.plan import make_plan
 from dnnbench.sweep.store import SweepStore, create, open_sweep
 from dnnbench.trial.machine import snapshot
@@ -39,12 +39,6 @@ if TYPE_CHECKING:
 SYNTHETIC = DataSpec("synthetic-mnist", None, "d1")
 ENVIRONMENT = snapshot()
 HEAVY = {"tensorflow", "keras", "numpy", "scipy", "matplotlib", "paramiko", "pooch", "requests"}
-KEYS = [
-    f"{table.name}.{field.name}"
-    for table in msgspec.structs.fields(Config)
-    if table.name != "hosts"
-    for field in msgspec.structs.fields(type(getattr(Config(), table.name)))
-]
 
 
 class Result(NamedTuple):
@@ -55,7 +49,7 @@ class Result(NamedTuple):
 
 @pytest.fixture(autouse=True)
 def in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+    for name in [name for name in os.environ if name.startswith(ENVIRONMENT_PREFIX)]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.chdir(tmp_path)
@@ -226,11 +220,6 @@ def test_a_reader_who_has_enough_is_no_error(tmp_path: Path) -> None:
 
 def test_the_reference_names_every_command_key_option_and_exit_code() -> None:
     text = (PROJECT / "docs/reference.md").read_text(encoding="utf-8")
-    for key in KEYS:
-        table, _, name = key.partition(".")
-        assert f"**`[{table}]`**" in text
-        cell = f" `{option_name(key)}`" if key in options.HELP else " |"
-        assert f"\n| `{name}` |{cell}" in text
     for name in COMMANDS:
         command: click.Command = import_module(f"dnnbench.cli.{name}").command
         assert f"### `dnnbench {name}`" in text
@@ -244,13 +233,36 @@ def test_the_reference_names_every_command_key_option_and_exit_code() -> None:
         assert f"\n| {code} | " in text
 
 
-def test_every_key_of_the_settings_but_those_of_ssh_is_an_option_of_a_command() -> None:
-    assert set(KEYS) - set(options.HELP) == {key for key in KEYS if key.startswith("ssh.")}
-    commands: list[click.Command] = [
-        import_module(f"dnnbench.cli.{name}").command for name in COMMANDS
-    ]
-    flags = {flag for command in commands for option in command.params for flag in option.opts}
-    assert {option_name(key) for key in options.HELP} <= flags
+def test_the_reference_has_the_settings_of_the_schema() -> None:
+    text = (PROJECT / "docs/reference.md").read_text(encoding="utf-8")
+    assert with_tables(text) == text, "bring it up to date: python -m dnnbench.settings.documents"
+    for field in settings().values():
+        assert f"\n| `{field.name}` | " in text
+    for name in COMMANDS:
+        takes_some = any(name in field.setting.commands for field in settings().values())
+        assert (f"<!-- settings: {name} -->" in text) == takes_some
+
+
+def test_a_command_has_the_options_that_the_schema_gives_it() -> None:
+    every = {flag: field.key for field in settings().values() for flag in field.flags}
+    assert len(every) == len({f for field in settings().values() for f in field.flags})
+    for name in COMMANDS:
+        command: click.Command = import_module(f"dnnbench.cli.{name}").command
+        flags = {f for option in command.params for f in (*option.opts, *option.secondary_opts)}
+        taken = {
+            f
+            for field in settings().values()
+            if name in field.setting.commands
+            for f in field.flags
+        }
+        if name != "report":  # whose --nodes is the figure's
+            assert flags & every.keys() == taken
+    assert {field.table for field in settings().values() if not field.flags} == {"ssh"}
+
+
+def test_a_command_names_only_commands_that_there_are() -> None:
+    named = {command for field in settings().values() for command in field.setting.commands}
+    assert named <= set(COMMANDS)
 
 
 # --- report, cost, init --------------------------------------------------------------------------

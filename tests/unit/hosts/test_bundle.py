@@ -49,8 +49,8 @@ import importlib.metadata
 from pathlib import Path
 import dnnbench.trial.messages
 package = Path(dnnbench.trial.messages.__file__).parent.parent
-template = package / "settings/template.toml"
-print(importlib.metadata.version("dnnbench"), package, template.exists())
+book = package / "cost/books/gcp-2017-08.toml"
+print(importlib.metadata.version("dnnbench"), package, book.exists())
 """
     shown = subprocess.run(
         [sys.executable, "-c", script],
@@ -65,7 +65,7 @@ print(importlib.metadata.version("dnnbench"), package, template.exists())
 
 def test_the_wheel_has_what_the_package_has_but_nothing_compiled() -> None:
     names = zipfile.ZipFile(io.BytesIO(bundle.wheel().content)).namelist()
-    assert {"dnnbench/training/agent.py", "dnnbench/settings/template.toml"} <= set(names)
+    assert {"dnnbench/training/agent.py", "dnnbench/cost/books/gcp-2017-08.toml"} <= set(names)
     assert not [name for name in names if "__pycache__" in name or name.endswith(".pyc")]
 
 

@@ -134,7 +134,10 @@ def test_a_host_may_have_a_user_and_a_port(text: str, expected: HostConfig) -> N
         ({"hosts": "../a"}, "--hosts: expected a host's name or address, got '../a'"),
         ({"hosts": "a:"}, "--hosts: port: expected a whole number, got ''"),
         ({"hosts": "a:70000"}, "--hosts: port: expected a whole number <= 65535, got '70000'"),
-        ({"hosts": "@a"}, "--hosts: user: expected text of length >= 1, got ''"),
+        (
+            {"hosts": "@a"},
+            "--hosts: user: expected text, not empty and without control characters, got ''",
+        ),
         (
             {"hosts": "a", "inventory": "b"},
             "--inventory: only one of --hosts, --inventory can say where hosts come from",
@@ -142,7 +145,7 @@ def test_a_host_may_have_a_user_and_a_port(text: str, expected: HostConfig) -> N
         ({"group": "web"}, "--group: is a group of an inventory; give --inventory, too"),
         ({"hosts": "a", "group": "web"}, "--group: is a group of an inventory"),
         ({"hostfile": "none"}, "none: there is no such file"),
-        ({"inventory": "."}, ".: cannot be read: Is a directory"),
+        ({"inventory": "."}, ".: expected a regular file, found a directory"),
     ],
 )
 def test_what_is_wrong_with_a_choice_is_one_line(choice: dict[str, str], line: str) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import re
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +11,11 @@ import pytest
 from support import PROJECT
 
 from dnnbench.errors import ConfigError
-from dnnbench.settings.load import load, template
-from dnnbench.settings.schema import PROFILES, Config, Resolved
+from dnnbench.settings.documents import template
+from dnnbench.settings.hostlists.sources import HostsChoice
+from dnnbench.settings.load import load
+from dnnbench.settings.schema import PROFILES, Config, Resolved, settings
+from dnnbench.settings.textfile import MOST_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -130,8 +135,8 @@ def test_lambda_follows_the_kind_of_compensation_unless_it_is_given() -> None:
         ),
         ("[train]\nl2 = true\n", "dnnbench.toml:2: [train] l2: expected a number, got True"),
         (
-            "[run]\nstall_timeout_s = inf\n",
-            "dnnbench.toml:2: [run] stall_timeout_s: expected a finite number, got inf",
+            "[train]\nl2 = inf\n",
+            "dnnbench.toml:2: [train] l2: expected a finite number, got inf",
         ),
         (
             "[train]\nlearning_rate = nan\n",
@@ -141,6 +146,15 @@ def test_lambda_follows_the_kind_of_compensation_unless_it_is_given() -> None:
             '[train]\noptimizer = "adagrd"\n',
             "dnnbench.toml:2: [train] optimizer: expected one of sgd, adagrad, got 'adagrd'; did",
         ),
+        (
+            "[run]\nready_timeout_s = 1e10\n",
+            "dnnbench.toml:2: [run] ready_timeout_s: expected a number <= 604800.0, got 1",
+        ),
+        (
+            "[train]\nseed = 1" + "0" * 5000 + "\n",
+            "dnnbench.toml:2: is not TOML: Exceeds the limit",
+        ),
+        ("[train]\nepochs = " + "[" * 5000 + "]" * 5000, "dnnbench.toml: is nested too deeply"),
         (
             "[sweep]\nnodes = [\n  4,\n  1,\n]\n",
             "dnnbench.toml:2: [sweep] nodes: expected a list of whole numbers >= 2, got [4, 1]",
@@ -172,7 +186,72 @@ def test_what_the_file_has_wrong_is_named_with_its_line(text: str, line: str) ->
     assert refusal(text).startswith(line)
 
 
+def test_a_complaint_of_msgspec_that_is_not_known_is_shown_as_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for complaint in ("Is odd - at `$[0]`", "Expected `decimal` >= 1, got `str`"):
+
+        def refuse(*_: object, text: str = complaint, **__: object) -> None:
+            raise msgspec.ValidationError(text)
+
+        monkeypatch.setattr("dnnbench.settings.values.msgspec.convert", refuse)
+        assert refusal(options={"train.epochs": "3"}) == f"--epochs: {complaint}, got '3'"
+
+
+@pytest.mark.parametrize(
+    ("key", "typed", "line"),
+    [
+        (
+            "sweep.nodes",
+            "1000000000",
+            "--nodes: expected whole numbers <= 1000 separated by commas",
+        ),
+        ("sweep.repeats", "1000000", "--repeats: expected a whole number <= 1000"),
+        ("sweep.repeats", "1000", None),
+        ("run.ready_timeout_s", "1e10", "--ready-timeout-s: expected a number <= 604800.0"),
+        ("train.steps_per_run", "1e6", "--steps-per-run: expected a whole number <= 1000"),
+        ("sweep.results_dir", "a" * 300, "--results-dir: expected a path whose names have at most"),
+        ("sweep.results_dir", "é" * 150, "--results-dir: expected a path whose names have at most"),
+        (
+            "sweep.results_dir",
+            "~nosuchuser/x",
+            "--results-dir: '~nosuchuser/x': there is no such h",
+        ),
+        (
+            "sweep.results_dir",
+            "a\0b",
+            "--results-dir: expected a path, not empty and without contr",
+        ),
+        ("sweep.results_dir", "a\udcffb", "--results-dir: expected a path, not empty and without"),
+        ("sweep.results_dir", "", "--results-dir: expected a path, not empty and without control"),
+        ("ssh.config", "~nosuchuser/x", "--config: '~nosuchuser/x': there is no such home"),
+        (
+            "train.dataset",
+            "mnist\x1b[2J",
+            "--dataset: expected text, not empty and without control",
+        ),
+        ("cluster.directory", "~/a\nb", "--directory: expected an absolute path, or one that begi"),
+    ],
+)
+def test_what_would_fill_the_memory_or_fail_later_is_refused_at_once(
+    key: str, typed: str, line: str | None
+) -> None:
+    if line is None:
+        assert load(None, {}, {key: typed, "sweep.nodes": "4"})
+    else:
+        assert refusal(options={key: typed}).startswith(line)
+
+
+def test_a_sweep_has_a_bounded_number_of_trials() -> None:
+    options = {"sweep.nodes": ",".join(map(str, range(2, 103))), "sweep.repeats": "50"}
+    assert refusal(options=options) == (
+        "--repeats: expected at most 10,000 trials, got 10,100: 101 node counts x 2 protocols "
+        "x 50 repeats"
+    )
+
+
 def test_what_the_environment_has_wrong_is_named() -> None:
+    assert refusal(environ={"DNNBENCH_FOO": "3"}) == "environment: DNNBENCH_FOO is not known"
     assert refusal(environ={"DNNBENCH_TRAIN_BATCH_SZIE": "3"}) == (
         "environment: DNNBENCH_TRAIN_BATCH_SZIE is not known; "
         "did you mean DNNBENCH_TRAIN_BATCH_SIZE?"
@@ -193,7 +272,7 @@ def test_what_the_environment_has_wrong_is_named() -> None:
         ("train.epochs", "2.5", "--epochs: expected a whole number, got '2.5'"),
         ("train.dropout", "1", "--dropout: expected a number < 1.0, got '1'"),
         ("cost.target_accuracy", "97%", "--target-accuracy: expected a number, got '97%'"),
-        ("run.stall_timeout_s", "inf", "--stall-timeout-s: expected a finite number, got 'inf'"),
+        ("train.l2", "inf", "--l2: expected a finite number, got 'inf'"),
         ("train.epochs", "9" * 4400, f"--epochs: expected a smaller number, got '{'9' * 4400}'"),
         ("cluster.share", "perhaps", "--share: expected true or false, got 'perhaps'"),
         (
@@ -266,14 +345,44 @@ def test_a_value_that_a_later_layer_replaces_is_still_checked() -> None:
     )
 
 
-def test_a_named_file_must_exist_and_be_text(tmp_path: Path) -> None:
+def test_a_named_file_must_exist_and_be_text() -> None:
     with pytest.raises(ConfigError, match=r"other\.toml: there is no such file"):
         load(Path("other.toml"), {}, {})
-    with pytest.raises(ConfigError, match="cannot be read"):
-        load(tmp_path, {}, {})
     Path("binary.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="is not UTF-8"):
         load(Path("binary.toml"), {}, {})
+
+
+def test_only_a_regular_file_of_a_sensible_size_is_read(tmp_path: Path) -> None:
+    os.mkfifo("pipe")
+    Path("large.toml").write_bytes(b"#" * (MOST_BYTES + 1))
+    with socket.socket(socket.AF_UNIX) as unix:
+        unix.bind("socket")
+        for path, line in {
+            "pipe": "expected a regular file, found a named pipe",
+            "/dev/zero": "expected a regular file, found a device",
+            str(tmp_path): "expected a regular file, found a directory",
+            "socket": "cannot be read: No such device or address",
+            "large.toml": "expected at most 8 MB, found more",
+            "a\0b": "cannot be read: embedded null byte",
+        }.items():
+            with pytest.raises(ConfigError) as caught:
+                load(Path(path), {}, {})
+            assert str(caught.value) == f"{path}: {line}"
+            with pytest.raises(ConfigError, match=re.escape(line)):
+                load(None, {}, {}, HostsChoice(hostfile=path))
+            with pytest.raises(ConfigError, match=re.escape(line)):
+                load(None, {}, {}, HostsChoice(inventory=path))
+    with pytest.raises(ConfigError, match="cannot be read: File name too long"):
+        load(Path("a" * 300), {}, {})
+    with pytest.raises(ConfigError, match="--hostfile: '~nosuchuser/h': there is no such home"):
+        load(None, {}, {}, HostsChoice(hostfile="~nosuchuser/h"))
+
+
+def test_a_link_to_nowhere_is_not_taken_for_no_file() -> None:
+    Path("dnnbench.toml").symlink_to("gone.toml")
+    with pytest.raises(ConfigError, match="is a link to a file that does not exist"):
+        load(None, {}, {})
 
 
 def test_hosts_keep_their_order_and_what_they_leave_out_is_default() -> None:
@@ -290,7 +399,7 @@ def test_what_was_resolved_survives_json() -> None:
     assert msgspec.json.decode(msgspec.json.encode(resolved), type=type(resolved)) == resolved
 
 
-def test_the_projects_own_file_is_the_template() -> None:
+def test_the_projects_own_file_is_what_init_writes() -> None:
     assert (PROJECT / "dnnbench.toml").read_text(encoding="utf-8") == template()
 
 
@@ -314,6 +423,14 @@ def test_the_examples_in_the_template_are_valid_too() -> None:
     resolved = load_text(everything)
     assert "default" not in resolved.origins.values()
     assert resolved.config.hosts[0].data_address == "10.0.0.11"
+
+
+def test_every_setting_says_what_it_is_and_what_counts_where_it_is_not_set() -> None:
+    for field in settings().values():
+        assert re.fullmatch(r"[^\s].*\.", field.setting.help), field.key
+        is_unset = field.default is None
+        assert bool(field.setting.unset) == is_unset, field.key
+        assert (field.setting.example is not None) == is_unset, field.key
 
 
 def test_profiles_set_known_keys_and_quick_is_the_default() -> None:

@@ -1,0 +1,1 @@
+"""The tables of dnnbench.toml, each setting with everything about it."""

@@ -1,0 +1,139 @@
+"""``[sweep]``, ``[run]`` and ``[cost]``: which trials, when one has failed, what they cost."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from dnnbench.settings.setting import CLUSTER, PROVISIONED, Setting
+from dnnbench.settings.values import LocalPath, Name, Positive, Seconds
+from dnnbench.trial.spec import PROTOCOLS, Protocol
+
+# Upper bounds, here and in the other tables, keep a slip of the pen from filling the memory or
+# overflowing a clock. None is a limit that somebody measures at.
+Nodes = Annotated[int, Meta(ge=2, le=1000)]
+Share = Annotated[float, Meta(gt=0, le=1)]
+
+
+class SweepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The trials of a sweep."""
+
+    profile: Annotated[
+        Literal["quick", "paper"],
+        Setting(
+            "quick: 3 repeats of 2 epochs; paper: 20 of 20.",
+            "quick takes minutes on 2 cores; paper is what the report ran, and takes hours. "
+            "repeats and epochs in this file beat a profile in this file.",
+        ),
+    ] = "quick"
+    nodes: Annotated[
+        tuple[Nodes, ...],
+        Meta(min_length=1),
+        Setting(
+            "Node counts: parameter servers and workers together.",
+            "Those of Table 2.",
+            commands=PROVISIONED,
+            metavar="N,N,...",
+        ),
+    ] = (4, 8, 12)
+    parameter_servers: Annotated[
+        int,
+        Meta(ge=1, le=999),
+        Setting(
+            "Parameter servers, out of the same nodes.",
+            commands=PROVISIONED,
+            option="--ps",
+            metavar="K",
+        ),
+    ] = 1
+    protocols: Annotated[
+        tuple[Protocol, ...],
+        Meta(min_length=1),
+        Setting(f"One or more of {', '.join(PROTOCOLS)}."),
+    ] = PROTOCOLS
+    repeats: Annotated[
+        int,
+        Meta(ge=1, le=1000),
+        Setting(
+            "Trials of each node count and protocol.",
+            "Several, so that every mean has an interval. Set by the profile.",
+        ),
+    ] = 3
+    seed: Annotated[
+        int,
+        Meta(ge=0, le=2**63 - 1),
+        Setting("Every other seed derives from it.", "The year of the report."),
+    ] = 2017
+    results_dir: Annotated[
+        LocalPath,
+        Setting(
+            "Directory that sweeps are stored in.",
+            commands=("run", "report", "cost"),
+            metavar="DIR",
+        ),
+    ] = "results"
+
+
+class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The timeouts after which a trial has failed."""
+
+    ready_timeout_s: Annotated[
+        Seconds,
+        Setting(
+            "Seconds until every task of a trial must be ready.",
+            "The first import of TensorFlow from a slow disk takes long.",
+            commands=CLUSTER,
+        ),
+    ] = 120.0
+    stall_timeout_s: Annotated[
+        Seconds,
+        Setting(
+            "Seconds without progress of a worker after which a trial has failed.",
+            "A worker that lost its parameter server never returns.",
+        ),
+    ] = 60.0
+    trial_timeout_s: Annotated[Seconds, Setting("Seconds after which a trial has failed.")] = 3600.0
+
+
+class CostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The prices of a sweep's time."""
+
+    price_book: Annotated[
+        LocalPath,
+        Setting(
+            "Price book, by its name or as a file.",
+            "The month of the report.",
+            commands=("cost",),
+            metavar="NAME|FILE",
+        ),
+    ] = "gcp-2017-08"
+    machine: Annotated[
+        Name,
+        Setting(
+            "Machine type of every node.",
+            "That of the report.",
+            commands=("cost",),
+            metavar="TYPE",
+        ),
+    ] = "n1-standard-4"
+    usd_per_hour: Annotated[
+        Positive | None,
+        Setting(
+            "A node's price per hour, instead of the book's.",
+            unset="the book's",
+            example=0.25,
+            commands=("cost",),
+            metavar="USD",
+        ),
+    ] = None
+    target_accuracy: Annotated[
+        Share | None,
+        Setting(
+            "Test accuracy, 0 to 1, whose cost is wanted.",
+            unset="none",
+            example=0.95,
+            commands=("cost",),
+        ),
+    ] = None
