@@ -15,11 +15,10 @@ from msgspec import Meta
 from dnnbench.settings.hostlists.host import HostConfig
 from dnnbench.settings.values import Count, Name, Positive
 from dnnbench.trial.spec import (
-    PROTOCOLS,
     Compensation,
     EpochDefinition,
-    Optimizer,
-    Protocol,
+    OptimizerName,
+    ProtocolName,
 )
 
 PROFILES: Final[dict[str, dict[str, int]]] = {
@@ -48,7 +47,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data_dir: Name | None = None
     batch_size: Count = 100
     learning_rate: Positive = 0.1
-    optimizer: Optimizer = "sgd"
+    optimizer: OptimizerName = "sgd"
     l2: NotNegative = 1e-4
     dropout: Fraction = 0.1
     epoch: EpochDefinition = "replicated"
@@ -62,7 +61,7 @@ class SweepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     nodes: Annotated[tuple[Annotated[int, Meta(ge=2)], ...], Meta(min_length=1)] = (4, 8, 12)
     parameter_servers: Count = 1
-    protocols: Annotated[tuple[Protocol, ...], Meta(min_length=1)] = PROTOCOLS
+    protocols: Annotated[tuple[ProtocolName, ...], Meta(min_length=1)] = ("downpour", "dc-sgd")
     repeats: Count = 3
     seed: Annotated[int, Meta(ge=0)] = 2017
     results_dir: Name = "results"
