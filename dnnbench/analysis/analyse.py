@@ -7,7 +7,7 @@ of different data or settings are refused, not mixed.
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -17,17 +17,17 @@ from dnnbench.analysis.crowding import HostFacts, Placement, placements, roles_p
 from dnnbench.analysis.trial_figures import TrialFigures, measure
 from dnnbench.errors import ResultsError
 from dnnbench.trial.outcome import Status
+from dnnbench.trial.protocols import PROTOCOLS, parameter_servers_of
 from dnnbench.trial.spec import (
-    PROTOCOLS,
-    DataSpec,
-    EpochDefinition,
-    ModelSpec,
-    Protocol,
+    CellKey,
+    ProtocolName,
     ProtocolSpec,
+    TrialSettings,
+    grid,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from dnnbench.trial.outcome import TrialOutcome
     from dnnbench.trial.spec import TrialSpec
@@ -49,26 +49,17 @@ class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     host_cores: int
     cpu_model: str
     planned_nodes: list[int]
-    planned_protocols: list[Protocol]
+    planned_protocols: list[ProtocolName]
     planned_repeats: int
     data_note: str | None = None
     versions: dict[str, str] = {}
     hosts: dict[str, HostFacts] = {}
 
 
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What all trials of one report have in common."""
+class Settings(TrialSettings, frozen=True, kw_only=True):
+    """What all trials of one report have in common, and what those of each protocol have."""
 
-    sweep: str
-    data: DataSpec
-    model: ModelSpec
-    protocols: dict[Protocol, ProtocolSpec]
-    parameter_servers: int
-    batch_size: int
-    epochs: int
-    epoch_definition: EpochDefinition
-    warmup_steps: int
-    steps_per_run: int
+    protocols: dict[ProtocolName, ProtocolSpec]
 
 
 class NotCounted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -109,20 +100,17 @@ class Analysis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return sorted({cell.nodes for cell in self.cells})
 
     @property
-    def protocols(self) -> list[Protocol]:
+    def protocols(self) -> list[ProtocolName]:
         """Protocols in the order of a table's columns."""
         present = {cell.protocol for cell in self.cells}
         return [protocol for protocol in PROTOCOLS if protocol in present]
 
-    def cell(self, nodes: int, protocol: Protocol) -> Cell:
-        """Return the cell of one protocol at one node count; KeyError if there is none."""
+    def cell(self, key: CellKey) -> Cell:
+        """Return a cell; KeyError if there is none."""
         for cell in self.cells:
-            if (cell.nodes, cell.protocol) == (nodes, protocol):
+            if cell.key == key:
                 return cell
-        raise KeyError((nodes, protocol))
-
-
-_Key = tuple[int, Protocol]
+        raise KeyError(key)
 
 
 def analyse(outcomes: Sequence[TrialOutcome], context: Context) -> Analysis:
@@ -135,21 +123,20 @@ def analyse(outcomes: Sequence[TrialOutcome], context: Context) -> Analysis:
             one that ended well without a measurement.
     """
     settings = _settings(outcomes)
-    trials: dict[_Key, dict[int, TrialFigures]] = defaultdict(dict)
-    lost: dict[_Key, dict[int, Status]] = defaultdict(dict)
+    trials: dict[CellKey, dict[int, TrialFigures]] = defaultdict(dict)
+    lost: dict[CellKey, dict[int, Status]] = defaultdict(dict)
     for outcome in outcomes:
-        order = outcome.order
-        key = order.nodes, order.protocol.name
+        spec = outcome.order
         if outcome.status != "ok":
-            lost[key][order.repeat] = outcome.status
-        elif order.repeat in trials[key]:
-            raise ResultsError("ended well twice; a trial counts once", where=order.id)
+            lost[spec.cell][spec.repeat] = outcome.status
+        elif spec.repeat in trials[spec.cell]:
+            raise ResultsError("ended well twice; a trial counts once", where=spec.id)
         else:
-            trials[key][order.repeat] = measure(outcome)
+            trials[spec.cell][spec.repeat] = measure(outcome)
     seen = trials.keys() | lost.keys()
-    node_counts = sorted({*context.planned_nodes, *(nodes for nodes, _ in seen)})
-    protocols = {*context.planned_protocols, *(protocol for _, protocol in seen)}
-    keys = [(n, protocol) for n in node_counts for protocol in PROTOCOLS if protocol in protocols]
+    node_counts = {*context.planned_nodes, *(key.nodes for key in seen)}
+    protocols = {*context.planned_protocols, *(key.protocol for key in seen)}
+    keys = sorted(grid(node_counts, protocols))
     placed = placements(outcomes) if len(context.hosts) > 1 else []
     times = {key: {i: t.epoch_s for i, t in trials[key].items()} for key in keys}
     return Analysis(
@@ -166,30 +153,30 @@ def analyse(outcomes: Sequence[TrialOutcome], context: Context) -> Analysis:
 
 
 def _cells(
-    keys: Sequence[_Key],
-    trials: Mapping[_Key, Mapping[int, TrialFigures]],
-    lost: Mapping[_Key, Mapping[int, Status]],
+    keys: Sequence[CellKey],
+    trials: Mapping[CellKey, Mapping[int, TrialFigures]],
+    lost: Mapping[CellKey, Mapping[int, Status]],
     settings: Settings,
     context: Context,
     *,
     crowding: Mapping[int, float],
 ) -> list[Cell]:
-    smallest = min(nodes for nodes, _ in keys)
-    base_workers = smallest - settings.parameter_servers
+    smallest = min(key.nodes for key in keys)
     cells = []
-    for nodes, protocol in keys:
+    for key in keys:
+        servers = parameter_servers_of(key.protocol, settings.parameter_servers)
         base = None
-        if nodes != smallest:
-            base = per_worker_throughput(trials.get((smallest, protocol), {}), base_workers)
-        good = trials[nodes, protocol]
+        if key.nodes != smallest:
+            smallest_trials = trials.get(key.with_nodes(smallest), {})
+            base = per_worker_throughput(smallest_trials, smallest - servers)
+        good = trials[key]
         cell = make_cell(
-            nodes,
-            protocol,
+            key,
             good,
-            lost=[s for repeat, s in lost.get((nodes, protocol), {}).items() if repeat not in good],
+            lost=[s for repeat, s in lost.get(key, {}).items() if repeat not in good],
             planned=context.planned_repeats,
-            workers=nodes - settings.parameter_servers,
-            roles_per_core=crowding.get(nodes, nodes / context.host_cores),
+            workers=key.nodes - servers,
+            roles_per_core=crowding.get(key.nodes, key.nodes / context.host_cores),
             base_throughput=base,
         )
         cells.append(cell)
@@ -209,74 +196,70 @@ def _settings(outcomes: Sequence[TrialOutcome]) -> Settings:
     """Return what the outcomes have in common, or name the first that differs."""
     if not outcomes:
         raise ResultsError("no trial has ended yet", remedy="run the sweep first")
-    first = outcomes[0].order
-    protocols: dict[Protocol, TrialSpec] = {}
-    for order in (outcome.order for outcome in outcomes):
-        for name, value in _COMMON.items():
-            _check_same(name, value, order, first)
-        same_protocol = protocols.setdefault(order.protocol.name, order)
-        _check_same("protocol", lambda o: o.protocol, order, same_protocol)
+    specs = [outcome.order for outcome in outcomes]
+    first = max(specs, key=lambda spec: spec.parameter_servers > 0)
+    first_of: dict[ProtocolName, TrialSpec] = {}
+    for spec in specs:
+        _check_same(spec, first)
+        _check_same(spec, first_of.setdefault(spec.protocol.name, spec))
+    common = {name: getattr(first, name) for name in TrialSettings.__struct_fields__}
     return Settings(
-        sweep=first.sweep,
-        data=first.data,
-        model=first.model,
-        protocols={p: protocols[p].protocol for p in PROTOCOLS if p in protocols},
-        parameter_servers=first.parameter_servers,
-        batch_size=first.batch_size,
-        epochs=first.epochs,
-        epoch_definition=first.epoch_definition,
-        warmup_steps=first.warmup_steps,
-        steps_per_run=first.steps_per_run,
+        protocols={name: first_of[name].protocol for name in PROTOCOLS if name in first_of},
+        **common,
     )
 
 
-_COMMON: dict[str, Callable[[TrialSpec], Any]] = {
-    "sweep": lambda order: order.sweep,
-    # Not the directory: the same bytes elsewhere are the same data.
-    "data": lambda order: f"{order.data.name} ({order.data.digest})",
-    "model": lambda order: order.model,
-    "parameter_servers": lambda order: order.parameter_servers,
-    "batch_size": lambda order: order.batch_size,
-    "epochs": lambda order: order.epochs,
-    "epoch_definition": lambda order: order.epoch_definition,
-    "warmup_steps": lambda order: order.warmup_steps,
-    "steps_per_run": lambda order: order.steps_per_run,
-}
+def _check_same(spec: TrialSpec, reference: TrialSpec) -> None:
+    """Refuse a trial whose settings, or those of the same protocol, are not the reference's."""
+    compared = list(TrialSettings.__struct_fields__)
+    if spec.protocol.name == reference.protocol.name:
+        compared.append("protocol")
+    elif not spec.parameter_servers:  # its protocol needs none
+        compared.remove("parameter_servers")
+    expected = dict(_flat(reference, compared))
+    for name, found in _flat(spec, compared):
+        # The same bytes elsewhere are the same data.
+        if name != "data.directory" and found != expected[name]:
+            raise ResultsError(
+                f"{name} is {found}, but {expected[name]} in {reference.id}",
+                where=spec.id,
+                remedy="trials of different data or settings are not mixed; report each sweep "
+                "alone",
+            )
 
 
-def _check_same(
-    name: str, value: Callable[[TrialSpec], Any], order: TrialSpec, reference: TrialSpec
-) -> None:
-    found, expected = value(order), value(reference)
-    if found != expected:
-        raise ResultsError(
-            f"{name} is {found}, but {expected} in {reference.id}",
-            where=order.id,
-            remedy="trials of different data or settings are not mixed; report each sweep alone",
-        )
+def _flat(struct: msgspec.Struct, names: Sequence[str]) -> Iterator[tuple[str, object]]:
+    """List fields with their values, and those of the structs among them as ``model.l2``."""
+    for name in names:
+        value = getattr(struct, name)
+        if isinstance(value, msgspec.Struct):
+            inner = _flat(value, value.__struct_fields__)
+            yield from ((f"{name}.{field}", part) for field, part in inner)
+        else:
+            yield name, value
 
 
 def _setting_warnings(settings: Settings) -> list[str]:
-    """Warn where the two protocols differ in more than the protocol."""
-    orders = list(settings.protocols.values())
+    """Warn where protocols differ in more than the protocol."""
+    specs = list(settings.protocols.values())
     return [
         f"{name} differs between the protocols: "
-        + ", ".join(f"{order.name} {getattr(order, name)}" for order in orders)
+        + ", ".join(f"{spec.name} {getattr(spec, name)}" for spec in specs)
         for name in ("optimizer", "learning_rate")
-        if len({getattr(order, name) for order in orders}) > 1
+        if len({getattr(spec, name) for spec in specs}) > 1
     ]
 
 
 def _not_counted(
-    outcome: TrialOutcome, trials: Mapping[_Key, Mapping[int, TrialFigures]]
+    outcome: TrialOutcome, trials: Mapping[CellKey, Mapping[int, TrialFigures]]
 ) -> NotCounted:
-    order, failure = outcome.order, outcome.failure
+    spec, failure = outcome.order, outcome.failure
     cause = " ".join(failure.cause.split()) if failure else ""
     return NotCounted(
-        id=order.id,
+        id=spec.id,
         status=outcome.status,
         cause=cause or outcome.status,
         task=failure.task if failure else None,
         host=failure.host if failure else None,
-        repeated=order.repeat in trials[order.nodes, order.protocol.name],
+        repeated=spec.repeat in trials[spec.cell],
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dnnbench.analysis.published import TABLE_2_EPOCH_S
+from dnnbench.analysis.published import published_epoch_s
 from dnnbench.analysis.stats import (
     Estimate,
     estimate,
@@ -21,7 +21,7 @@ from dnnbench.analysis.stats import (
     ratio_percent,
 )
 from dnnbench.trial.outcome import Staleness, Status
-from dnnbench.trial.spec import Protocol
+from dnnbench.trial.spec import CellKey, ProtocolName
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -70,7 +70,7 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             end of the last one.
     """
 
-    protocol: Protocol
+    protocol: ProtocolName
     nodes: int
     workers: int
     roles_per_core: float
@@ -98,10 +98,14 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     start_up_s: Estimate | None
     typical: TypicalTrial | None
 
+    @property
+    def key(self) -> CellKey:
+        """The cell of the sweep that this is."""
+        return CellKey(nodes=self.nodes, protocol=self.protocol)
+
 
 def make_cell(
-    nodes: int,
-    protocol: Protocol,
+    key: CellKey,
     trials: Mapping[int, TrialFigures],
     *,
     lost: Sequence[Status],
@@ -122,8 +126,8 @@ def make_cell(
     ratios = [t.compensation_ratio for t in good if t.compensation_ratio is not None]
     final = [t.accuracy[None] for t in good if None in t.accuracy]
     return Cell(
-        protocol=protocol,
-        nodes=nodes,
+        protocol=key.protocol,
+        nodes=key.nodes,
         workers=workers,
         roles_per_core=roles_per_core,
         planned=planned,
@@ -132,7 +136,7 @@ def make_cell(
         interrupted=lost.count("interrupted"),
         not_run=lost.count("not run"),
         missing=planned - len(good) - len(lost),
-        published_epoch_s=TABLE_2_EPOCH_S[protocol].get(nodes),
+        published_epoch_s=published_epoch_s(key),
         epoch_s=estimate([t.epoch_s for t in good]),
         test_accuracy=estimate([test for _, test in final]),
         validation_accuracy=estimate([validation for validation, _ in final]),

@@ -1,4 +1,4 @@
-"""Comparisons of cells: growth over the node counts, overhead of a protocol over another."""
+"""Comparisons of cells: growth over the node counts, overhead of a protocol over its baseline."""
 
 from __future__ import annotations
 
@@ -6,23 +6,22 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dnnbench.analysis.published import TABLE_2_EPOCH_S, TABLE_2_GROWTH_PERCENT
-from dnnbench.analysis.stats import RatioEstimate, ratio_percent
-from dnnbench.trial.spec import (
-    PROTOCOLS,
-    Protocol,
+from dnnbench.analysis.published import (
+    TABLE_2_EPOCH_S,
+    TABLE_2_GROWTH_PERCENT,
+    published_epoch_s,
 )
+from dnnbench.analysis.stats import RatioEstimate, ratio_percent
+from dnnbench.trial.spec import CellKey, ProtocolName
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from dnnbench.analysis.analyse import _Key
 
 
 class Growth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Growth of the epoch time from the smallest to the largest node count."""
 
-    protocol: Protocol
+    protocol: ProtocolName
     from_nodes: int
     to_nodes: int
     measured: RatioEstimate | None
@@ -30,53 +29,58 @@ class Growth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Overhead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """By how much the epoch time of ``dc-sgd`` exceeds that of ``downpour``."""
+    """By how much the epoch time of a protocol exceeds that of its baseline."""
 
     nodes: int
+    protocol: ProtocolName
+    baseline: ProtocolName
     measured: RatioEstimate | None
     published_percent: float | None
 
+    @property
+    def key(self) -> CellKey:
+        """The cell whose overhead this is."""
+        return CellKey(nodes=self.nodes, protocol=self.protocol)
 
-def growth(times: Mapping[_Key, Mapping[int, float]]) -> list[Growth]:
+
+def growth(times: Mapping[CellKey, Mapping[int, float]]) -> list[Growth]:
     """Compare the ends of the sweep; repeats of different node counts share nothing."""
-    low, high = min(nodes for nodes, _ in times), max(nodes for nodes, _ in times)
+    low, high = min(key.nodes for key in times), max(key.nodes for key in times)
     if low == high:
         return []
     return [
         Growth(
-            protocol=protocol,
+            protocol=key.protocol,
             from_nodes=low,
             to_nodes=high,
-            measured=ratio_percent(
-                times.get((high, protocol), {}), times.get((low, protocol), {}), paired=False
-            ),
-            published_percent=_published_growth(protocol, low, high),
+            measured=ratio_percent(times.get(key.with_nodes(high), {}), times[key], paired=False),
+            published_percent=_published_growth(key, high),
         )
-        for protocol in PROTOCOLS
-        if any(p == protocol for _, p in times)
+        for key in sorted(times)
+        if key.nodes == low
     ]
 
 
-def _published_growth(protocol: Protocol, low: int, high: int) -> float | None:
-    published = TABLE_2_EPOCH_S[protocol]
-    if (low, high) == (min(published), max(published)):
-        return TABLE_2_GROWTH_PERCENT[protocol]
-    return _excess_percent(published.get(high), published.get(low))
+def _published_growth(low: CellKey, high_nodes: int) -> float | None:
+    published = TABLE_2_EPOCH_S.get(low.protocol, {})
+    if published and (low.nodes, high_nodes) == (min(published), max(published)):
+        return TABLE_2_GROWTH_PERCENT[low.protocol]
+    return _excess_percent(published.get(high_nodes), published.get(low.nodes))
 
 
-def overhead(times: Mapping[_Key, Mapping[int, float]]) -> list[Overhead]:
-    """Compare the protocols, node count by node count; equal repeats share their seed."""
-    downpour, compensated = PROTOCOLS
+def overhead(times: Mapping[CellKey, Mapping[int, float]]) -> list[Overhead]:
+    """Compare protocols with their baselines, cell by cell; equal repeats share their seed."""
+    pairs = [(key, key.baseline()) for key in sorted(times)]
     return [
         Overhead(
-            nodes=nodes,
-            measured=ratio_percent(times[nodes, compensated], times[nodes, downpour], paired=True),
-            published_percent=_excess_percent(
-                TABLE_2_EPOCH_S[compensated].get(nodes), TABLE_2_EPOCH_S[downpour].get(nodes)
-            ),
+            nodes=key.nodes,
+            protocol=key.protocol,
+            baseline=base.protocol,
+            measured=ratio_percent(times[key], times[base], paired=True),
+            published_percent=_excess_percent(published_epoch_s(key), published_epoch_s(base)),
         )
-        for nodes in sorted({nodes for nodes, _ in times})
-        if {(nodes, downpour), (nodes, compensated)} <= times.keys()
+        for key, base in pairs
+        if base is not None and base in times
     ]
 
 

@@ -7,7 +7,10 @@ Science in Engineering, The University of Texas at Austin, December 2017, Tables
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from dnnbench.trial.spec import CellKey
 
 SOURCE: Final = "Mullapudi, Distributed Deep Neural Networks, UT Austin, 2017"
 
@@ -15,10 +18,15 @@ TABLE_2_EPOCH_S: Final[dict[str, dict[int, float]]] = {
     "downpour": {4: 3.52, 8: 3.53, 12: 3.55},
     "dc-sgd": {4: 3.59, 8: 3.61, 12: 3.64},
 }
-"""Protocol -> nodes -> average epoch time in seconds."""
+"""Protocol -> nodes -> average epoch time in seconds; of the two protocols that were measured."""
 
 TABLE_2_GROWTH_PERCENT: Final[dict[str, float]] = {"downpour": 0.8, "dc-sgd": 1.4}
 """Growth of the epoch time from 4 to 12 nodes, as the report's text states it."""
+
+
+def published_epoch_s(key: CellKey) -> float | None:
+    """Return the published epoch time of a cell; None where there is none."""
+    return TABLE_2_EPOCH_S.get(key.protocol, {}).get(key.nodes)
 
 
 class Table1Row(NamedTuple):

@@ -13,6 +13,7 @@ from dnnbench.analysis.stats import (
 )
 from dnnbench.errors import ResultsError
 from dnnbench.trial.outcome import Staleness
+from dnnbench.trial.protocols import find_protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -40,17 +41,17 @@ class TrialFigures(msgspec.Struct, frozen=True):
 
 def measure(outcome: TrialOutcome) -> TrialFigures:
     """Average one trial over its workers and epochs."""
-    order, records = outcome.order, outcome.epochs
+    spec, records = outcome.order, outcome.epochs
     examples = sum(record.examples for record in records)
     if not examples or outcome.training_s <= 0.0:
-        raise ResultsError("ended well but holds no measured epoch", where=order.id)
+        raise ResultsError("ended well but holds no measured epoch", where=spec.id)
     durations: dict[int, list[float]] = defaultdict(list)
     for record in records:
         durations[record.epoch].append(record.duration_s)
     last_epoch = max(durations)
     ratios = [r.compensation_ratio for r in records if r.compensation_ratio is not None]
     trial = TrialFigures(
-        id=order.id,
+        id=spec.id,
         epoch_s=mean([record.duration_s for record in records]),
         epoch_durations_s=durations,
         loss=mean([record.loss for record in records if record.epoch == last_epoch]),
@@ -72,13 +73,13 @@ def _trial_warnings(
     outcome: TrialOutcome, records: Sequence[EpochRecord], trial: TrialFigures
 ) -> Iterable[str]:
     """Name what makes a counted trial's figures doubtful."""
-    order = outcome.order
-    if outcome.updates_applied != [outcome.updates_pushed] * order.parameter_servers:
+    spec = outcome.order
+    if outcome.updates_applied != [outcome.updates_pushed] * spec.parameter_servers:
         applied = ", ".join(str(updates) for updates in outcome.updates_applied) or "none counted"
-        yield f"{order.id}: {outcome.updates_pushed} updates pushed, but {applied} applied"
-    expected = order.workers * order.epochs
+        yield f"{spec.id}: {outcome.updates_pushed} updates pushed, but {applied} applied"
+    expected = spec.workers * spec.epochs
     if len(records) != expected:
-        yield f"{order.id}: {len(records)} epochs of workers were measured, {expected} ordered"
-    compensates = order.protocol.name == "dc-sgd" and order.protocol.lambda0 > 0.0
+        yield f"{spec.id}: {len(records)} epochs of workers were measured, {expected} ordered"
+    compensates = find_protocol(spec.protocol.name).compensates and spec.protocol.lambda0 > 0.0
     if compensates and trial.staleness.mean > 0.0 and not trial.compensation_ratio:
-        yield f"{order.id}: updates were stale, yet the compensation was zero"
+        yield f"{spec.id}: updates were stale, yet the compensation was zero"

@@ -10,7 +10,7 @@ import msgspec
 
 from dnnbench.cost.basis import Basis
 from dnnbench.errors import ConfigError, ResultsError
-from dnnbench.trial.spec import Protocol
+from dnnbench.trial.spec import CellKey, ProtocolName
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +50,7 @@ class CellCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     nodes: int
-    protocol: Protocol
+    protocol: ProtocolName
     finished: int
     unfinished: int
     epoch_s: float | None
@@ -114,22 +114,19 @@ def cost_of_sweep(
         raise ConfigError(
             f"expected an accuracy above 0 and up to 1, found {target_accuracy}", where="target"
         )
-    groups: defaultdict[tuple[int, Protocol], list[TrialOutcome]] = defaultdict(list)
+    groups: defaultdict[CellKey, list[TrialOutcome]] = defaultdict(list)
     for outcome in ran:
-        groups[outcome.order.nodes, outcome.order.protocol.name].append(outcome)
-    cells = tuple(
-        _cell(nodes, protocol, trials, basis, target_accuracy)
-        for (nodes, protocol), trials in sorted(groups.items(), key=_by_nodes_and_name)
-    )
+        groups[outcome.order.cell].append(outcome)
+    cells = tuple(_cell(key, groups[key], basis, target_accuracy) for key in sorted(groups))
     hosts: dict[int, set[str]] = defaultdict(set)
     for outcome in ran:
         hosts[outcome.order.nodes].update(outcome.placement.values())
     most, used = max(hosts), set().union(*hosts.values())
     kept_s = _total_s(ran)
-    order = ran[0].order
+    spec = ran[0].order
     return SweepCost(
-        sweep=order.sweep,
-        data=order.data.name,
+        sweep=spec.sweep,
+        data=spec.data.name,
         basis=basis,
         cells=cells,
         finished=sum(cell.finished for cell in cells),
@@ -149,24 +146,15 @@ def cost_of_sweep(
     )
 
 
-def _by_nodes_and_name(group: tuple[tuple[int, Protocol], object]) -> tuple[int, bool, str]:
-    (nodes, protocol), _ = group
-    return nodes, protocol != "downpour", protocol  # the baseline first
-
-
 def _cell(
-    nodes: int,
-    protocol: Protocol,
-    trials: Sequence[TrialOutcome],
-    basis: Basis,
-    target_accuracy: float | None,
+    key: CellKey, trials: Sequence[TrialOutcome], basis: Basis, target_accuracy: float | None
 ) -> CellCost:
     finished = [trial for trial in trials if trial.status == "ok"]
     epochs_s = [(trial, _mean_epoch_s(trial)) for trial in finished if trial.epochs]
     whole_s = [(trial, trial.duration_s) for trial in trials]
     return CellCost(
-        nodes=nodes,
-        protocol=protocol,
+        nodes=key.nodes,
+        protocol=key.protocol,
         finished=len(finished),
         unfinished=len(trials) - len(finished),
         epoch_s=sum(epoch_s for _, epoch_s in epochs_s) / len(epochs_s) if epochs_s else None,

@@ -7,6 +7,7 @@ packed again is as good as the published archive; a download has to be the publi
 from __future__ import annotations
 
 import hashlib
+import math
 from pathlib import Path
 
 import msgspec
@@ -15,9 +16,25 @@ from dnnbench.errors import DataError, nearest
 
 SYNTHETIC = "synthetic-mnist"
 SYNTHETIC_DIGEST = "78ebf6f4730ae69ace03fc1a99aa3f4a7a1045b9557c9044693487d996d515b1"
-IMAGE_PIXELS = 28 * 28
 TRAIN_COUNT, VALIDATION_COUNT, TEST_COUNT = 55_000, 5_000, 10_000
 _LEARN_COUNT = TRAIN_COUNT + VALIDATION_COUNT  # what the published "train" files hold
+
+
+class ExampleShape(msgspec.Struct, frozen=True):
+    """The shape of a data set's examples.
+
+    Attributes:
+        image: height, width and channels; each value is a byte.
+        classes: labels are 0 to ``classes - 1``.
+    """
+
+    image: tuple[int, int, int]
+    classes: int
+
+    @property
+    def values(self) -> int:
+        """Values of an image, as many as a flat one has."""
+        return math.prod(self.image)
 
 
 class IdxFile(msgspec.Struct, frozen=True):
@@ -46,6 +63,7 @@ class FileSet(msgspec.Struct, frozen=True):
         mirrors: addresses that a file's name is appended to, preferred first.
         system_directory: where Debian installs its data sets.
         validation_count: so many of the training files' last examples validate.
+        classes: labels are 0 to ``classes - 1``.
     """
 
     name: str
@@ -54,6 +72,13 @@ class FileSet(msgspec.Struct, frozen=True):
     mirrors: tuple[str, ...]
     system_directory: Path
     validation_count: int = VALIDATION_COUNT
+    classes: int = 10
+
+    @property
+    def examples(self) -> ExampleShape:
+        """The shape of its examples; IDX files of images have one channel."""
+        _, height, width = self.files[0].shape
+        return ExampleShape((height, width, 1), self.classes)
 
     @property
     def digest(self) -> str:
@@ -148,6 +173,7 @@ _FASHION_MNIST = FileSet(
 
 FILE_SETS = {file_set.name: file_set for file_set in (_MNIST, _FASHION_MNIST)}
 NAMES = (*FILE_SETS, SYNTHETIC)
+SYNTHETIC_EXAMPLES = _MNIST.examples
 
 
 def file_set(name: str) -> FileSet:

@@ -1,4 +1,4 @@
-"""Load the data set of an order into memory: the host's half of :mod:`dnnbench.data`."""
+"""Load a data set into memory: the host's half of :mod:`dnnbench.data`."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class DataSet(NamedTuple):
-    """A data set in memory, read-only: images ``[n, 784]`` of 0 to 255, labels ``[n]`` of 0 to 9.
+    """A data set in memory, read-only: flat images ``[n, examples.values]`` and labels ``[n]``.
 
-    n is 55,000 for training, 5,000 for validation, 10,000 for testing. Of the 60,000 examples that
-    are published for training, the last 5,000 validate.
+    n of MNIST and the like is 55,000 for training, 5,000 for validation, 10,000 for testing: of the
+    60,000 examples that are published for training, the last 5,000 validate.
     """
 
     train_images: Bytes
@@ -31,24 +31,25 @@ class DataSet(NamedTuple):
     validation_labels: Bytes
     test_images: Bytes
     test_labels: Bytes
+    examples: catalogue.ExampleShape
 
 
-def load(order: DataSpec) -> DataSet:
-    """Load the data set of an order, in well under a second.
+def load(spec: DataSpec) -> DataSet:
+    """Load a data set, in well under a second.
 
     Meant for a process that forks afterwards: its children share the arrays.
 
     Raises:
-        DataError: the data are not here, damaged, or not those of the order.
+        DataError: the data are not here, damaged, or not those asked for.
     """
-    if order.name == catalogue.SYNTHETIC:
+    if spec.name == catalogue.SYNTHETIC:
         data, digest = _generated()
     else:
-        wanted = catalogue.file_set(order.name)
-        data, digest = _from_files(wanted, Path(order.directory or ".")), wanted.digest
-    if digest != order.digest:
+        wanted = catalogue.file_set(spec.name)
+        data, digest = _from_files(wanted, Path(spec.directory or ".")), wanted.digest
+    if digest != spec.digest:
         raise DataError(
-            f"{order.name} here has digest {digest[:16]}…, the sweep's has {order.digest[:16]}…",
+            f"{spec.name} here has digest {digest[:16]}…, the sweep's has {spec.digest[:16]}…",
             remedy="use the same version of dnnbench on all hosts",
         )
     return data
@@ -57,7 +58,14 @@ def load(order: DataSpec) -> DataSet:
 def _from_files(wanted: catalogue.FileSet, directory: Path) -> DataSet:
     contents = idx.read_all(wanted, directory)
     images, labels, test_images, test_labels = map(_view, contents, wanted.files)
-    return _split(images, labels, test_images, test_labels, wanted.validation_count)
+    return _split(
+        images,
+        labels,
+        test_images,
+        test_labels,
+        validation_count=wanted.validation_count,
+        examples=wanted.examples,
+    )
 
 
 def _view(content: bytes, file: catalogue.IdxFile) -> Bytes:
@@ -74,15 +82,28 @@ def _generated() -> tuple[DataSet, str]:
         labels[:learn_count],
         images[learn_count:],
         labels[learn_count:],
-        catalogue.VALIDATION_COUNT,
+        validation_count=catalogue.VALIDATION_COUNT,
+        examples=catalogue.SYNTHETIC_EXAMPLES,
     )
     return data, synthetic.digest(images, labels)
 
 
 def _split(
-    images: Bytes, labels: Bytes, test_images: Bytes, test_labels: Bytes, validation_count: int
+    images: Bytes,
+    labels: Bytes,
+    test_images: Bytes,
+    test_labels: Bytes,
+    *,
+    validation_count: int,
+    examples: catalogue.ExampleShape,
 ) -> DataSet:
     train = len(images) - validation_count
     return DataSet(
-        images[:train], labels[:train], images[train:], labels[train:], test_images, test_labels
+        images[:train],
+        labels[:train],
+        images[train:],
+        labels[train:],
+        test_images,
+        test_labels,
+        examples,
     )

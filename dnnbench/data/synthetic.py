@@ -15,36 +15,38 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dnnbench.data import catalogue
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     Bytes = npt.NDArray[np.uint8]
 
 SEED = 1998
-CLASSES = 10
 SHAPES_A_CLASS = 4
-SIDE = 28  # of an image, in pixels
 SHAPE_SIDE = 20  # of the shape in it, as MNIST's digits
 MAX_SHIFT = 2  # pixels, in either direction
 MAX_SECOND = 112  # of 256: largest share of the second shape
 INK_PERCENT = 60  # of the shape's square
+_SIDE = catalogue.SYNTHETIC_EXAMPLES.image[0]  # of an image, in pixels
+_CLASSES = catalogue.SYNTHETIC_EXAMPLES.classes
 _CHUNK = 1000  # images at a time, so that the intermediate arrays stay in the processor's cache
 
 
 def generate(count: int, seed: int = SEED) -> tuple[Bytes, Bytes]:
-    """Return images ``[count, 784]`` and their labels ``[count]``, read-only."""
+    """Return flat images ``[count, values]`` and their labels ``[count]``, read-only."""
     source = np.random.PCG64(seed)
-    shapes = _shapes(source)  # [class, variant, 784]
+    shapes = _shapes(source)  # [class, variant, values]
     variants = shapes.shape[1]
-    flat = shapes.reshape(-1, SIDE * SIDE)
+    flat = shapes.reshape(-1, _SIDE * _SIDE)
 
-    labels = _below(source, CLASSES, count)
-    others = (labels + 1 + _below(source, CLASSES - 1, count)) % CLASSES
+    labels = _below(source, _CLASSES, count)
+    others = (labels + 1 + _below(source, _CLASSES - 1, count)) % _CLASSES
     first = labels * variants + _below(source, variants, count)
     second = others * variants + _below(source, variants, count)
     share = _below(source, MAX_SECOND + 1, count).astype(np.uint16)[:, None]
 
-    images = np.empty((count, SIDE * SIDE), np.uint8)
+    images = np.empty((count, _SIDE * _SIDE), np.uint8)
     for start in range(0, count, _CHUNK):
         part = slice(start, start + _CHUNK)
         mixed = flat[first[part]] * (256 - share[part]) + flat[second[part]] * share[part]
@@ -65,8 +67,8 @@ def digest(images: Bytes, labels: Bytes) -> str:
 
 
 def _shapes(source: np.random.PCG64) -> Bytes:
-    """Draw every class's shapes at every place, ``[class, shape x place, 784]``."""
-    count = CLASSES * SHAPES_A_CLASS
+    """Draw every class's shapes at every place, ``[class, shape x place, values]``."""
+    count = _CLASSES * SHAPES_A_CLASS
     field = _raw_bytes(source, count * SHAPE_SIDE**2).astype(np.int64)
     field = field.reshape(count, SHAPE_SIDE, SHAPE_SIDE)
     for _ in range(3):  # neighbours added up three times: close to a Gaussian blur
@@ -78,11 +80,11 @@ def _shapes(source: np.random.PCG64) -> Bytes:
     ink = np.minimum(np.maximum(flat - paper, 0) * 510 // (darkest - paper), 255)
     drawn = ink.astype(np.uint8).reshape(count, SHAPE_SIDE, SHAPE_SIDE)
 
-    margin = (SIDE - SHAPE_SIDE) // 2
+    margin = (_SIDE - SHAPE_SIDE) // 2
     framed = np.pad(drawn, ((0, 0), (margin, margin), (margin, margin)))
     shifts = range(-MAX_SHIFT, MAX_SHIFT + 1)
     places = [np.roll(framed, (down, right), (1, 2)) for down in shifts for right in shifts]
-    return np.stack(places, axis=1).reshape(CLASSES, -1, SIDE * SIDE)
+    return np.stack(places, axis=1).reshape(_CLASSES, -1, _SIDE * _SIDE)
 
 
 def _raw_bytes(source: np.random.PCG64, count: int) -> Bytes:

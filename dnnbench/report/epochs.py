@@ -10,7 +10,7 @@ from dnnbench.report import wording as w
 if TYPE_CHECKING:
     from dnnbench.analysis.analyse import Analysis
     from dnnbench.analysis.cell import TypicalTrial
-    from dnnbench.trial.spec import Protocol
+    from dnnbench.trial.spec import ProtocolName
 
 _MOST_STEPS = 5  # of the scale: a terminal has a dozen lines for it
 _FAR = 3.0  # times the longest epoch
@@ -29,8 +29,8 @@ class EpochFigure(NamedTuple):
 
     nodes: int
     title: str
-    trials: dict[Protocol, TypicalTrial]
-    published_s: dict[Protocol, float]
+    trials: dict[ProtocolName, TypicalTrial]
+    published_s: dict[ProtocolName, float]
     ticks_s: list[float]
 
 

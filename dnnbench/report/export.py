@@ -67,8 +67,8 @@ def as_csv(analysis: Analysis) -> str:
 
 def _row(analysis: Analysis, cell: Cell) -> dict[str, object]:
     settings = analysis.settings
-    efficiency, over = cell.efficiency, {o.nodes: o for o in analysis.overhead}.get(cell.nodes)
-    overhead = over.measured if over and cell.protocol == "dc-sgd" else None
+    efficiency = cell.efficiency
+    overhead = {over.key: over.measured for over in analysis.overhead}.get(cell.key)
     row: dict[str, object] = {
         "sweep": settings.sweep,
         "data": settings.data.name,

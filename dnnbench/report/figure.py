@@ -1,22 +1,32 @@
-"""Figure 16's counterpart as a file: seconds of each epoch of a typical trial, both protocols."""
+"""Figure 16's counterpart as a file: seconds of each epoch of a typical trial by protocol."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from dnnbench.errors import ConfigError, ResultsError
-from dnnbench.report import wording as w
 from dnnbench.report.epochs import epoch_figure
+from dnnbench.trial.protocols import find_protocol, position
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from dnnbench.analysis.analyse import Analysis
+    from dnnbench.trial.spec import ProtocolName
 
 FORMATS = (".png", ".svg")
 
 # Of Okabe and Ito's palette, which colour-blind readers tell apart; the marks differ too.
-_STYLES = {"downpour": ("#0072B2", "o"), "dc-sgd": ("#D55E00", "s")}
+_STYLES = (
+    ("#0072B2", "o"),
+    ("#D55E00", "s"),
+    ("#009E73", "^"),
+    ("#CC79A7", "D"),
+    ("#E69F00", "v"),
+    ("#56B4E9", "P"),
+)
+"""Colour and mark of each protocol, in the order of their table; they begin again after the last.
+"""
 
 
 def save(analysis: Analysis, path: Path, nodes: int | None = None) -> None:
@@ -54,8 +64,8 @@ def save(analysis: Analysis, path: Path, nodes: int | None = None) -> None:
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
         for protocol, trial in drawn.trials.items():
-            colour, marker = _STYLES[protocol]
-            label = f"{w.PROTOCOL_NAMES[protocol]}, trial {trial.id}"
+            colour, marker = _style(protocol)
+            label = f"{find_protocol(protocol).title}, trial {trial.id}"
             axes.plot(trial.epochs, trial.mean_s, color=colour, marker=marker, label=label)
             axes.fill_between(
                 trial.epochs,
@@ -68,10 +78,10 @@ def save(analysis: Analysis, path: Path, nodes: int | None = None) -> None:
         for protocol, published_s in drawn.published_s.items():
             axes.axhline(
                 published_s,
-                color=_STYLES[protocol][0],
+                color=_style(protocol)[0],
                 linestyle="--",
                 linewidth=0.8,
-                label=f"{w.PROTOCOL_NAMES[protocol]}, published mean {published_s:.2f} s",
+                label=f"{find_protocol(protocol).title}, published mean {published_s:.2f} s",
             )
         axes.set_ylim(drawn.ticks_s[0], drawn.ticks_s[-1])
         axes.set_yticks(drawn.ticks_s)
@@ -89,3 +99,7 @@ def save(analysis: Analysis, path: Path, nodes: int | None = None) -> None:
             aside.replace(path)
         finally:
             aside.unlink(missing_ok=True)
+
+
+def _style(protocol: ProtocolName) -> tuple[str, str]:
+    return _STYLES[position(protocol) % len(_STYLES)]

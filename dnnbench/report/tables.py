@@ -11,6 +11,7 @@ from dnnbench.analysis.published import SOURCE
 from dnnbench.report import wording as w
 from dnnbench.text.tables import NONE, Column, Table
 from dnnbench.text.words import count_text, seconds
+from dnnbench.trial.spec import grid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,13 +52,7 @@ def facts(analysis: Analysis) -> Fields:
         ("Data", f"{data}: {context.data_note}" if context.data_note else data),
         ("Model", f"{model.name}, L2 {model.l2:g}, dropout {model.dropout:g}"),
     ]
-    for name, order in settings.protocols.items():
-        line = f"{order.optimizer}, learning rate {order.learning_rate:g}"
-        if name == "dc-sgd":
-            line += f", {order.compensation} lambda {order.lambda0:g}"
-            if order.compensation == "adaptive":
-                line += f" (decay {order.mean_square_decay:g}, epsilon {order.epsilon:g})"
-        lines.append((name, f"{w.PROTOCOL_NAMES[name]}: {line}"))
+    lines += [(name, w.protocol_text(spec)) for name, spec in settings.protocols.items()]
     trial = [
         count_text(settings.epochs, "epoch"),
         f"batch size {settings.batch_size}",
@@ -109,7 +104,7 @@ def comparisons(analysis: Analysis) -> Table:
     """Return growth and overhead in percent with their intervals."""
     rows = []
     for over in analysis.overhead:
-        name = f"dc-sgd over downpour, {over.nodes} nodes"
+        name = f"{over.protocol} over {over.baseline}, {over.nodes} nodes"
         rows.append((name, over.measured, over.published_percent))
     for growth in analysis.growth:
         name = f"{growth.protocol}, {growth.from_nodes} to {growth.to_nodes} nodes"
@@ -135,7 +130,7 @@ def comparisons(analysis: Analysis) -> Table:
         ],
         _notes(
             analysis,
-            "Ratio of geometric means, less one. Trials of both protocols with the same nodes and "
+            "Ratio of geometric means, minus 1. Trials of two protocols with the same nodes and "
             "repeat are pairs (t interval of the log-ratios); else Welch's interval of the logs.",
         ),
     )
@@ -359,7 +354,7 @@ def _notes(analysis: Analysis, *notes: str) -> list[str]:
 
 
 def _row(analysis: Analysis, nodes: int) -> Iterable[Cell]:
-    return (analysis.cell(nodes, protocol) for protocol in analysis.protocols)
+    return (analysis.cell(key) for key in grid([nodes], analysis.protocols))
 
 
 def _is_base(analysis: Analysis, cell: Cell) -> bool:
@@ -368,5 +363,5 @@ def _is_base(analysis: Analysis, cell: Cell) -> bool:
 
 def _too_few(analysis: Analysis) -> list[str]:
     """Name the cells whose mean has no interval."""
-    cells = [f"{cell.protocol} at {cell.nodes} nodes" for cell in analysis.cells if cell.n == 1]
+    cells = [str(cell.key) for cell in analysis.cells if cell.n == 1]
     return [f"n = 1: no interval ({', '.join(cells)})."] if cells else []

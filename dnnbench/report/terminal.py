@@ -10,16 +10,28 @@ from dnnbench.report import wording as w
 from dnnbench.report.epochs import epoch_figure
 from dnnbench.report.tables import facts, report_tables
 from dnnbench.text.tables import fields_text, table_text
+from dnnbench.trial.protocols import position
 
 if TYPE_CHECKING:
     from dnnbench.analysis.analyse import Analysis
     from dnnbench.report.epochs import EpochFigure
     from dnnbench.text.screen import Screen
+    from dnnbench.trial.spec import ProtocolName
 
 _PLOT_HEIGHT = 19
 _WIDEST_PLOT = 100
-_MARKERS = {"downpour": ("●", "blue"), "dc-sgd": ("x", "orange")}
-"""Different signs, so that the plot reads the same without colour."""
+_MARKERS = (
+    ("●", "blue"),
+    ("x", "orange"),
+    ("▲", "green"),
+    ("◆", "magenta"),
+    ("▼", "cyan"),
+    ("+", "red"),
+)
+"""Sign and colour of each protocol, in the order of their table; they begin again after the last.
+
+Different signs, so that the plot reads the same without colour.
+"""
 _REFERENCE = "╌"
 
 
@@ -37,7 +49,7 @@ def render(analysis: Analysis, screen: Screen, *, nodes: int | None = None) -> s
 
 
 def _plot(analysis: Analysis, screen: Screen, nodes: int | None) -> str:
-    """Plot Figure 16's counterpart: seconds of each epoch of a typical trial, both protocols."""
+    """Plot Figure 16's counterpart: seconds of each epoch of a typical trial by protocol."""
     figure = epoch_figure(analysis, nodes)
     title = "\n" + screen.paragraph(figure.title, bold=True)
     if not figure.trials:
@@ -65,9 +77,9 @@ def _drawing(figure: EpochFigure, width: int) -> str:
     epochs = max((trial.epochs for trial in figure.trials.values()), key=len)
     ends = [epochs[0] - 0.5, epochs[-1] + 0.5]  # no mark on the frame
     for protocol, published_s in figure.published_s.items():
-        plotext.plot(ends, [published_s] * 2, marker=_REFERENCE, color=_MARKERS[protocol][1])
+        plotext.plot(ends, [published_s] * 2, marker=_REFERENCE, color=_marker(protocol)[1])
     for protocol, trial in figure.trials.items():
-        marker, colour = _MARKERS[protocol]
+        marker, colour = _marker(protocol)
         plotext.scatter(trial.epochs, trial.mean_s, marker=marker, color=colour)
     plotext.xlim(*ends)
     plotext.xticks(epochs)
@@ -78,8 +90,12 @@ def _drawing(figure: EpochFigure, width: int) -> str:
     return built
 
 
+def _marker(protocol: ProtocolName) -> tuple[str, str]:
+    return _MARKERS[position(protocol) % len(_MARKERS)]
+
+
 def _legend(figure: EpochFigure) -> str:
-    entries = [f"{_MARKERS[name][0]} {name} (trial {t.id})" for name, t in figure.trials.items()]
+    entries = [f"{_marker(name)[0]} {name} (trial {t.id})" for name, t in figure.trials.items()]
     lines = ["   ".join(entries)]
     if figure.published_s:
         means = ", ".join(f"{name} {mean_s:.2f} s" for name, mean_s in figure.published_s.items())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from dnnbench.analysis.crowding import machine_groups
 from dnnbench.text.tables import NONE
 from dnnbench.text.words import count_text
+from dnnbench.trial.protocols import find_protocol
 from dnnbench.trial.spec import EPOCH_DEFINITIONS
 
 if TYPE_CHECKING:
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from dnnbench.analysis.analyse import Analysis, Context
     from dnnbench.analysis.cell import Cell, Efficiency
     from dnnbench.analysis.stats import Estimate, RatioEstimate
+    from dnnbench.trial.spec import ProtocolSpec
 
-PROTOCOL_NAMES = {"downpour": "Downpour SGD", "dc-sgd": "Delay Compensated SGD"}
 _BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -100,6 +101,18 @@ def epoch_definition_text(analysis: Analysis) -> str:
     """Say what an epoch is here."""
     definition = analysis.settings.epoch_definition
     return f"Epoch ({definition}): {EPOCH_DEFINITIONS[definition]}."
+
+
+def protocol_text(spec: ProtocolSpec) -> str:
+    """Name a protocol, and the settings that count under it."""
+    protocol = find_protocol(spec.name)
+    settings = {"learning rate": spec.learning_rate, **protocol.options_of(spec)}
+    values = (f"{name.replace('_', ' ')} {_value_text(of)}" for name, of in settings.items())
+    return f"{protocol.title}: {', '.join([spec.optimizer, *values])}"
+
+
+def _value_text(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def sharing_text(analysis: Analysis) -> str:

@@ -10,7 +10,8 @@ from dnnbench.settings.schema import settings
 from dnnbench.settings.textfile import local_path
 from dnnbench.settings.values import is_path
 from dnnbench.text.safe import HIDDEN
-from dnnbench.trial.spec import MODEL_NAMES
+from dnnbench.trial.models import MODELS
+from dnnbench.trial.protocols import parameter_servers_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,11 +42,11 @@ def check_model(name: str, where: str) -> None:
     """Refuse a model that no host can build; a host looks for a user's own module itself."""
     module, colon, function = name.partition(":")
     parts = [*module.split("."), function]
-    if name not in MODEL_NAMES and not (colon and all(part.isidentifier() for part in parts)):
+    if name not in MODELS and not (colon and all(part.isidentifier() for part in parts)):
         raise ConfigError(
-            f"there is no model {name!r}, expected {', '.join(MODEL_NAMES)} or module:function",
+            f"there is no model {name!r}, expected {', '.join(MODELS)} or module:function",
             where=where,
-            remedy=nearest(name, MODEL_NAMES),
+            remedy=nearest(name, MODELS),
         )
 
 
@@ -82,7 +83,8 @@ def check_sweep(sweep: SweepConfig, origins: Mapping[str, str]) -> None:
         if len(set(values)) < len(values):
             where = origins[f"sweep.{key}"]
             raise ConfigError(f"[sweep] {key} names a value twice, got {list(values)}", where=where)
-    if min(sweep.nodes) <= sweep.parameter_servers:
+    most = max(parameter_servers_of(name, sweep.parameter_servers) for name in sweep.protocols)
+    if min(sweep.nodes) <= most:
         nodes, servers = origins["sweep.nodes"], origins["sweep.parameter_servers"]
         raise ConfigError(
             f"[sweep] {min(sweep.nodes)} nodes leave no worker beside "

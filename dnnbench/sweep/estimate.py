@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from dnnbench.trial.protocols import find_protocol
+
 if TYPE_CHECKING:
     from dnnbench.trial.spec import TrialSpec
 
@@ -23,7 +25,6 @@ class TimeModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         step_latency_s: of a step that waits for nothing but its messages.
         step_cpu_s: of a step, without its examples.
         example_cpu_s: of each example in a step.
-        compensation: a dc-sgd step in downpour steps.
         training_examples: in the data set.
     """
 
@@ -32,16 +33,14 @@ class TimeModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     step_latency_s: float = 2.0e-3
     step_cpu_s: float = 2.4e-3
     example_cpu_s: float = 5.0e-6
-    compensation: float = 1.15
     training_examples: int = 55_000
 
-    def trial_s(self, order: TrialSpec, cores: float) -> float:
+    def trial_s(self, spec: TrialSpec, cores: float) -> float:
         """Estimate a trial's seconds on one machine with that many cores."""
-        share = 1 if order.epoch_definition == "replicated" else order.workers
-        steps = order.epochs * (self.training_examples // share // order.batch_size)
-        cpu_s = self.step_cpu_s + self.example_cpu_s * order.batch_size
-        step_s = max(self.step_latency_s, order.workers * cpu_s / cores)
-        if order.protocol.name == "dc-sgd":
-            step_s *= self.compensation
-        start_up_s = self.start_up_s + self.start_up_cpu_s * order.nodes / cores
-        return start_up_s + (order.warmup_steps + steps) * step_s
+        share = 1 if spec.epoch_definition == "replicated" else spec.workers
+        steps = spec.epochs * (self.training_examples // share // spec.batch_size)
+        cpu_s = self.step_cpu_s + self.example_cpu_s * spec.batch_size
+        step_s = max(self.step_latency_s, spec.workers * cpu_s / cores)
+        step_s *= find_protocol(spec.protocol.name).step_cost
+        start_up_s = self.start_up_s + self.start_up_cpu_s * spec.nodes / cores
+        return start_up_s + (spec.warmup_steps + steps) * step_s

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dnnbench.settings.schema import Config
-    from dnnbench.trial.spec import Protocol
+    from dnnbench.trial.spec import CellKey
 
 
-def measured_trial_s(results_dir: Path, config: Config) -> dict[tuple[int, Protocol], float]:
+def measured_trial_s(results_dir: Path, config: Config) -> dict[CellKey, float]:
     """Return the mean seconds of each cell's trials in the newest sweep, if they were alike."""
-    durations_s: dict[tuple[int, Protocol], list[float]] = {}
+    durations_s: dict[CellKey, list[float]] = {}
     try:
         previous = open_sweep(results_dir)
         is_alike = _conditions(previous.resolved.config) == _conditions(config)
@@ -27,8 +27,7 @@ def measured_trial_s(results_dir: Path, config: Config) -> dict[tuple[int, Proto
         return {}
     for outcome in outcomes:
         if outcome.status == "ok":
-            cell = outcome.order.nodes, outcome.order.protocol.name
-            durations_s.setdefault(cell, []).append(outcome.duration_s)
+            durations_s.setdefault(outcome.order.cell, []).append(outcome.duration_s)
     return {cell: sum(found) / len(found) for cell, found in durations_s.items()}
 
 

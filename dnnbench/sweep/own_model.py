@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dnnbench.errors import ConfigError
-from dnnbench.trial.spec import MODEL_NAMES
+from dnnbench.trial.models import MODELS
 
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
@@ -31,7 +31,7 @@ def find_user_module(name: str, where: str = "[train] model") -> Path | None:
     Raises:
         ConfigError: there is no such module.
     """
-    if name in MODEL_NAMES:
+    if name in MODELS:
         return None
     module = name.partition(":")[0]
     top, *inner = module.split(".")

@@ -10,13 +10,15 @@ from dnnbench.sweep.estimate import TimeModel
 from dnnbench.sweep.own_model import model_digest
 from dnnbench.sweep.placement import PLACEMENT_RULE, Host, local_inventory, place
 from dnnbench.trial.machine import usable_cores
+from dnnbench.trial.protocols import find_protocol, parameter_servers_of
 from dnnbench.trial.seeds import order_seed, repeat_seed
-from dnnbench.trial.spec import DataSpec, ModelSpec, Protocol, ProtocolSpec, TrialSpec
+from dnnbench.trial.spec import DataSpec, ModelSpec, ProtocolSpec, TrialSpec, grid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dnnbench.settings.schema import Config
+    from dnnbench.trial.spec import CellKey, ProtocolName
 
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,9 +37,9 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     estimated_s: dict[str, float]
     data_note: str | None = None
 
-    def placement(self, order: TrialSpec) -> dict[str, str]:
-        """Say on which host each task of a trial runs."""
-        return place(order.nodes, order.parameter_servers, self.hosts)
+    def placement(self, spec: TrialSpec) -> dict[str, str]:
+        """Return which host each task of a trial runs on."""
+        return place(spec.nodes, spec.parameter_servers, self.hosts)
 
 
 def make_plan(
@@ -47,7 +49,7 @@ def make_plan(
     *,
     hosts: Sequence[Host] | None = None,
     cores: float | None = None,
-    measured_s: Mapping[tuple[int, Protocol], float] | None = None,
+    measured_s: Mapping[CellKey, float] | None = None,
     time_model: TimeModel | None = None,
     data_note: str | None = None,
 ) -> Plan:
@@ -62,8 +64,8 @@ def make_plan(
         sweep_id: see `dnnbench.sweep.store.new_sweep_id`.
         hosts: this machine if None.
         cores: of this machine, if None.
-        measured_s: (nodes, protocol) -> seconds of such a trial in an earlier sweep of the same
-            settings; takes the place of the estimate.
+        measured_s: cell -> seconds of such a trial in an earlier sweep of the same settings; takes
+            the place of the estimate.
         time_model: for the estimate.
         data_note: see `dnnbench.data.locate.Located`.
 
@@ -73,61 +75,53 @@ def make_plan(
     hosts = local_inventory() if hosts is None else list(hosts)
     cores = usable_cores() if cores is None else cores
     place(max(config.sweep.nodes), config.sweep.parameter_servers, hosts)
-    orders = [
-        _order(config, data, sweep_id, cell=cell, repeat=repeat)
+    specs = [
+        _spec(config, data, sweep_id, cell=cell, repeat=repeat)
         for repeat in range(1, config.sweep.repeats + 1)
         for cell in _shuffled_cells(config, repeat)
     ]
     model = time_model or TimeModel()
     known = measured_s or {}
-    estimated_s = {
-        order.id: known.get((order.nodes, order.protocol.name)) or model.trial_s(order, cores)
-        for order in orders
-    }
-    return Plan(sweep_id, orders, hosts, PLACEMENT_RULE, estimated_s, data_note)
+    estimated_s = {spec.id: known.get(spec.cell) or model.trial_s(spec, cores) for spec in specs}
+    return Plan(sweep_id, specs, hosts, PLACEMENT_RULE, estimated_s, data_note)
 
 
-def trial_id(nodes: int, protocol: Protocol, repeat: int) -> str:
-    """Name a trial so that names sort by setting: ``n04-dc-sgd-r01``."""
-    return f"n{nodes:02d}-{protocol}-r{repeat:02d}"
-
-
-def _shuffled_cells(config: Config, repeat: int) -> list[tuple[int, Protocol]]:
+def _shuffled_cells(config: Config, repeat: int) -> list[CellKey]:
     import random  # a stored plan is read without
 
-    cells = [(nodes, name) for nodes in config.sweep.nodes for name in config.sweep.protocols]
+    cells = grid(config.sweep.nodes, config.sweep.protocols)
     random.Random(order_seed(config.sweep.seed, repeat)).shuffle(cells)  # noqa: S311 - order, not secrecy
     return cells
 
 
-def _order(
-    config: Config, data: DataSpec, sweep_id: str, *, cell: tuple[int, Protocol], repeat: int
+def _spec(
+    config: Config, data: DataSpec, sweep_id: str, *, cell: CellKey, repeat: int
 ) -> TrialSpec:
-    nodes, protocol = cell
-    train, correction = config.train, config.protocol
+    train = config.train
     return TrialSpec(
-        id=trial_id(nodes, protocol, repeat),
+        id=cell.trial_id(repeat),
         sweep=sweep_id,
-        nodes=nodes,
-        parameter_servers=config.sweep.parameter_servers,
+        nodes=cell.nodes,
+        parameter_servers=parameter_servers_of(cell.protocol, config.sweep.parameter_servers),
         repeat=repeat,
         seed=repeat_seed(config.sweep.seed, repeat),
         data=data,
         model=ModelSpec(
             train.model, l2=train.l2, dropout=train.dropout, digest=model_digest(train.model)
         ),
-        protocol=ProtocolSpec(
-            protocol,
-            optimizer=train.optimizer,
-            learning_rate=train.learning_rate,
-            compensation=correction.compensation,
-            lambda0=correction.chosen_lambda0,
-            mean_square_decay=correction.mean_square_decay,
-            epsilon=correction.epsilon,
-        ),
+        protocol=_protocol(config, cell.protocol),
         batch_size=train.batch_size,
         epochs=train.epochs,
         epoch_definition=train.epoch,
         warmup_steps=train.warmup_steps,
         steps_per_run=train.steps_per_run,
+    )
+
+
+def _protocol(config: Config, name: ProtocolName) -> ProtocolSpec:
+    """Return the protocol with those settings of ``[protocol]`` that it takes."""
+    given = msgspec.structs.asdict(config.protocol) | {"lambda0": config.protocol.chosen_lambda0}
+    options = {option.name: given[option.name] for option in find_protocol(name).options}
+    return ProtocolSpec(
+        name, optimizer=config.train.optimizer, learning_rate=config.train.learning_rate, **options
     )

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dnnbench.sweep.plan import Plan
     from dnnbench.trial.messages import AnyEvent
     from dnnbench.trial.outcome import TrialOutcome
-    from dnnbench.trial.spec import Protocol, TrialSpec
+    from dnnbench.trial.spec import CellKey, TrialSpec
 
 
 @dataclass
@@ -111,9 +111,9 @@ class SweepProgress:
         self.current: TrialSpec | None = None
         self.roles: dict[str, Role] = {}
         self._clock = clock
-        self._pending = {order.id: order for order in pending}
+        self._pending = {spec.id: spec for spec in pending}
         self._start_s = self._trial_start_s = clock()
-        self._measured_s: dict[tuple[int, Protocol], list[float]] = defaultdict(list)
+        self._measured_s: dict[CellKey, list[float]] = defaultdict(list)
         self._estimated_sum_s = 0.0
         self._measured_sum_s = 0.0
 
@@ -127,11 +127,11 @@ class SweepProgress:
         """Roles of the current trial that compute gradients."""
         return [role for role in self.roles.values() if role.is_worker]
 
-    def trial_started(self, order: TrialSpec) -> None:
+    def trial_started(self, spec: TrialSpec) -> None:
         """Begin with the roles of a trial."""
-        self.current = order
+        self.current = spec
         self._trial_start_s = self._clock()
-        tasks = task_names(order.nodes, order.parameter_servers)
+        tasks = task_names(spec.nodes, spec.parameter_servers)
         self.roles = {task: Role(task) for task in tasks}
 
     def event(self, event: AnyEvent) -> None:
@@ -143,18 +143,18 @@ class SweepProgress:
 
     def trial_ended(self, outcome: TrialOutcome) -> None:
         """Count a trial, and learn from its duration."""
-        order = outcome.order
+        spec = outcome.order
         self.current = None
         self.roles = {}
         self.ended += 1
-        self._pending.pop(order.id, None)
+        self._pending.pop(spec.id, None)
         if outcome.status != "ok":  # how long it took says nothing about the others
             self.failed += outcome.status != "not run"
             self.not_run += outcome.status == "not run"
             return
-        self._measured_s[order.nodes, order.protocol.name].append(outcome.duration_s)
+        self._measured_s[spec.cell].append(outcome.duration_s)
         self._measured_sum_s += outcome.duration_s
-        self._estimated_sum_s += self.plan.estimated_s[order.id]
+        self._estimated_sum_s += self.plan.estimated_s[spec.id]
 
     def remaining_s(self) -> float:
         """Estimate the seconds to the end of the sweep.
@@ -162,15 +162,15 @@ class SweepProgress:
         A cell's own measured trials say best how long its next one takes; for the others the plan's
         estimate is stretched by how far it was off so far.
         """
-        left_s = sum(self._expected_s(order) for order in self._pending.values())
+        left_s = sum(self._expected_s(spec) for spec in self._pending.values())
         if self.current is None:
             return left_s
         spent_s = self._clock() - self._trial_start_s
         return left_s - min(spent_s, self._expected_s(self.current))
 
-    def _expected_s(self, order: TrialSpec) -> float:
-        measured_s = self._measured_s.get((order.nodes, order.protocol.name))
+    def _expected_s(self, spec: TrialSpec) -> float:
+        measured_s = self._measured_s.get(spec.cell)
         if measured_s:
             return sum(measured_s) / len(measured_s)
         stretch = self._measured_sum_s / self._estimated_sum_s if self._estimated_sum_s else 1.0
-        return self.plan.estimated_s[order.id] * stretch
+        return self.plan.estimated_s[spec.id] * stretch

@@ -1,21 +1,20 @@
-"""How a pushed gradient becomes a change of the parameters, on the parameter server.
+"""Optimizers: how the gradient to apply becomes a change of the parameters.
 
-A protocol turns the gradient that arrives into the one that is applied (``downpour``: the same;
-``dc-sgd``: the compensated one); an optimizer turns that one into the parameters' change. Both see
-one flat shard, inside that shard's lock.
-
-The last element of a shard counts the updates applied to it: a gradient carries -1 there, and the
-hyper-parameters are vectors whose last element leaves that count alone (:func:`vector`). A pull
-thus brings the parameters together with the number of updates that they hold.
+A protocol's rule returns the gradient to apply (:mod:`dnnbench.training.protocols.base`). Rule and
+optimizer see one flat shard, on its parameter server and inside its lock. To add an optimizer,
+write a class, put it into `OPTIMIZERS`, and its name into `dnnbench.trial.spec.OPTIMIZERS`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from dnnbench.errors import ConfigError
 from dnnbench.training.protocols.base import vector
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import tensorflow as tf
 
     from dnnbench.training.protocols.base import Slots
@@ -27,21 +26,16 @@ _TINY = 1e-30
 
 
 class Optimizer(Protocol):
-    """Turns the gradient to apply, ``gradient + factor * body``, into changes of the parameters."""
+    """Turns the gradient to apply, ``gradient + factor * body``, into changes of the parameters.
+
+    Attributes:
+        slots: name -> initial value of each element of a vector that the optimizer keeps.
+    """
 
     slots: dict[str, float]
 
     def changes(self, gradient: tf.Tensor, body: tf.Tensor | None, slots: Slots) -> list[tf.Tensor]:
         """Return what to add to the parameters, [n + 1] each; no body where nothing compensates."""
-
-
-def make_optimizer(order: ProtocolSpec, size: int, factor: float | None) -> Optimizer:
-    """Return the optimizer for a shard of ``size`` parameters and a compensation's factor.
-
-    None where nothing compensates. Its constants are made on the device in force.
-    """
-    kind = Adagrad if order.optimizer == "adagrad" else Sgd
-    return kind(size, order.learning_rate, factor)
 
 
 class Sgd:
@@ -83,3 +77,24 @@ class Adagrad:
         total = accumulator.read_value() + tf.square(gradient)
         with tf.control_dependencies([accumulator.assign(total, read_value=False)]):
             return [gradient * (self._minus_rate * tf.math.rsqrt(total) + self._minus_count)]
+
+
+OPTIMIZERS: dict[str, Callable[[int, float, float | None], Optimizer]] = {
+    "sgd": Sgd,
+    "adagrad": Adagrad,
+}
+
+
+def make_optimizer(spec: ProtocolSpec, size: int, factor: float | None) -> Optimizer:
+    """Return the optimizer for a shard of ``size`` parameters and a rule's factor.
+
+    Its constants are made on the device in force.
+
+    Raises:
+        ConfigError: there is no such optimizer.
+    """
+    if spec.optimizer not in OPTIMIZERS:
+        raise ConfigError(
+            f"there is no optimizer {spec.optimizer!r}, expected one of {', '.join(OPTIMIZERS)}"
+        )
+    return OPTIMIZERS[spec.optimizer](size, spec.learning_rate, factor)

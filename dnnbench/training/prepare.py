@@ -34,7 +34,7 @@ BUILD_TIMEOUT_S = 120.0
 class PreparedTrial(NamedTuple):
     """What a role finds in memory when it starts."""
 
-    order: TrialSpec
+    spec: TrialSpec
     data: DataSet
     step: StepGraph
     initial_shards: list[Vector]
@@ -48,31 +48,35 @@ class Preparer:
         self._graphs: dict[bytes, StepGraph] = {}
         self._initial: dict[tuple[bytes, int, int], list[Vector]] = {}
 
-    def prepare(self, order: TrialSpec, *, own_core: bool) -> PreparedTrial:
+    def prepare(self, spec: TrialSpec, *, own_core: bool) -> PreparedTrial:
         """Return what the roles of this trial need, each of them on its own core or not.
 
         Raises:
             DnnbenchError: no such model, or the data are not here or not as expected.
         """
-        if self._data is None or self._data[0] != order.data:
-            self._data = (order.data, load(order.data))
-        setting = StepSetting.of(order, own_core=own_core)
+        if self._data is None or self._data[0] != spec.data:
+            self._data = (spec.data, load(spec.data))
+        data = self._data[1]
+        setting = StepSetting.of(spec, data.examples, own_core=own_core)
         graph_key = msgspec.json.encode(setting)
-        initial_key = (msgspec.json.encode(order.model), order.seed, order.parameter_servers)
+        initial_key = (
+            msgspec.json.encode((spec.model, data.examples)),
+            spec.seed,
+            spec.parameter_servers,
+        )
         if graph_key not in self._graphs or initial_key not in self._initial:
-            needed = None if graph_key in self._graphs else setting
-            step, self._initial[initial_key] = _build_in_child(order, needed)
+            step, self._initial[initial_key] = _build_in_child(
+                spec, setting, need_graph=graph_key not in self._graphs
+            )
             if step:
                 self._graphs[graph_key] = step
-        return PreparedTrial(
-            order, self._data[1], self._graphs[graph_key], self._initial[initial_key]
-        )
+        return PreparedTrial(spec, data, self._graphs[graph_key], self._initial[initial_key])
 
 
 def _build_in_child(
-    order: TrialSpec, setting: StepSetting | None
+    spec: TrialSpec, setting: StepSetting, *, need_graph: bool
 ) -> tuple[StepGraph | None, list[Vector]]:
-    """Build initial parameters, and the graph where a setting is given, in a child process.
+    """Build initial parameters, and the graph if it is needed, in a child process.
 
     Raises:
         DnnbenchError: as the child raised it.
@@ -80,20 +84,20 @@ def _build_in_child(
     """
     fork = multiprocessing.get_context("fork")
     receiver, sender = fork.Pipe(duplex=False)
-    child = fork.Process(target=_build, args=(sender, order, setting), daemon=True)
+    child = fork.Process(target=_build, args=(sender, spec, setting, need_graph), daemon=True)
     child.start()
     sender.close()
     try:
         if not receiver.poll(BUILD_TIMEOUT_S):
             raise HostError(
-                f"expected the graph of model {order.model.name} within {BUILD_TIMEOUT_S:.0f} s",
-                where=order.id,
+                f"expected the graph of model {spec.model.name} within {BUILD_TIMEOUT_S:.0f} s",
+                where=spec.id,
             )
         built: Any = receiver.recv()
     except EOFError:
         raise HostError(
-            f"the process that builds model {order.model.name} ended without a result",
-            where=order.id,
+            f"the process that builds model {spec.model.name} ended without a result",
+            where=spec.id,
             remedy="see the agent's log",
         ) from None
     finally:
@@ -105,14 +109,14 @@ def _build_in_child(
     return step, initial
 
 
-def _build(sender: Connection, order: TrialSpec, setting: StepSetting | None) -> None:
+def _build(sender: Connection, spec: TrialSpec, setting: StepSetting, need_graph: bool) -> None:
     die_with_parent(os.getppid())
     os.dup2(2, 1)  # a user's model may print, and standard output is the agent's line of events
     try:
-        model = build_model(order.model, order.seed)
-        step = build_step_graph(setting, model) if setting else None
-        sender.send((step, initial_shards(model, order.parameter_servers)))
+        model = build_model(spec.model, spec.seed, setting.examples)
+        step = build_step_graph(setting, model) if need_graph else None
+        sender.send((step, initial_shards(model, spec.parameter_servers)))
     except DnnbenchError as error:
         sender.send(error)
     except Exception as error:  # noqa: BLE001 - a user's model may raise anything
-        sender.send(HostError(f"model {order.model.name}: {error}".splitlines()[0], where=order.id))
+        sender.send(HostError(f"model {spec.model.name}: {error}".splitlines()[0], where=spec.id))

@@ -1,19 +1,29 @@
-"""What a trial is asked to do and what came of it: the values that cross the wire and are stored.
+"""Values that ask for a trial. They cross the wire and are stored.
 
 Closed, frozen structs: a field that the other side does not know is refused, not ignored.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-Protocol = Literal["downpour", "dc-sgd"]
-PROTOCOLS: tuple[Protocol, ...] = ("downpour", "dc-sgd")
-MODEL_NAMES: tuple[str, ...] = ("mnist-dnn",)
-"""Models that come with the program; a user's own is named ``module:function``."""
-Optimizer = Literal["sgd", "adagrad"]
+from dnnbench.trial.protocols import PROTOCOLS, find_protocol, position
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+OPTIMIZERS: tuple[str, ...] = ("sgd", "adagrad")
+"""Each has a class in `dnnbench.training.optimizers`."""
+
+if TYPE_CHECKING:
+    ProtocolName = str
+    OptimizerName = str
+else:  # checked where a value is read; mypy takes no list that is not written out
+    ProtocolName = Literal[tuple(PROTOCOLS)]
+    OptimizerName = Literal[OPTIMIZERS]
+
 Compensation = Literal["constant", "adaptive"]
 EpochDefinition = Literal["replicated", "sharded"]
 
@@ -27,7 +37,7 @@ class DataSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The data set of a sweep.
 
     Attributes:
-        name: ``mnist``, ``fashion-mnist`` or ``synthetic-mnist``.
+        name: as in `dnnbench.data.catalogue`.
         directory: where the host finds the four IDX files; None for a generated data set.
         digest: one SHA-256 over the content, so results of different data are told apart.
     """
@@ -52,10 +62,13 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ProtocolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How gradients reach the parameters. The last four fields matter to ``dc-sgd`` alone."""
+    """A protocol with its options, and the optimizer on the parameter server.
 
-    name: Protocol = "downpour"
-    optimizer: Optimizer = "sgd"
+    Of the last four fields, those count that `dnnbench.trial.protocols` lists for the protocol.
+    """
+
+    name: ProtocolName = "downpour"
+    optimizer: OptimizerName = "sgd"
     learning_rate: float = 0.1
     compensation: Compensation = "adaptive"
     lambda0: float = 2.0
@@ -63,7 +76,64 @@ class ProtocolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     epsilon: float = 1e-7
 
 
-class TrialSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class CellKey(msgspec.Struct, frozen=True):
+    """A cell of a sweep: what its trials have in common and those of other cells have not.
+
+    Cells sort by nodes, then as the table of protocols. Only this class takes a key apart.
+    """
+
+    nodes: int
+    protocol: ProtocolName
+
+    def __lt__(self, other: CellKey) -> bool:
+        return (self.nodes, position(self.protocol)) < (other.nodes, position(other.protocol))
+
+    def __str__(self) -> str:
+        return f"{self.protocol} at {self.nodes} nodes"
+
+    def trial_id(self, repeat: int) -> str:
+        """Name a trial so that names sort by setting: ``n04-dc-sgd-r01``."""
+        return f"n{self.nodes:02d}-{self.protocol}-r{repeat:02d}"
+
+    def with_nodes(self, nodes: int) -> CellKey:
+        """Return the cell of the same setting at another node count."""
+        return msgspec.structs.replace(self, nodes=nodes)
+
+    def baseline(self) -> CellKey | None:
+        """Return the cell that this one's overhead is measured against; None if there is none."""
+        name = find_protocol(self.protocol).baseline
+        return None if name is None else msgspec.structs.replace(self, protocol=name)
+
+
+def grid(nodes: Iterable[int], protocols: Iterable[ProtocolName]) -> list[CellKey]:
+    """List every combination, in the order given; the last one varies fastest."""
+    protocols = list(protocols)
+    return [CellKey(nodes=count, protocol=name) for count in nodes for name in protocols]
+
+
+class TrialSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What all trials of a sweep have in common, whatever their cell and repeat.
+
+    Attributes:
+        sweep: name of the sweep.
+        parameter_servers: of a trial whose protocol needs any; 0 for the others.
+        epochs: measured epochs; warm-up comes on top.
+        warmup_steps: steps of every worker before the measured epochs; applied, not measured.
+        steps_per_run: steps unrolled into one ``session.run``.
+    """
+
+    sweep: str
+    data: DataSpec
+    model: ModelSpec
+    parameter_servers: int
+    batch_size: int = 100
+    epochs: int = 2
+    epoch_definition: EpochDefinition = "replicated"
+    warmup_steps: int = 50
+    steps_per_run: int = 25
+
+
+class TrialSpec(TrialSettings, frozen=True, kw_only=True):
     """One execution of one setting with one seed.
 
     Attributes:
@@ -71,25 +141,18 @@ class TrialSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         nodes: parameter servers and workers together.
         repeat: 1 for the first execution of this setting.
         seed: of this repeat; each task derives its own from it.
-        epochs: measured epochs; warm-up comes on top.
-        warmup_steps: steps of every worker before the measured epochs; applied, not measured.
-        steps_per_run: steps unrolled into one ``session.run``.
     """
 
     id: str
-    sweep: str
     nodes: int
-    parameter_servers: int
     repeat: int
     seed: int
-    data: DataSpec
-    model: ModelSpec
     protocol: ProtocolSpec
-    batch_size: int = 100
-    epochs: int = 2
-    epoch_definition: EpochDefinition = "replicated"
-    warmup_steps: int = 50
-    steps_per_run: int = 25
+
+    @property
+    def cell(self) -> CellKey:
+        """The cell that this trial is a repeat of."""
+        return CellKey(nodes=self.nodes, protocol=self.protocol.name)
 
     @property
     def workers(self) -> int:

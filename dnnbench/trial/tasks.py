@@ -22,7 +22,10 @@ def split_task(task: str) -> tuple[str, int]:
 
 
 class ClusterSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Addresses (``host:port``) by job, in the order of the task index."""
+    """Addresses (``host:port``) by job, in the order of the task index.
+
+    A protocol that needs no parameter server has an empty ``ps``.
+    """
 
     ps: list[str]
     worker: list[str]
@@ -38,5 +41,6 @@ class ClusterSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return cls(ps=ordered[PARAMETER_SERVER], worker=ordered[WORKER])
 
     def as_dict(self) -> dict[str, list[str]]:
-        """Return the form that ``tf.train.ClusterSpec`` and TF_CONFIG take."""
-        return {PARAMETER_SERVER: self.ps, WORKER: self.worker}
+        """Return the form that ``tf.train.ClusterSpec`` takes: no job without a task."""
+        jobs = {PARAMETER_SERVER: self.ps, WORKER: self.worker}
+        return {job: addresses for job, addresses in jobs.items() if addresses}

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from support.tensorflow_child import in_child
 
+from dnnbench.data.catalogue import SYNTHETIC_EXAMPLES
 from dnnbench.training.graph.setting import StepSetting
-from dnnbench.training.graph.shard import Shard
-from dnnbench.training.protocols.base import COUNT_STEP
+from dnnbench.training.protocols.base import COUNT_STEP, make_shard
 from dnnbench.training.roles.server import ReservedPort
 from dnnbench.trial.spec import ModelSpec, ProtocolSpec
 
@@ -64,10 +64,15 @@ def apply_on_parameter_server(
     server = tf.distribute.Server(jobs, job_name="ps", task_index=0)
     del reserved
     setting = StepSetting(
-        model=ModelSpec(), protocol=order, parameter_servers=1, batch_size=1, steps_per_run=1
+        model=ModelSpec(),
+        protocol=order,
+        examples=SYNTHETIC_EXAMPLES,
+        parameter_servers=1,
+        batch_size=1,
+        steps_per_run=1,
     )
     with tf.Graph().as_default():
-        shard = Shard(0, len(initial), setting)
+        shard = make_shard(0, len(initial), setting)
         gradient = tf1.placeholder(tf.float32, [len(initial) + 1])
         pulled = tf1.placeholder(tf.float32, [len(initial) + 1])
         push = [part for part in shard.push(gradient, pulled, measure=True) if part is not None]

@@ -11,11 +11,11 @@ import pytest
 from support.factories import make_order
 from support.tensorflow_child import in_child
 
+from dnnbench.data.catalogue import ExampleShape
 from dnnbench.data.load import DataSet
 from dnnbench.training.graph.setting import StepSetting
 from dnnbench.training.graph.shard import initial_shards, shard_sizes
 from dnnbench.training.graph.step import build_step_graph
-from dnnbench.training.models.mnist_dnn import CLASSES, PIXELS
 from dnnbench.training.models.registry import build_model
 from dnnbench.training.prepare import PreparedTrial
 from dnnbench.training.roles.server import ReservedPort, import_graph, session_config
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
+SHAPE = ExampleShape((28, 28, 1), classes=10)
+PIXELS, CLASSES = SHAPE.values, SHAPE.classes
 SHAPES = [(PIXELS, 64), (64,), (64, 64), (64,), (64, CLASSES), (CLASSES,)]
 BATCH = 20
 EXAMPLES = 100
@@ -49,7 +51,7 @@ def some_data() -> DataSet:
     rng = np.random.default_rng(5)
     images = rng.integers(0, 256, (EXAMPLES, PIXELS), np.uint8)
     labels = rng.integers(0, CLASSES, EXAMPLES).astype(np.uint8)
-    return DataSet(images, labels, images, labels, images, labels)
+    return DataSet(images, labels, images, labels, images, labels, SHAPE)
 
 
 def order(protocol: ProtocolSpec, *, dropout: float = 0.0, parameter_servers: int = 1) -> TrialSpec:
@@ -65,8 +67,8 @@ def order(protocol: ProtocolSpec, *, dropout: float = 0.0, parameter_servers: in
 
 def train(trial: TrialSpec, runs: list[list[list[int]]], *, own_core: bool = False) -> Trained:
     """Run batches, given as indices of examples, through a worker's session."""
-    model = build_model(trial.model, trial.seed)
-    step = build_step_graph(StepSetting.of(trial, own_core=own_core), model)
+    model = build_model(trial.model, trial.seed, SHAPE)
+    step = build_step_graph(StepSetting.of(trial, SHAPE, own_core=own_core), model)
     prepared = PreparedTrial(
         trial, some_data(), step, initial_shards(model, trial.parameter_servers)
     )
@@ -92,7 +94,7 @@ def cluster(prepared: PreparedTrial) -> Iterator[Any]:
     """Serve the shards and open a worker's session, all in this process."""
     import tensorflow as tf
 
-    names = [("ps", n) for n in range(prepared.order.parameter_servers)] + [("worker", 0)]
+    names = [("ps", n) for n in range(prepared.spec.parameter_servers)] + [("worker", 0)]
     jobs: dict[str, list[str]] = {"ps": [], "worker": []}
     reserved = [ReservedPort() for _ in names]
     for (job, _), port in zip(names, reserved, strict=True):

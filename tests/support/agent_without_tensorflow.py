@@ -1,6 +1,6 @@
 """An agent whose trials only play roles: for tests of its processes, without TensorFlow's weight.
 
-What a role does is the id of its trial's order.
+What a role does is the id of its trial.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def play(channel: Channel, index: int, prepared: Any, threads: int, port: int) -
     del index, threads
     channel.emit(PortReserved, pid=os.getpid(), port=port or 1)
     channel.expect(Connect)
-    ROLES[prepared.order.id](channel)
+    ROLES[prepared.spec.id](channel)
 
 
 def talk(_channel: Channel) -> None:
@@ -51,9 +51,9 @@ ROLES = {"talk": talk, "stumble": stumble, "hang": hang}
 
 
 class Preparer:
-    def prepare(self, order: TrialSpec, *, own_core: bool) -> Any:
+    def prepare(self, spec: TrialSpec, *, own_core: bool) -> Any:
         del own_core
-        return SimpleNamespace(order=order, step=SimpleNamespace(shard_sizes=[7, 8]))
+        return SimpleNamespace(spec=spec, step=SimpleNamespace(shard_sizes=[7, 8]))
 
 
 if __name__ == "__main__":

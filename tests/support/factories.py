@@ -16,18 +16,26 @@ from dnnbench.trial.outcome import (
     TrialOutcome,
     WarmupRecord,
 )
-from dnnbench.trial.spec import DataSpec, ModelSpec, Protocol, ProtocolSpec, TrialSpec
+from dnnbench.trial.protocols import find_protocol
+from dnnbench.trial.spec import (
+    CellKey,
+    DataSpec,
+    ModelSpec,
+    ProtocolName,
+    ProtocolSpec,
+    TrialSpec,
+)
 from dnnbench.trial.tasks import task_names
 
 STEPS = 550
 EXAMPLES = 55_000
-PUBLISHED_S: dict[tuple[Protocol, int], float] = {
-    ("downpour", 4): 3.52,
-    ("downpour", 8): 3.53,
-    ("downpour", 12): 3.55,
-    ("dc-sgd", 4): 3.59,
-    ("dc-sgd", 8): 3.61,
-    ("dc-sgd", 12): 3.64,
+PUBLISHED_S = {
+    CellKey(4, "downpour"): 3.52,
+    CellKey(8, "downpour"): 3.53,
+    CellKey(12, "downpour"): 3.55,
+    CellKey(4, "dc-sgd"): 3.59,
+    CellKey(8, "dc-sgd"): 3.61,
+    CellKey(12, "dc-sgd"): 3.64,
 }
 
 
@@ -51,7 +59,7 @@ def make_ready(pid: int = 1, cores: float = 2.0) -> AgentReady:
 
 def make_order(
     nodes: int = 4,
-    protocol: Protocol | ProtocolSpec = "downpour",
+    protocol: ProtocolName | ProtocolSpec = "downpour",
     repeat: int = 1,
     **changes: Any,
 ) -> TrialSpec:
@@ -79,6 +87,7 @@ def make_outcome(order: TrialSpec, epoch_s: float = 3.5, **changes: Any) -> Tria
     2 (workers - 1); a worker takes 20 us of CPU an example, the parameter server 5 us.
     """
     workers, epochs = order.workers, order.epochs
+    compensates = find_protocol(order.protocol.name).compensates
     updates = workers * (epochs * STEPS + order.warmup_steps)
     widest = 2 * (workers - 1) + 1
     stale = Staleness([STEPS // widest + (s < STEPS % widest) for s in range(widest)])
@@ -95,7 +104,7 @@ def make_outcome(order: TrialSpec, epoch_s: float = 3.5, **changes: Any) -> Tria
             cpu_s=20e-6 * EXAMPLES,
             parameter_server_cpu_s=5e-6 * EXAMPLES,
             staleness=stale,
-            compensation_ratio=0.001 * workers if order.protocol.name == "dc-sgd" else None,
+            compensation_ratio=0.001 * workers if compensates else None,
         )
         for epoch in range(1, epochs + 1)
         for worker in range(workers)
@@ -152,10 +161,10 @@ def make_sweep(repeats: int = 3, **order_changes: Any) -> list[TrialOutcome]:
     """Return a whole sweep whose means are Table 2's; repeats lie 30 ms apart around them."""
     return [
         make_outcome(
-            make_order(nodes, protocol, repeat, **order_changes),
+            make_order(key.nodes, key.protocol, repeat, **order_changes),
             published_s + 0.03 * (repeat - (repeats + 1) / 2),
         )
-        for (protocol, nodes), published_s in PUBLISHED_S.items()
+        for key, published_s in PUBLISHED_S.items()
         for repeat in range(1, repeats + 1)
     ]
 

@@ -9,7 +9,8 @@ from msgspec import Meta
 
 from dnnbench.settings.setting import CLUSTER, PROVISIONED, Setting
 from dnnbench.settings.values import LocalPath, Name, Positive, Seconds
-from dnnbench.trial.spec import PROTOCOLS, Protocol
+from dnnbench.trial.protocols import PROTOCOLS
+from dnnbench.trial.spec import ProtocolName
 
 # Upper bounds, here and in the other tables, keep a slip of the pen from filling the memory or
 # overflowing a clock. None is a limit that somebody measures at.
@@ -49,10 +50,10 @@ class SweepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = 1
     protocols: Annotated[
-        tuple[Protocol, ...],
+        tuple[ProtocolName, ...],
         Meta(min_length=1),
         Setting(f"One or more of {', '.join(PROTOCOLS)}."),
-    ] = PROTOCOLS
+    ] = ("downpour", "dc-sgd")
     repeats: Annotated[
         int,
         Meta(ge=1, le=1000),

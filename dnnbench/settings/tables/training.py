@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from dnnbench.settings.setting import PROVISIONED, Setting
 from dnnbench.settings.values import LocalPath, Name, Positive
-from dnnbench.trial.spec import Compensation, EpochDefinition, Optimizer
+from dnnbench.trial.spec import Compensation, EpochDefinition, OptimizerName
 
 LAMBDA0: Final[dict[Compensation, float]] = {"adaptive": 2.0, "constant": 0.04}
 """The DC-ASGD paper's own choices for CIFAR-10; 0.04 is also MXNet's default."""
@@ -67,7 +67,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = 0.1
     optimizer: Annotated[
-        Optimizer,
+        OptimizerName,
         Setting(
             "How the parameter server applies a gradient.",
             "Plain SGD is how the update rules of both protocols are published; adagrad on the "

@@ -9,6 +9,7 @@ import msgspec
 if TYPE_CHECKING:
     import numpy as np
 
+    from dnnbench.data.catalogue import ExampleShape
     from dnnbench.trial.spec import TrialSpec
 
     Vector = np.ndarray[Any, np.dtype[np.float32]]
@@ -18,23 +19,28 @@ class StepSetting(msgspec.Struct, frozen=True):
     """What the graph depends on: trials that agree in this share one graph.
 
     Attributes:
+        model: a `ModelSpec`.
+        protocol: a `ProtocolSpec`.
+        examples: an `ExampleShape`.
         own_core: whether each worker has a core that idles while it waits for its pull.
     """
 
     model: Any
     protocol: Any
+    examples: Any
     parameter_servers: int
     batch_size: int
     steps_per_run: int
     own_core: bool = False
 
     @classmethod
-    def of(cls, trial: TrialSpec, *, own_core: bool) -> StepSetting:
-        """Take the setting out of a trial's order."""
+    def of(cls, trial: TrialSpec, examples: ExampleShape, *, own_core: bool) -> StepSetting:
+        """Take the setting out of what a trial is asked to do."""
         return cls(
             own_core=own_core,
             model=trial.model,
             protocol=trial.protocol,
+            examples=examples,
             parameter_servers=trial.parameter_servers,
             batch_size=trial.batch_size,
             steps_per_run=trial.steps_per_run,

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dnnbench.training.optimizers import make_optimizer
-from dnnbench.training.protocols.dc_sgd import make_compensation
+from dnnbench.training.protocols.base import Push, make_shard
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import keras
     import tensorflow as tf
 
     from dnnbench.training.graph.setting import StepSetting
+    from dnnbench.training.protocols.base import Rule
 
     Vector = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -32,20 +35,28 @@ def initial_shards(model: keras.Model, shards: int) -> list[Vector]:
     return [np.concatenate([part, zero]) for part in np.split(flat.astype(np.float32), offsets)]
 
 
-class Shard:
-    """A shard's variables and lock on its parameter server."""
+class ServerShard:
+    """A shard's variables and lock on its parameter server; see `protocols.base.Shard`.
 
-    def __init__(self, index: int, size: int, setting: StepSetting) -> None:
+    Args:
+        index: of the shard, and of its parameter server.
+        size: parameters, the counting element excluded.
+        setting: with the optimizer.
+        make_rule: called where its constants belong.
+    """
+
+    def __init__(
+        self, index: int, size: int, setting: StepSetting, make_rule: Callable[[], Rule]
+    ) -> None:
         import tensorflow as tf
 
         tf1 = tf.compat.v1
         self.device = f"/job:ps/task:{index}"
         name = f"shard_{index}"
         with tf1.device(self.device), tf1.name_scope(f"{name}/"):
-            self.compensation = make_compensation(setting.protocol, size)
-            factor = self.compensation.factor if self.compensation else None
-            self.optimizer = make_optimizer(setting.protocol, size, factor)
-            slots = self.optimizer.slots | (self.compensation.slots if self.compensation else {})
+            self.rule = make_rule()
+            self.optimizer = make_optimizer(setting.protocol, size, self.rule.factor)
+            slots = self.optimizer.slots | self.rule.slots
             initial = tf1.placeholder(tf.float32, [size + 1], name="initial")
             self.parameters = tf1.get_variable(
                 f"{name}/parameters", initializer=initial, use_resource=True
@@ -86,28 +97,26 @@ class Shard:
         """
         import tensorflow as tf
 
-        measured = self.compensation if measure else None
+        factor = self.rule.factor if measure else None
 
         def update() -> tf.Tensor:
             now = self.parameters.read_value()
-            body = None
-            if self.compensation:
-                body = self.compensation.body(gradient, now, pulled, self.slots)
+            applied = self.rule.apply(Push(gradient, now, pulled, self.slots))
             # A new tensor assigned, not an addition in place: a pulled tensor may share the
             # variable's buffer, and TensorFlow would then copy it first.
-            new = tf.add_n([now, *self.optimizer.changes(gradient, body, self.slots)])
+            new = tf.add_n([now, *self.optimizer.changes(*applied, self.slots)])
             with tf.control_dependencies([self.parameters.assign(new, read_value=False)]):
                 applied_at = self.count(now)
-                if measured is None:
+                if factor is None:
                     return applied_at
-                compensation = measured.factor**2 * squared_norm(body)
+                compensation = factor**2 * squared_norm(applied.body)
                 return tf.concat([applied_at, [compensation, squared_norm(gradient)]], 0)
 
         with tf.compat.v1.device(self.device):
             # The message from the worker arrives before the lock is asked for, not under it.
             gradient = tf.identity(gradient)
             result = self.lock.execute(update)
-            return (result, None) if measured is None else (result[:1], result[1:])
+            return (result, None) if factor is None else (result[:1], result[1:])
 
 
 def shard_graph(index: int, size: int, setting: StepSetting) -> bytes:
@@ -116,7 +125,7 @@ def shard_graph(index: int, size: int, setting: StepSetting) -> bytes:
 
     graph = tf.Graph()
     with graph.as_default():
-        Shard(index, size, setting)
+        make_shard(index, size, setting)
         graph_def: bytes = graph.as_graph_def().SerializeToString()
         return graph_def
 

@@ -16,9 +16,9 @@ import numpy as np
 
 from dnnbench.training.graph.ahead import Parts, cut
 from dnnbench.training.graph.setting import StateSpec, StepGraph, StepSetting
-from dnnbench.training.graph.shard import Shard, shard_graph, shard_sizes
-from dnnbench.training.models.mnist_dnn import PIXELS
-from dnnbench.training.protocols.base import COUNT_STEP
+from dnnbench.training.graph.shard import shard_graph, shard_sizes
+from dnnbench.training.models.registry import layer_shape
+from dnnbench.training.protocols.base import COUNT_STEP, make_shard
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,10 +63,10 @@ class _Builder:
         self.shapes = [tuple(v.shape) for v in model.trainable_variables]
         self.lengths = [int(np.prod(shape)) for shape in self.shapes]
         self.sizes = shard_sizes(sum(self.lengths), setting.parameter_servers)
-        self.shards = [Shard(i, size, setting) for i, size in enumerate(self.sizes)]
+        self.shards = [make_shard(i, size, setting) for i, size in enumerate(self.sizes)]
         with tf1.device(WORKER_DEVICE):
             batches = [setting.steps_per_run, setting.batch_size]
-            images = tf1.placeholder(tf.uint8, [*batches, PIXELS], name="images")
+            images = tf1.placeholder(tf.uint8, [*batches, setting.examples.values], name="images")
             labels = tf1.placeholder(tf.int32, batches, name="labels")
             self.images, self.labels = tf.unstack(images), tf.unstack(labels)
             self.states = [self._state_variable(spec) for spec in states]
@@ -166,7 +166,7 @@ class _Builder:
         images, labels, *states = rest
         weights = self._split(pulled)
         logits, new_states, penalties = self.model.stateless_call(
-            weights, states, _as_input(images), training=True, return_losses=True
+            weights, states, self._as_input(images), training=True, return_losses=True
         )
         cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         loss = tf.add_n([tf.reduce_mean(cross_entropy), *penalties])
@@ -207,22 +207,26 @@ class _Builder:
             parameters = tf1.placeholder(
                 tf.float32, [sum(self.sizes) + len(self.sizes)], name="evaluation_parameters"
             )
-            images = tf1.placeholder(tf.uint8, [None, PIXELS], name="evaluation_images")
+            images = tf1.placeholder(
+                tf.uint8, [None, self.setting.examples.values], name="evaluation_images"
+            )
             labels = tf1.placeholder(tf.int32, [None], name="evaluation_labels")
             shards = tf.split(parameters, [size + 1 for size in self.sizes])
             states = [state.read_value() for state in self.states]
             logits, _ = self.model.stateless_call(
-                self._split(shards), states, _as_input(images), training=False
+                self._split(shards), states, self._as_input(images), training=False
             )
             answers = tf.argmax(logits, 1, output_type=tf.int32)
             tf.reduce_sum(tf.cast(tf.equal(answers, labels), tf.int32), name="correct")
 
+    def _as_input(self, images: tf.Tensor) -> tf.Tensor:
+        """Scale flat uint8 images to float32 in [0, 1], in the shape that the model takes."""
+        import tensorflow as tf
 
-def _as_input(images: tf.Tensor) -> tf.Tensor:
-    """Scale uint8 pixels to float32 in [0, 1]."""
-    import tensorflow as tf
-
-    return tf.cast(images, tf.float32) * np.float32(1 / 255)
+        scaled = tf.cast(images, tf.float32) * np.float32(1 / 255)
+        image = self.setting.examples.image
+        is_flat = layer_shape(self.model, "input") != image
+        return scaled if is_flat else tf.reshape(scaled, [-1, *image])
 
 
 def _state_spec(index: int, variable: keras.Variable) -> StateSpec:

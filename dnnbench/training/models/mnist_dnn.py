@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import keras
 
 
-PIXELS = 28 * 28
-CLASSES = 10
-
-
-def mnist_dnn(*, l2: float, dropout: float) -> keras.Model:
-    """Build 784-64-64-10: tanh, L2 on the kernels, dropout after each hidden layer.
+def mnist_dnn(
+    *, input_shape: tuple[int, int, int], classes: int, l2: float, dropout: float
+) -> keras.Model:
+    """Build 784-64-64-10 on flat images: tanh, L2 on the kernels, dropout after each hidden layer.
 
     Source: the 2017 report's "Experiment" section; it leaves ``l2`` and ``dropout`` open.
     """
@@ -25,9 +24,9 @@ def mnist_dnn(*, l2: float, dropout: float) -> keras.Model:
         # sum of squares differentiates through a tensor of ones as large as the kernel.
         return 2 * l2 * tf.nn.l2_loss(kernel)
 
-    model = keras.Sequential([keras.Input((PIXELS,))])
+    model = keras.Sequential([keras.Input((math.prod(input_shape),))])
     for units in (64, 64):
         model.add(keras.layers.Dense(units, activation="tanh", kernel_regularizer=penalty))
         model.add(keras.layers.Dropout(dropout))
-    model.add(keras.layers.Dense(CLASSES, kernel_regularizer=penalty))
+    model.add(keras.layers.Dense(classes, kernel_regularizer=penalty))
     return model

@@ -1,47 +1,59 @@
 """Models by name: functions that build a Keras model ending in logits.
 
-To add one, write such a function and register it here and in
-``dnnbench.trial.spec.MODEL_NAMES``, or name it in dnnbench.toml as ``module:function``:
-``[train] model = "my_package.models:wide_net"``.
+To add one, write such a function and enter it in `dnnbench.trial.models`, or name it in
+dnnbench.toml as ``module:function``: ``[train] model = "my_package.models:wide_net"``.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Protocol
+import inspect
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from dnnbench.errors import ConfigError
-from dnnbench.training.models.mnist_dnn import mnist_dnn
+from dnnbench.errors import ConfigError, nearest
+from dnnbench.trial.models import MODELS
 
 if TYPE_CHECKING:
     import keras
 
+    from dnnbench.data.catalogue import ExampleShape
     from dnnbench.trial.spec import ModelSpec
+
+_WHERE = "[train] model"
 
 
 class ModelBuilder(Protocol):
-    """A function from regularization strengths to a model [batch, 784] → logits [batch, 10]."""
+    """A function from a setting to a model whose output is logits [batch, classes].
 
-    def __call__(self, *, l2: float, dropout: float) -> keras.Model:
-        """Build a new, untrained model; its initial weights follow Keras' global seed."""
+    The first two arguments are given to a function that names them. The model's input is flat,
+    [batch, height x width x channels], or an image, [batch, height, width, channels], of 0 to 1.
+    """
 
+    def __call__(
+        self, *, input_shape: tuple[int, int, int], classes: int, l2: float, dropout: float
+    ) -> keras.Model:
+        """Build a new, untrained model; its initial weights follow Keras' global seed.
 
-MODELS: dict[str, ModelBuilder] = {"mnist-dnn": mnist_dnn}
+        Args:
+            input_shape: height, width and channels of an image of the data set.
+            classes: of the data set.
+            l2: strength of the regularization.
+            dropout: rate.
+        """
 
 
 def find_builder(name: str) -> ModelBuilder:
-    """Return the registered builder, or import it from ``module:function``.
+    """Import the builder of a model, ours by its name or the user's ``module:function``.
 
     Raises:
         ConfigError: no such name, module or function.
     """
-    if name in MODELS:
-        return MODELS[name]
-    module_name, colon, function_name = name.partition(":")
+    module_name, colon, function_name = MODELS.get(name, name).partition(":")
     if not colon:
         raise ConfigError(
             f"expected one of {', '.join(MODELS)} or module:function, found {name!r}",
-            where="[train] model",
+            where=_WHERE,
+            remedy=nearest(name, MODELS),
         )
     importlib.invalidate_caches()  # it may have come here after this process had looked for modules
     try:
@@ -49,18 +61,51 @@ def find_builder(name: str) -> ModelBuilder:
     except (ImportError, AttributeError) as error:
         raise ConfigError(
             f"cannot import {name!r}: {error}",
-            where="[train] model",
+            where=_WHERE,
             remedy="install the module on this host or correct the name",
         ) from error
     return builder
 
 
-def build_model(order: ModelSpec, seed: int) -> keras.Model:
+def build_model(spec: ModelSpec, seed: int, examples: ExampleShape) -> keras.Model:
     """Build the model with initial weights that depend on ``seed`` alone.
 
     Starts TensorFlow's eager runtime: never call it in a process that forks afterwards.
+
+    Raises:
+        ConfigError: no such model, or it does not fit the data.
     """
     import keras
 
+    builder = find_builder(spec.name)
     keras.utils.set_random_seed(seed % 2**32)
-    return find_builder(order.name)(l2=order.l2, dropout=order.dropout)
+    given = {"input_shape": examples.image, "classes": examples.classes}
+    model = builder(l2=spec.l2, dropout=spec.dropout, **_named(builder, given))
+    _check_fit(spec.name, model, examples)
+    return model
+
+
+def _named(function: ModelBuilder, given: dict[str, Any]) -> dict[str, Any]:
+    """Return those of the arguments that the function takes."""
+    parameters = inspect.signature(function).parameters
+    takes_all = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    return {name: value for name, value in given.items() if takes_all or name in parameters}
+
+
+def _check_fit(name: str, model: keras.Model, examples: ExampleShape) -> None:
+    """Refuse a model that has other inputs or outputs than the data; not all models tell."""
+    flat, image, logits = (examples.values,), examples.image, (examples.classes,)
+    taken, given = layer_shape(model, "input"), layer_shape(model, "output")
+    problem = None
+    if taken not in (None, flat, image):
+        problem = f"inputs of shape {flat} or {image}, found {taken}"
+    elif given not in (None, logits):
+        problem = f"outputs of shape {logits}, one for each class, found {given}"
+    if problem:
+        raise ConfigError(f"expected {name} to have {problem}", where=_WHERE)
+
+
+def layer_shape(model: keras.Model, end: Literal["input", "output"]) -> tuple[int, ...] | None:
+    """Return the shape of a model's input or output without the batch; None if it does not tell."""
+    shape = getattr(model, f"{end}_shape", None)
+    return tuple(shape[1:]) if isinstance(shape, tuple) else None

@@ -1,1 +1,1 @@
-"""Protocols, one file each: how gradients reach the parameters."""
+"""Protocols, one module each: how gradients reach the parameters. See `base` for the interface."""

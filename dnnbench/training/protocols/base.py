@@ -1,4 +1,14 @@
-"""The interface of a protocol's compensation, and vectors as shards need them.
+"""The interface of a protocol, and vectors as shards need them.
+
+The module of a protocol has its name in `dnnbench.trial.protocols`, with ``_`` for ``-``, and a
+function ``make_shard(index, size, setting)`` that returns a `Shard`: part ``index`` of the flat
+parameters, ``size`` of them. Nothing else in the program needs to know the protocol.
+
+- A protocol that changes the gradient on the parameter server (compensation, a step that shrinks
+  with staleness) is a `Rule` in a `dnnbench.training.graph.shard.ServerShard`.
+- One that changes when a gradient is applied (the mean of all workers') overrides the ``push`` of
+  that class: inside its lock, or around it.
+- One without parameter server (sequential, all-reduce) is a `Shard` on the worker's own device.
 
 The last element of a shard counts the updates applied to it: a gradient carries -1 there, and the
 hyper-parameters are vectors whose last element leaves that count alone (:func:`vector`). A pull
@@ -7,12 +17,17 @@ thus brings the parameters together with the number of updates that they hold.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+import importlib
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
+from dnnbench.trial.protocols import find_protocol
+
 if TYPE_CHECKING:
     import tensorflow as tf
+
+    from dnnbench.training.graph.setting import StepSetting
 
     Slots = dict[str, Any]  # name → tf.Variable [n + 1]
 
@@ -20,27 +35,90 @@ COUNT_STEP = -1.0
 """What a gradient carries in the counting element."""
 
 
-class Compensation(Protocol):
-    """What is added to the pushed gradient for the updates that it missed: ``factor * body``.
+class Shard(Protocol):
+    """A part of the parameters as a step uses it; every vector is [size + 1].
 
     Attributes:
-        factor: waits to be multiplied into other constants, since each pass over a shard counts.
+        device: that has its variables.
+    """
+
+    device: str
+
+    def pull(self) -> tf.Tensor:
+        """Return the parameters as they are."""
+
+    def count(self, parameters: tf.Tensor) -> tf.Tensor:
+        """Return the counting element, [1], of parameters that are on the shard's device."""
+
+    def push(
+        self, gradient: tf.Tensor, pulled: tf.Tensor, *, measure: bool
+    ) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """Apply a gradient, whole; the worker's next pull waits for the result.
+
+        Returns:
+            Updates applied before this one, float32 [1]; and, where ``measure`` and the protocol
+            compensates, the squared norms of compensation and gradient, float32 [2].
+        """
+
+
+class Push(NamedTuple):
+    """A gradient on the parameter server, all vectors [size + 1].
+
+    Attributes:
+        gradient: as pushed.
+        now: the parameters at this moment.
+        pulled: the parameters that the worker pulled to compute the gradient.
+        slots: the vectors that the rule keeps.
+    """
+
+    gradient: tf.Tensor
+    now: tf.Tensor
+    pulled: tf.Tensor
+    slots: Slots
+
+    def staleness(self) -> tf.Tensor:
+        """Return the updates applied since the pull, float32 []."""
+        return self.now[-1] - self.pulled[-1]
+
+
+class Applied(NamedTuple):
+    """The gradient to apply: ``gradient + factor * body``, with the factor of its rule.
+
+    Attributes:
+        gradient: [size + 1] with `COUNT_STEP` at the end.
+        body: [size + 1], the last element of no use; None where the rule adds nothing.
+    """
+
+    gradient: tf.Tensor
+    body: tf.Tensor | None = None
+
+
+class Rule(Protocol):
+    """How a pushed gradient becomes the one that is applied, inside its shard's lock.
+
+    Attributes:
+        slots: name -> initial value of each element of a vector that the rule keeps.
+        factor: waits to be multiplied into other constants, since each pass over a shard counts;
+            None for a rule that adds nothing.
     """
 
     slots: dict[str, float]
-    factor: float
+    factor: float | None
 
-    def body(
-        self, gradient: tf.Tensor, now: tf.Tensor, pulled: tf.Tensor, slots: Slots
-    ) -> tf.Tensor:
-        """Return the term without its factor, all vectors [n + 1]; its last element is of no use.
+    def apply(self, push: Push) -> Applied:
+        """Return the gradient to apply."""
 
-        Args:
-            gradient: as pushed.
-            now: the parameters at this moment.
-            pulled: the parameters that the worker pulled to compute the gradient.
-            slots: the vectors that this compensation keeps.
-        """
+
+def make_shard(index: int, size: int, setting: StepSetting) -> Shard:
+    """Return a shard under the setting's protocol, in the graph in force.
+
+    Raises:
+        ConfigError: there is no such protocol.
+    """
+    name = find_protocol(setting.protocol.name).name
+    module = importlib.import_module(f"dnnbench.training.protocols.{name.replace('-', '_')}")
+    shard: Shard = module.make_shard(index, size, setting)
+    return shard
 
 
 def vector(size: int, value: float, *, count: float) -> tf.Tensor:

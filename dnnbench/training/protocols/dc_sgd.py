@@ -5,25 +5,26 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from dnnbench.training.protocols.base import vector
+from dnnbench.training.graph.shard import ServerShard
+from dnnbench.training.protocols.base import Applied, vector
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from dnnbench.training.protocols.base import Compensation, Slots
-    from dnnbench.trial.spec import ProtocolSpec
+    from dnnbench.training.graph.setting import StepSetting
+    from dnnbench.training.protocols.base import Push, Rule
 
 
-def make_compensation(order: ProtocolSpec, size: int) -> Compensation | None:
-    """Return the protocol's compensation for a shard of ``size`` parameters; None for none.
+def make_shard(index: int, size: int, setting: StepSetting) -> ServerShard:
+    """Return a shard; see :mod:`dnnbench.training.protocols.base`."""
+    spec = setting.protocol
 
-    Its constants are made on the device in force.
-    """
-    if order.name == "downpour":
-        return None
-    if order.compensation == "constant":
-        return ConstantCompensation(order.lambda0)
-    return AdaptiveCompensation(size, order.lambda0, order.mean_square_decay, order.epsilon)
+    def make_rule() -> Rule:
+        if spec.compensation == "constant":
+            return ConstantCompensation(spec.lambda0)
+        return AdaptiveCompensation(size, spec.lambda0, spec.mean_square_decay, spec.epsilon)
+
+    return ServerShard(index, size, setting, make_rule)
 
 
 class ConstantCompensation:
@@ -35,21 +36,18 @@ class ConstantCompensation:
 
     def __init__(self, lambda0: float) -> None:
         self.slots: dict[str, float] = {}
-        self.factor = -lambda0
+        self.factor: float | None = -lambda0
 
-    def body(
-        self, gradient: tf.Tensor, now: tf.Tensor, pulled: tf.Tensor, slots: Slots
-    ) -> tf.Tensor:
-        """See :class:`Compensation`."""
-        del slots
-        return _minus_squared_times(gradient, now - pulled)
+    def apply(self, push: Push) -> Applied:
+        """See :class:`dnnbench.training.protocols.base.Rule`."""
+        return Applied(push.gradient, _minus_squared_times(push.gradient, push.now - push.pulled))
 
 
 class AdaptiveCompensation:
     """DC-ASGD-a: as DC-ASGD-c with λ_t = λ0 / sqrt(MeanSquare + ε), element by element.
 
     ``MeanSquare ← m MeanSquare + (1 - m) g⊙g`` runs over the updates of all workers, one vector a
-    shard, as the paper writes it (its released code keeps one a worker). Source: as above.
+    shard, as the paper writes it (its released code keeps one a worker). Source: as for DC-ASGD-c.
 
     Kept is ``(MeanSquare + ε) / (1 - m)``, which takes fewer passes over the vector:
     ``kept ← m kept + g⊙g + ε``, and ``λ_t = λ0 / sqrt(1 - m) / sqrt(kept)``.
@@ -59,20 +57,20 @@ class AdaptiveCompensation:
         import tensorflow as tf
 
         self.slots = {"mean_square": epsilon / (1.0 - decay)}
-        self.factor = -lambda0 / math.sqrt(1.0 - decay)
+        self.factor: float | None = -lambda0 / math.sqrt(1.0 - decay)
         self._decay = tf.constant(decay, tf.float32)
         self._epsilon = vector(size, epsilon, count=epsilon)
 
-    def body(
-        self, gradient: tf.Tensor, now: tf.Tensor, pulled: tf.Tensor, slots: Slots
-    ) -> tf.Tensor:
-        """See :class:`Compensation`."""
+    def apply(self, push: Push) -> Applied:
+        """See :class:`dnnbench.training.protocols.base.Rule`."""
         import tensorflow as tf
 
-        old = slots["mean_square"].read_value()
+        gradient, mean_square = push.gradient, push.slots["mean_square"]
+        old = mean_square.read_value()
         kept = tf.add_n([self._decay * old, tf.square(gradient), self._epsilon])
-        with tf.control_dependencies([slots["mean_square"].assign(kept, read_value=False)]):
-            return tf.math.rsqrt(kept) * _minus_squared_times(gradient, now - pulled)
+        with tf.control_dependencies([mean_square.assign(kept, read_value=False)]):
+            body = tf.math.rsqrt(kept) * _minus_squared_times(gradient, push.now - push.pulled)
+        return Applied(gradient, body)
 
 
 def _minus_squared_times(gradient: tf.Tensor, difference: tf.Tensor) -> tf.Tensor:

@@ -27,7 +27,7 @@ class Steps:
         self._step = prepared.step
         self._session = session
         self._runs: dict[int, Callable[..., list[Any]]] = {}
-        self._per_run = prepared.order.steps_per_run
+        self._per_run = prepared.spec.steps_per_run
 
     def run(self, batches: Indices) -> tuple[Any, Any, float | None]:
         """Train on batches of example indices, [steps, batch_size]; at most ``steps_per_run``.

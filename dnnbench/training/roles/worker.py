@@ -71,12 +71,12 @@ class _Worker:
         self._channel = channel
         self._index = index
         self._prepared = prepared
-        self._order = prepared.order
+        self._spec = prepared.spec
         self._session = session
         self._reported_s = time.monotonic()  # kept across epochs, which may be shorter
         self._steps = Steps(prepared, session)
-        self._rng = np.random.default_rng(task_seed(self._order.seed, channel.task))
-        self._examples = worker_examples(self._order, index, len(prepared.data.train_labels))
+        self._rng = np.random.default_rng(task_seed(self._spec.seed, channel.task))
+        self._examples = worker_examples(self._spec, index, len(prepared.data.train_labels))
 
     def run(self) -> None:
         """Warm up, train, evaluate."""
@@ -84,7 +84,7 @@ class _Worker:
         pushed = self._warm_up()
         self._channel.expect(Go)
         snapshots = []
-        for epoch in range(1, self._order.epochs + 1):
+        for epoch in range(1, self._spec.epochs + 1):
             pushed += self._epoch(epoch)
             if self._index == 0:
                 snapshots.append(self._session.run(self._prepared.step.pull))
@@ -112,7 +112,7 @@ class _Worker:
 
         Batches are of example indices, in a new random order; an incomplete batch is left out.
         """
-        size, per_run = self._order.batch_size, self._order.steps_per_run
+        size, per_run = self._spec.batch_size, self._spec.steps_per_run
         steps = len(self._examples) // size
         batches = self._rng.permutation(self._examples)[: steps * size].reshape(steps, size)
         return [batches[first : first + per_run] for first in range(0, steps, per_run)]
@@ -121,7 +121,7 @@ class _Worker:
         """Train the warm-up steps, rounded up to whole runs; return how many."""
         start_s = time.monotonic()
         runs = self._runs()
-        count = -(-self._order.warmup_steps // self._order.steps_per_run)
+        count = -(-self._spec.warmup_steps // self._spec.steps_per_run)
         selected = [runs[i % len(runs)] for i in range(count)]
         if count and len(runs[-1]) < len(runs[0]):
             selected.append(
@@ -152,12 +152,12 @@ class _Worker:
                     epoch=epoch,
                     step=totals.steps,
                     steps_per_epoch=steps_per_epoch,
-                    examples_per_s=totals.steps * self._order.batch_size / (now_s - start_s),
+                    examples_per_s=totals.steps * self._spec.batch_size / (now_s - start_s),
                     loss=totals.last_loss,
                 )
         duration_s = time.monotonic() - start_s
         cpu_s = time.process_time() - cpu_at_start_s
-        examples = totals.steps * self._order.batch_size
+        examples = totals.steps * self._spec.batch_size
         record = totals.record(self._channel.task, epoch, examples, duration_s, cpu_s)
         self._channel.emit(EpochEnd, record=record)
         return totals.steps
@@ -190,18 +190,18 @@ class _Worker:
         return correct / len(labels)
 
 
-def worker_examples(order: TrialSpec, index: int, examples: int) -> Indices:
+def worker_examples(spec: TrialSpec, index: int, examples: int) -> Indices:
     """Return the indices of the training examples that a worker is given.
 
     Raises:
         ConfigError: they do not fill one batch.
     """
     own = np.arange(examples)
-    if order.epoch_definition == "sharded":
-        own = own[index :: order.workers]
-    if len(own) < order.batch_size:
+    if spec.epoch_definition == "sharded":
+        own = own[index :: spec.workers]
+    if len(own) < spec.batch_size:
         raise ConfigError(
-            f"a worker has {len(own)} examples, a batch needs {order.batch_size}",
+            f"a worker has {len(own)} examples, a batch needs {spec.batch_size}",
             where="[train] batch_size",
             remedy="use a smaller batch or fewer nodes",
         )

@@ -20,15 +20,14 @@ from support.factories import (
 from dnnbench.analysis.analyse import analyse
 from dnnbench.errors import ResultsError
 from dnnbench.trial.outcome import Staleness
-from dnnbench.trial.spec import DataSpec, ModelSpec, ProtocolSpec
+from dnnbench.trial.spec import CellKey, DataSpec, ModelSpec, ProtocolSpec
 
 
 def test_a_sweep_with_the_published_means_gives_the_published_table() -> None:
     analysis = analyse(make_sweep(), make_context())
-    assert [(c.nodes, c.protocol) for c in analysis.cells] == sorted(
-        ((nodes, protocol) for protocol, nodes in PUBLISHED_S),
-        key=lambda k: (k[0], k[1] != "downpour"),
-    )
+    assert [(c.nodes, c.protocol) for c in analysis.cells] == [
+        (nodes, protocol) for nodes in (4, 8, 12) for protocol in ("downpour", "dc-sgd")
+    ]
     for cell in analysis.cells:
         assert cell.epoch_s is not None
         assert cell.epoch_s.mean == pytest.approx(cell.published_epoch_s)
@@ -37,7 +36,7 @@ def test_a_sweep_with_the_published_means_gives_the_published_table() -> None:
 
 
 def test_the_unit_of_replication_is_the_trial() -> None:
-    cell = analyse(make_sweep(), make_context()).cell(12, "downpour")
+    cell = analyse(make_sweep(), make_context()).cell(CellKey(12, "downpour"))
     assert cell.epoch_s is not None
     # Three trials 30 ms apart, whatever their 11 workers and 2 epochs each did: t(2) * s / sqrt(3).
     assert cell.epoch_s.n == 3
@@ -54,7 +53,9 @@ def test_growth_and_overhead_stand_beside_the_published_ones() -> None:
     assert growth["dc-sgd"].measured.method == "welch"
     assert growth["dc-sgd"].measured.percent == pytest.approx(100 * (3.64 / 3.59 - 1), abs=0.001)
     for overhead in analysis.overhead:
-        expected = PUBLISHED_S["dc-sgd", overhead.nodes] / PUBLISHED_S["downpour", overhead.nodes]
+        assert (overhead.protocol, overhead.baseline) == ("dc-sgd", "downpour")
+        base = CellKey(overhead.nodes, "downpour")
+        expected = PUBLISHED_S[overhead.key] / PUBLISHED_S[base]
         assert overhead.published_percent == pytest.approx(100 * (expected - 1))
         assert overhead.measured is not None
         assert (overhead.measured.method, overhead.measured.n) == ("paired", (3, 3))
@@ -78,7 +79,7 @@ def test_trials_that_failed_or_were_not_run_are_counted_and_never_averaged() -> 
     ]
     context = make_context(planned_nodes=[4], planned_repeats=5)
     analysis = analyse(outcomes, context)
-    cell = analysis.cell(4, "downpour")
+    cell = analysis.cell(CellKey(4, "downpour"))
     assert (cell.n, cell.planned) == (1, 5)
     assert (cell.failed, cell.interrupted, cell.not_run, cell.missing) == (1, 1, 1, 1)
     assert cell.epoch_s is not None
@@ -89,14 +90,14 @@ def test_trials_that_failed_or_were_not_run_are_counted_and_never_averaged() -> 
     assert interrupted.cause == "interrupted"
     assert (not_run.status, not_run.task) == ("not run", None)
     assert (not_run.host, not_run.cause) == ("node12", "connection refused")
-    never_ran = analysis.cell(4, "dc-sgd")
+    never_ran = analysis.cell(CellKey(4, "dc-sgd"))
     assert (never_ran.n, never_ran.missing, never_ran.epoch_s) == (0, 5, None)
 
 
 def test_a_trial_repeated_after_a_failure_counts_once_and_the_failure_stays_visible() -> None:
     order = make_order(4, "downpour", 1)
     analysis = analyse([make_failed(order), make_outcome(order)], make_context(planned_nodes=[4]))
-    cell = analysis.cell(4, "downpour")
+    cell = analysis.cell(CellKey(4, "downpour"))
     assert (cell.n, cell.failed, cell.missing) == (1, 0, 2)
     assert [lost.repeated for lost in analysis.not_counted] == [True]
     with pytest.raises(ResultsError, match="ended well twice"):
@@ -134,7 +135,7 @@ def test_the_same_data_in_another_directory_is_the_same_data() -> None:
         make_outcome(make_order(repeat=repeat, data=DataSpec("mnist", directory, "d1")))
         for repeat, directory in ((1, "/a"), (2, "/b"))
     ]
-    assert analyse(outcomes, make_context()).cell(4, "downpour").n == 2
+    assert analyse(outcomes, make_context()).cell(CellKey(4, "downpour")).n == 2
 
 
 def test_no_outcomes_is_one_clear_line() -> None:
@@ -146,7 +147,7 @@ def test_no_outcomes_is_one_clear_line() -> None:
 
 def test_throughput_efficiency_and_cpu_time_follow_their_definitions() -> None:
     analysis = analyse(make_sweep(), make_context())
-    small, large = analysis.cell(4, "downpour"), analysis.cell(12, "downpour")
+    small, large = analysis.cell(CellKey(4, "downpour")), analysis.cell(CellKey(12, "downpour"))
     assert small.examples_per_s is not None
     assert small.examples_per_s.mean == pytest.approx(3 * 55_000 / 3.52, rel=1e-3)
     assert small.efficiency is not None
@@ -172,7 +173,7 @@ def test_staleness_of_all_updates_is_merged_and_its_mean_taken_by_trial() -> Non
         return msgspec.structs.replace(outcome, epochs=records)
 
     outcomes = [with_staleness(1, [10]), with_staleness(2, [0, 0, 0, 0, 10])]
-    cell = analyse(outcomes, make_context()).cell(4, "downpour")
+    cell = analyse(outcomes, make_context()).cell(CellKey(4, "downpour"))
     assert cell.staleness_counts == [60, 0, 0, 0, 60]
     assert cell.staleness_p95 == 4
     assert cell.staleness is not None
@@ -180,7 +181,7 @@ def test_staleness_of_all_updates_is_merged_and_its_mean_taken_by_trial() -> Non
 
 
 def test_accuracy_is_the_final_one_and_listed_by_epoch() -> None:
-    cell = analyse(make_sweep(), make_context()).cell(8, "dc-sgd")
+    cell = analyse(make_sweep(), make_context()).cell(CellKey(8, "dc-sgd"))
     assert cell.test_accuracy is not None
     assert cell.validation_accuracy is not None
     assert cell.test_accuracy.mean == pytest.approx(0.955)
@@ -196,7 +197,7 @@ def test_the_typical_trial_is_the_median_one() -> None:
         make_outcome(make_order(repeat=repeat), epoch_s)
         for repeat, epoch_s in ((1, 9.0), (2, 3.5), (3, 3.4))
     ]
-    typical = analyse(outcomes, make_context()).cell(4, "downpour").typical
+    typical = analyse(outcomes, make_context()).cell(CellKey(4, "downpour")).typical
     assert typical is not None
     assert (typical.id, typical.epochs) == ("n04-downpour-r2", [1, 2])
     assert typical.mean_s == pytest.approx([3.49, 3.51])
@@ -248,4 +249,4 @@ def test_roles_per_core_are_those_of_the_hosts_that_a_trial_had() -> None:
     assert [(p.nodes, len(p.trials)) for p in analysis.placements] == [(4, 6), (8, 6), (12, 6)]
     alone = analyse(outcomes, make_context(hosts=make_hosts(1)))
     assert alone.placements == []
-    assert alone.cell(4, "downpour").roles_per_core == 2.0
+    assert alone.cell(CellKey(4, "downpour")).roles_per_core == 2.0

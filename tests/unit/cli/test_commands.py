@@ -27,7 +27,7 @@ from dnnbench.settings.setting import ENVIRONMENT_PREFIX
 from dnnbench.sweep.plan import make_plan
 from dnnbench.sweep.store import SweepStore, create, open_sweep
 from dnnbench.trial.machine import snapshot
-from dnnbench.trial.spec import DataSpec
+from dnnbench.trial.spec import CellKey, DataSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,7 +66,7 @@ def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
 
 
 def good(order: TrialSpec) -> TrialOutcome:
-    return make_outcome(order, PUBLISHED_S[order.protocol.name, order.nodes])
+    return make_outcome(order, PUBLISHED_S[order.cell])
 
 
 def make_sweep(trials: int | None = None, name: str = "2026-11-22T14-28-41Z") -> SweepStore:
@@ -605,6 +605,6 @@ def test_an_earlier_sweep_of_the_same_settings_says_how_long_trials_take(
     after = json.loads(call("run", "--dry-run", "--json").out)["estimated_s"]
     other = json.loads(call("run", "--dry-run", "--json", "--epochs", "3").out)["estimated_s"]
     name = "n04-downpour-r01"
-    assert after[name] == pytest.approx(2 * PUBLISHED_S["downpour", 4] + 5.0)
+    assert after[name] == pytest.approx(2 * PUBLISHED_S[CellKey(4, "downpour")] + 5.0)
     assert before[name] != after[name]
     assert other[name] not in (before[name], after[name])

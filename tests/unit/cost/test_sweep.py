@@ -35,12 +35,12 @@ from dnnbench.trial.outcome import (
     Status,
     TrialOutcome,
 )
-from dnnbench.trial.spec import DataSpec, ModelSpec, Protocol, ProtocolSpec, TrialSpec
+from dnnbench.trial.spec import DataSpec, ModelSpec, ProtocolName, ProtocolSpec, TrialSpec
 
 
 def trial(
     nodes: int = 4,
-    protocol: Protocol = "downpour",
+    protocol: ProtocolName = "downpour",
     *,
     epoch_s: float = 3.5,
     epochs: int = 20,

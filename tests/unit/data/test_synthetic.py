@@ -18,10 +18,11 @@ def data() -> DataSet:
 
 
 def test_the_set_has_the_shapes_and_types_of_mnist(data: DataSet) -> None:
-    assert [part.shape for part in data[::2]] == [(55_000, 784), (5_000, 784), (10_000, 784)]
-    assert [part.shape for part in data[1::2]] == [(55_000,), (5_000,), (10_000,)]
-    assert {str(part.dtype) for part in data} == {"uint8"}
-    assert not any(part.flags.writeable for part in data)
+    assert [part.shape for part in data[:6:2]] == [(55_000, 784), (5_000, 784), (10_000, 784)]
+    assert [part.shape for part in data[1:6:2]] == [(55_000,), (5_000,), (10_000,)]
+    assert {str(part.dtype) for part in data[:6]} == {"uint8"}
+    assert not any(part.flags.writeable for part in data[:6])
+    assert data.examples == catalogue.ExampleShape((28, 28, 1), classes=10)
     counts = np.bincount(data.train_labels)
     assert len(counts) == 10
     assert counts.min() > 5_000

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import msgspec
@@ -11,7 +10,7 @@ from dnnbench.settings.schema import Config, SweepConfig, TrainConfig
 from dnnbench.sweep.placement import Host, place
 from dnnbench.sweep.plan import Plan, make_plan
 from dnnbench.trial.seeds import repeat_seed, task_seed
-from dnnbench.trial.spec import DataSpec
+from dnnbench.trial.spec import CellKey, DataSpec, grid
 
 DATA = DataSpec("mnist", "/srv/mnist", "0" * 64)
 
@@ -22,13 +21,13 @@ def plan_of(config: Config | None = None, **options: Any) -> Plan:
 
 def test_every_repeat_is_a_block_with_each_cell_once() -> None:
     orders = plan_of().orders
-    cells = set(itertools.product((4, 8, 12), ("downpour", "dc-sgd")))
+    cells = set(grid((4, 8, 12), ("downpour", "dc-sgd")))
     blocks = [orders[start : start + 6] for start in range(0, 18, 6)]
     assert len(orders) == 18
     for repeat, block in enumerate(blocks, start=1):
         assert {order.repeat for order in block} == {repeat}
-        assert {(order.nodes, order.protocol.name) for order in block} == cells
-    in_order = [[(order.nodes, order.protocol.name) for order in block] for block in blocks]
+        assert {order.cell for order in block} == cells
+    in_order = [[order.cell for order in block] for block in blocks]
     assert len({tuple(block) for block in in_order}) > 1
 
 
@@ -69,7 +68,7 @@ def test_orders_carry_the_settings() -> None:
 
 
 def test_a_measured_time_replaces_the_estimate() -> None:
-    plan = plan_of(measured_s={(4, "downpour"): 100.0})
+    plan = plan_of(measured_s={CellKey(4, "downpour"): 100.0})
     estimates = plan.estimated_s
     assert estimates["n04-downpour-r01"] == estimates["n04-downpour-r03"] == 100.0
     assert 0 < estimates["n04-dc-sgd-r01"] < estimates["n12-dc-sgd-r01"]

@@ -1,0 +1,113 @@
+"""The table of protocols: all that the rest of the program has to know of each.
+
+To add a protocol, add an entry here and a module to `dnnbench.training.protocols`. Settings, plan,
+report, cost and training read this table, and refuse a name that is not in it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from dnnbench.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    from dnnbench.trial.spec import ProtocolSpec
+
+
+class Option(NamedTuple):
+    """A key of ``[protocol]`` that a protocol takes; a field of `ProtocolSpec` has its name.
+
+    Attributes:
+        only_with: another option and the one value of it under which this one counts; None if it
+            always does.
+    """
+
+    name: str
+    only_with: tuple[str, str] | None = None
+
+
+class Protocol(msgspec.Struct, frozen=True):
+    """How gradients reach the parameters.
+
+    Attributes:
+        name: as in settings, stored results and tables.
+        title: for people.
+        baseline: name of the protocol that its overhead is measured against; None if it is one.
+        compensates: adds something to a gradient, whose norm is measured.
+        needs_parameter_server: otherwise every node is a worker.
+        options: keys of ``[protocol]`` that it takes.
+        step_cost: time of a step relative to Downpour's, to estimate how long a trial takes.
+    """
+
+    name: str
+    title: str
+    baseline: str | None = None
+    compensates: bool = False
+    needs_parameter_server: bool = True
+    options: tuple[Option, ...] = ()
+    step_cost: float = 1.0
+
+    def options_of(self, spec: ProtocolSpec) -> dict[str, Any]:
+        """Return the options that count under these settings, by name."""
+        return {
+            name: getattr(spec, name)
+            for name, only_with in self.options
+            if only_with is None or getattr(spec, only_with[0]) == only_with[1]
+        }
+
+
+PROTOCOLS: dict[str, Protocol] = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol(name="downpour", title="Downpour SGD"),
+        Protocol(
+            name="dc-sgd",
+            title="Delay Compensated SGD",
+            baseline="downpour",
+            compensates=True,
+            options=(
+                Option("compensation"),
+                Option("lambda0"),
+                Option("mean_square_decay", only_with=("compensation", "adaptive")),
+                Option("epsilon", only_with=("compensation", "adaptive")),
+            ),
+            step_cost=1.15,
+        ),
+    )
+}
+"""By name, in the order of a table's columns; a baseline comes before what is measured against it.
+"""
+
+
+def find_protocol(name: str) -> Protocol:
+    """Return the protocol of this name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name in PROTOCOLS:
+        return PROTOCOLS[name]
+    raise ConfigError(
+        f"there is no protocol {name!r}, expected one of {', '.join(PROTOCOLS)}",
+        remedy=nearest(name, PROTOCOLS),
+    )
+
+
+def position(name: str) -> int:
+    """Return the protocol's place in the table, from 0.
+
+    Raises:
+        ConfigError: there is no such protocol.
+    """
+    return list(PROTOCOLS).index(find_protocol(name).name)
+
+
+def parameter_servers_of(name: str, wanted: int) -> int:
+    """Return how many of ``wanted`` parameter servers a trial of this protocol has: all or none.
+
+    Raises:
+        ConfigError: there is no such protocol.
+    """
+    return wanted if find_protocol(name).needs_parameter_server else 0
