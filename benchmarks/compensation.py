@@ -21,9 +21,12 @@ ROUNDS = 20
 WORKERS = 3  # 4 nodes
 BASE, CONSTANT, ADAPTIVE = "downpour", "dc-sgd, constant lambda", "dc-sgd, adaptive lambda"
 PROTOCOLS: dict[str, ProtocolSpec] = {BASE: DOWNPOUR}
-for _side, _kind in ((CONSTANT, "constant"), (ADAPTIVE, "adaptive")):
+for _side, _kind, _lambda0 in (
+    (CONSTANT, "constant", LAMBDA0["constant"]),
+    (ADAPTIVE, "adaptive", LAMBDA0["adaptive"]),
+):
     PROTOCOLS[_side] = msgspec.structs.replace(
-        DOWNPOUR, name="dc-sgd", compensation=_kind, lambda0=LAMBDA0[_kind]
+        DOWNPOUR, name="dc-sgd", compensation=_kind, lambda0=_lambda0
     )
 TARGETS: dict[str, tuple[float, float | None]] = {CONSTANT: (1.02, 1.03), ADAPTIVE: (1.04, None)}
 """Side -> by how much its epoch may take longer: the ratio, and the upper end of its interval."""

@@ -142,7 +142,7 @@ def in_turn(
     """
     measured: list[dict[str, Measures]] = []
     for number in range(rounds):
-        names = list(sides) if number % 2 == 0 else list(reversed(sides))
+        names = list(sides) if number % 2 == 0 else list(sides)[::-1]
         a_round: dict[str, Measures] = {}
         for name in names:
             a_round[name] = sides[name](number)

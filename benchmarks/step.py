@@ -59,13 +59,13 @@ def measure(options: Options) -> Result:
                 measured = in_turn(group, sides, rounds)
                 result.rounds[group] = measured
                 for peer in peers:
-                    epoch_s = (column(measured, side, "epoch_s") for side in (OURS, peer))
+                    ours_s, peers_s = (column(measured, side, "epoch_s") for side in (OURS, peer))
                     what = f"epoch time, {group}"
-                    result.rows.append(Row(what, peer, "s", *epoch_s, targets[peer]))
+                    result.rows.append(Row(what, peer, "s", ours_s, peers_s, targets[peer]))
                 if TUTORIAL in peers:
-                    sides_ms = (_update_ms(measured, side) for side in (OURS, TUTORIAL))
+                    ours_ms, peers_ms = (_update_ms(measured, s) for s in (OURS, TUTORIAL))
                     what = f"parameter server's CPU an update, {group}"
-                    result.rows.append(Row(what, TUTORIAL, "ms", *sides_ms, PS_CPU_TARGET))
+                    result.rows.append(Row(what, TUTORIAL, "ms", ours_ms, peers_ms, PS_CPU_TARGET))
                 shown = ["epoch_s", "ps_cpu_per_update_s", "test_accuracy"]
                 title = f"{group}, {steps_of(workers, quick=options.quick)} steps each, medians"
                 result.tables[title] = medians(measured, shown)

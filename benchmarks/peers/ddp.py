@@ -33,7 +33,7 @@ def build(setting: Setting) -> nn.Sequential:
     return nn.Sequential(*layers[:-2])
 
 
-def work(rank: int, setting: Setting, address: str, results: SimpleQueue) -> None:
+def work(rank: int, setting: Setting, address: str, results: SimpleQueue[Timed]) -> None:
     """Run one worker: warm up, train, and on the first evaluate."""
     torch.set_num_threads(1)
     os.environ["MASTER_ADDR"], _, os.environ["MASTER_PORT"] = address.rpartition(":")

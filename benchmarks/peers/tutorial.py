@@ -77,7 +77,7 @@ class Meeting(NamedTuple):
 
     barrier: Barrier
     chief_ready: Event
-    results: SimpleQueue
+    results: SimpleQueue[Timed]
 
 
 def work(index: int, setting: Setting, addresses: Cluster, meeting: Meeting) -> None:

@@ -97,21 +97,28 @@ class Agent:
         orders = _Lines(sys.stdin.fileno())
         self._selector.register(orders.fd, selectors.EVENT_READ)
         try:
-            while True:
-                for key, _ in self._selector.select():
-                    if key.data is not None:
-                        self._pass_on(*key.data)
-                        continue
-                    lines = orders.read()
-                    if lines is None:
-                        return
-                    for line in lines:
-                        self._carry_out(line)
+            while self._turn(orders):
+                pass
         finally:
             for role in self._roles.values():
                 role.kill()
             for role in self._roles.values():
                 os.waitpid(role.pid, 0)
+
+    def _turn(self, orders: _Lines) -> bool:
+        """Wait for something to arrive, and deal with it; False once the orders have ended."""
+        # A role's log goes before its events, which it wrote later: a failure is reported with the
+        # last lines of the log.
+        for key, _ in sorted(self._selector.select(), key=_brings_events):
+            if key.data is not None:
+                self._pass_on(*key.data)
+                continue
+            lines = orders.read()
+            if lines is None:
+                return False
+            for line in lines:
+                self._carry_out(line)
+        return True
 
     def _carry_out(self, line: bytes) -> None:
         """Carry out one order; what goes wrong is an event, not the end of the agent."""
@@ -201,6 +208,12 @@ class Agent:
             os.close(role.orders_fd)
             del self._roles[role.task]
             _send(RoleExited(task=role.task, code=os.waitstatus_to_exitcode(status)))
+
+
+def _brings_events(ready: tuple[selectors.SelectorKey, int]) -> bool:
+    """Tell whether a role's events can be read, not orders or a role's log."""
+    key, _ = ready
+    return key.data is not None and key.data[1] is key.data[0].events
 
 
 def _run_role(channel: Channel, prepared: PreparedTrial, threads: int, port: int) -> int:

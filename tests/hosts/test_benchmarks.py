@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -33,7 +34,7 @@ def test_every_other_round_runs_the_sides_backwards() -> None:
         order.append(f"{name}{number}")
         return {"s": float(number)}
 
-    rounds = in_turn("g", {n: lambda r, n=n: side(n, r) for n in "abc"}, 3)
+    rounds = in_turn("g", {name: partial(side, name) for name in "abc"}, 3)
     assert order == ["a0", "b0", "c0", "c1", "b1", "a1", "a2", "b2", "c2"]
     assert [a_round["b"] for a_round in rounds] == [{"s": 0.0}, {"s": 1.0}, {"s": 2.0}]
 

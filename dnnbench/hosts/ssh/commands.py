@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _CHUNK_BYTES: Final = 64 * 1024
 _OPEN_TIMEOUT_S: Final = 30.0
 _WRITE_TIMEOUT_S: Final = 60.0
+_LAST_WORDS_TIMEOUT_S: Final = 1.0
 _SHOWN_CHARACTERS: Final = 80
 _KEPT_CHUNKS: Final = 4
 _CHECK_LOAD: Final = "is the host overloaded, or a disk there not answering?"
@@ -108,9 +109,13 @@ class Stream:
 
     @property
     def errors(self) -> str:
-        """Return the end of what the command wrote to standard error."""
-        if self._channel.closed:
-            self._drain.join(1.0)
+        """Return the end of what the command wrote to standard error.
+
+        Once the command has ended, this waits a moment for its last words: a server may send the
+        exit status before them. Something that the command left running may hold the stream open.
+        """
+        if self._channel.status_event.is_set() or self._channel.eof_received:
+            self._drain.join(_LAST_WORDS_TIMEOUT_S)
         return b"".join(self._errors).decode(errors="replace").strip()
 
     def close(self) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import io
 import re
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from rich.console import Console
@@ -210,12 +210,12 @@ def test_a_trial_that_is_not_run_is_a_line_with_host_and_cause(clock: Clock) -> 
 
 
 def live_view(
-    clock: Clock, nodes: int, width: int = 80, height: int = 24, **options: object
+    clock: Clock, nodes: int, width: int = 80, height: int = 24, **options: Any
 ) -> tuple[LiveView, Console]:
     """Return a view in the middle of a trial, and the terminal it draws on."""
     console = Console(
         file=io.StringIO(), width=width, height=height, force_terminal=True, **options
-    )  # type: ignore[arg-type]
+    )
     printer = Printer()
     printer.__dict__["err"] = console
     plan = plan_of(nodes)
@@ -276,7 +276,7 @@ def test_a_small_terminal_cuts_and_does_not_break(clock: Clock, width: int, heig
 
 def test_no_color_is_respected(clock: Clock) -> None:
     coloured = re.compile(r"\x1b\[[0-9;]*3[0-9]")
-    options = {"color_system": "256"}
+    options: dict[str, Any] = {"color_system": "256"}
     view, console = live_view(clock, 4, **options)
     assert coloured.search(drawn(view, console))
     view, console = live_view(clock, 4, **options, _environ={"NO_COLOR": "1"})

@@ -30,8 +30,8 @@ def small_file(name: str, shape: tuple[int, ...], seed: int) -> tuple[IdxFile, b
     header = bytes((0, 0, 8, len(shape))) + np.array(shape, ">u4").tobytes()
     content = header + np.random.default_rng(seed).bytes(int(np.prod(shape)))
     archive = gzip.compress(content, mtime=0)
-    checksums = (hashlib.sha256(part).hexdigest() for part in (content, archive))
-    return IdxFile(name, shape, *checksums, len(archive)), archive
+    unpacked, packed = (hashlib.sha256(part).hexdigest() for part in (content, archive))
+    return IdxFile(name, shape, unpacked, packed, len(archive)), archive
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def archives(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, bytes
     small = FileSet(
         name="mnist",
         torchvision_name="MNIST",
-        files=tuple(file for file, _ in made),
+        files=(made[0][0], made[1][0], made[2][0], made[3][0]),
         mirrors=(),
         system_directory=tmp_path / "system",
         validation_count=VALIDATION_COUNT,

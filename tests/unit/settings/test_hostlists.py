@@ -240,7 +240,7 @@ ansible_python_interpreter=/usr/bin/python3
 
 
 def test_a_group_of_an_inventory_comes_with_its_childrens_hosts_in_order() -> None:
-    worker = {"port": 2222, "user": "worker", "slots": 2, "usd_per_hour": 0.19}
+    worker: dict[str, Any] = {"port": 2222, "user": "worker", "slots": 2, "usd_per_hour": 0.19}
     assert inventory(TWO_LEVELS, "cluster") == [
         HostConfig("node01.example.org", **worker),
         HostConfig("node02.example.org", **worker),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import queue
+import selectors
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from support import PROJECT, SUPPORT, TESTS
 from support.factories import make_order
 from support.processes import Witness
 
-from dnnbench.training.agent import Agent, _one_line, _Role
+from dnnbench.training.agent import Agent, _Lines, _one_line, _Role
 from dnnbench.trial.messages import (
     AgentFailed,
     AgentReady,
@@ -135,6 +136,24 @@ def test_an_exception_is_told_in_one_line_and_logged_whole(agent: AgentProcess) 
     log = agent.lines("worker:0")
     assert log[0].startswith("Traceback")
     assert "Detected at node x" in log
+
+
+def test_what_a_role_logged_before_an_event_arrives_before_it(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    orders, events, log = (os.pipe() for _ in range(3))
+    role = _Role("worker:0", 0, orders[1], events[0], log[0])
+    agent = Agent(SimpleNamespace())  # type: ignore[arg-type]
+    for lines in (role.events, role.log):
+        agent._selector.register(lines.fd, selectors.EVENT_READ, (role, lines))
+    os.write(events[1], b"an event\n")  # the kernel tells first what became ready first
+    os.write(log[1], b"the last line\n")
+    assert agent._turn(_Lines(orders[0]))
+    logged, event = capfd.readouterr().out.splitlines()
+    assert "the last line" in logged
+    assert event == "an event"
+    for fd in (*orders, *events, *log):
+        os.close(fd)
 
 
 def test_stop_kills_deaf_roles_and_what_they_started(agent: AgentProcess) -> None:
