@@ -1,0 +1,101 @@
+"""Sweeps that dnnbench 0.1.0 stored: the figures are those that it printed itself.
+
+``support/stored/results`` has a finished sweep and an interrupted one, without events and logs;
+``support/stored/expected`` has the documents that 0.1.0 printed of them.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import SUPPORT
+
+from dnnbench.cli import main
+from dnnbench.errors import ConfigError, ResultsError
+
+STORED = SUPPORT / "stored"
+FINISHED, INTERRUPTED = "2026-11-25T17-53-33Z", "2026-11-25T17-56-18Z"
+
+
+@pytest.fixture(autouse=True)
+def in_a_directory_with_its_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(STORED / "results", "results")
+
+
+def assert_holds(found: Any, expected: Any, place: str = "$") -> None:
+    """Check that everything expected is there; a document may have got more keys since."""
+    if isinstance(expected, dict):
+        assert expected.keys() <= found.keys(), place
+        for key, value in expected.items():
+            assert_holds(found[key], value, f"{place}.{key}")
+    elif isinstance(expected, list):
+        assert len(found) == len(expected), place
+        for number, value in enumerate(expected):
+            assert_holds(found[number], value, f"{place}[{number}]")
+    elif isinstance(expected, float):
+        assert found == pytest.approx(expected, rel=1e-12), place
+    else:
+        assert found == expected, place
+
+
+@pytest.mark.parametrize(
+    ("arguments", "document", "sweep"),
+    [
+        (("report", "--format", "json"), "report", FINISHED),
+        (("report", "--format", "json"), "report", INTERRUPTED),
+        (("cost", "--format", "json"), "cost", FINISHED),
+        (("cost", "--format", "json"), "cost", INTERRUPTED),
+        (("run", "--dry-run", "--json", "--resume"), "resume", INTERRUPTED),
+    ],
+)
+def test_the_figures_of_a_sweep_of_0_1_0_are_those_that_it_gave(
+    arguments: tuple[str, ...], document: str, sweep: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments, sweep]) == 0
+    expected = json.loads((STORED / "expected" / f"{document}-{sweep}.json").read_text())
+    assert_holds(json.loads(capsys.readouterr().out), expected)
+
+
+def test_a_finished_sweep_of_0_1_0_has_nothing_left_to_run(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["run", "--resume", FINISHED, "--dry-run"]) == ResultsError.exit_code
+    assert "has no trial left to run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("file", "known", "unknown"),
+    [
+        ("trials.jsonl", '"epochs":2,', '"epochs":2,"patience":3,'),
+        ("trials.jsonl", '"name":"dc-sgd"', '"name":"elastic"'),
+        ("trials.jsonl", '"optimizer":"sgd"', '"optimizer":"lion"'),
+        ("plan.json", '"name": "dc-sgd"', '"name": "elastic"'),
+        ("config.json", '"dc-sgd"\n', '"elastic"\n'),
+    ],
+    ids=["field", "protocol", "optimizer", "planned-protocol", "set-protocol"],
+)
+def test_what_this_version_does_not_know_is_refused_in_one_line(
+    file: str, known: str, unknown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path("results", FINISHED, file)
+    assert known in path.read_text()
+    path.write_text(path.read_text().replace(known, unknown))
+    assert main(["report", FINISHED]) == ResultsError.exit_code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert file in line
+    assert "elastic" in line or "patience" in line or "lion" in line
+
+
+def test_an_unknown_protocol_in_the_settings_is_refused_in_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["run", "--protocols", "downpour,dc-sdg", "--dry-run"]) == ConfigError.exit_code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(
+        "expected one or more of downpour, dc-sgd, got 'downpour,dc-sdg'; did you mean dc-sgd?"
+    )
