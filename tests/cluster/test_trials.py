@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.real_cluster import small_order
 
+from dnnbench.trial.protocols import PROTOCOLS, parameter_servers_of
 from dnnbench.trial.spec import ModelSpec, ProtocolSpec
 
 if TYPE_CHECKING:
@@ -129,6 +130,23 @@ def test_a_users_model_trains_with_its_states_and_may_print(cluster: Cluster) ->
     assert outcome.evaluations[-1].test_accuracy > 0.3
 
 
+def test_a_users_model_may_take_images_and_is_told_of_the_data(cluster: Cluster) -> None:
+    model = ModelSpec("own_model:image_net", l2=1e-4, dropout=0.1)
+    outcome = cluster.outcome(DOWNPOUR, 3, model=model)
+    assert outcome.evaluations[-1].test_accuracy > 0.3
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_every_protocol_of_the_table_trains(cluster: Cluster, name: str) -> None:
+    protocol = PROTOCOLS[name]
+    servers = parameter_servers_of(name, 1)
+    outcome = cluster.outcome(ProtocolSpec(name), 4, parameter_servers=servers, epochs=2)
+    assert outcome.updates_applied == [outcome.updates_pushed] * servers
+    assert outcome.evaluations[-1].test_accuracy > 0.5
+    ratios = [record.compensation_ratio for record in outcome.epochs]
+    assert [ratio is not None for ratio in ratios] == [protocol.compensates] * len(ratios)
+
+
 @pytest.mark.parametrize(
     ("changes", "cause"),
     [
@@ -140,8 +158,16 @@ def test_a_users_model_trains_with_its_states_and_may_print(cluster: Cluster) ->
             {"model": ModelSpec("own_model:no_such_net")},
             "[train] model: cannot import 'own_model:no_such_net'",
         ),
+        (
+            {"model": ModelSpec("own_model:small_images_net")},
+            "[train] model: expected own_model:small_images_net to have inputs of shape (784,) or ",
+        ),
+        (
+            {"model": ModelSpec("own_model:binary_net")},
+            "[train] model: expected own_model:binary_net to have outputs of shape (10,), one for ",
+        ),
     ],
-    ids=["batch", "model"],
+    ids=["batch", "model", "inputs", "outputs"],
 )
 def test_an_order_that_cannot_be_carried_out_is_a_failed_trial_with_one_clear_line(
     cluster: Cluster, changes: dict[str, Any], cause: str

@@ -20,7 +20,8 @@ from support.factories import (
 from dnnbench.analysis.analyse import analyse
 from dnnbench.errors import ResultsError
 from dnnbench.trial.outcome import Staleness
-from dnnbench.trial.spec import CellKey, DataSpec, ModelSpec, ProtocolSpec
+from dnnbench.trial.protocols import PROTOCOLS, Protocol
+from dnnbench.trial.spec import CellKey, DataSpec, ModelSpec, ProtocolSpec, TrialSettings
 
 
 def test_a_sweep_with_the_published_means_gives_the_published_table() -> None:
@@ -105,22 +106,35 @@ def test_a_trial_repeated_after_a_failure_counts_once_and_the_failure_stays_visi
         analyse([make_outcome(order), make_outcome(order)], make_context())
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"data": DataSpec("mnist", None, "d1")},
-        {"data": DataSpec("synthetic-mnist", None, "d2")},
-        {"model": ModelSpec(l2=0.5)},
+OTHERS: list[tuple[dict[str, Any], str]] = [
+    ({"data": DataSpec("mnist", None, "d1")}, "data.name is mnist, but synthetic-mnist"),
+    ({"data": DataSpec("synthetic-mnist", None, "d2")}, "data.digest is d2, but d1"),
+    ({"model": ModelSpec(l2=0.5, dropout=0.1)}, "model.l2 is 0.5, but 0.0001"),
+    (
         {"protocol": ProtocolSpec("downpour", learning_rate=0.2)},
-        {"epochs": 3},
-        {"batch_size": 10},
-        {"epoch_definition": "sharded"},
-        {"warmup_steps": 0},
-        {"steps_per_run": 1},
-        {"sweep": "sweep-2"},
-    ],
-)
-def test_different_data_or_settings_are_never_mixed(changes: dict[str, Any]) -> None:
+        "protocol.learning_rate is 0.2, but 0.1",
+    ),
+    ({"parameter_servers": 2}, "parameter_servers is 2, but 1"),
+    ({"epochs": 3}, "epochs is 3, but 2"),
+    ({"batch_size": 10}, "batch_size is 10, but 100"),
+    ({"epoch_definition": "sharded"}, "epoch_definition is sharded, but replicated"),
+    ({"warmup_steps": 0}, "warmup_steps is 0, but 50"),
+    ({"steps_per_run": 1}, "steps_per_run is 1, but 25"),
+    ({"sweep": "sweep-2"}, "sweep is sweep-2, but sweep-1"),
+]
+
+
+def test_every_setting_that_trials_share_is_among_those_below() -> None:
+    assert {name for changes, _ in OTHERS for name in changes} == {
+        *TrialSettings.__struct_fields__,
+        "protocol",
+    }
+
+
+@pytest.mark.parametrize(("changes", "difference"), OTHERS, ids=[words for _, words in OTHERS])
+def test_different_data_or_settings_are_never_mixed(
+    changes: dict[str, Any], difference: str
+) -> None:
     outcomes = [
         make_outcome(make_order(repeat=1)),
         make_outcome(make_order(repeat=2, **changes)),
@@ -128,7 +142,27 @@ def test_different_data_or_settings_are_never_mixed(changes: dict[str, Any]) -> 
     with pytest.raises(ResultsError) as caught:
         analyse(outcomes, make_context())
     assert caught.value.where == "n04-downpour-r2"
-    assert next(iter(changes)) in caught.value.problem
+    assert caught.value.problem == f"{difference} in n04-downpour-r1"
+
+
+def test_settings_are_compared_between_protocols_too() -> None:
+    outcomes = [make_outcome(make_order()), make_outcome(make_order(4, "dc-sgd", epochs=3))]
+    with pytest.raises(ResultsError, match="epochs is 3, but 2 in n04-downpour-r1"):
+        analyse(outcomes, make_context())
+
+
+def test_a_protocol_without_parameter_server_goes_with_one_that_has_some(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(PROTOCOLS, "ring", Protocol("ring", "Ring", needs_parameter_server=False))
+    alone = make_outcome(make_order(4, "ring", parameter_servers=0))
+    analysis = analyse([alone, make_outcome(make_order())], make_context(planned_nodes=[4]))
+    assert analysis.settings.parameter_servers == 1
+    assert analysis.cell(CellKey(4, "ring")).workers == 4
+    assert analysis.cell(CellKey(4, "downpour")).workers == 3
+    assert analyse([alone], make_context()).settings.parameter_servers == 0
+    with pytest.raises(ResultsError, match="batch_size is 100, but 7 in n04-downpour-r1"):
+        analyse([alone, make_outcome(make_order(batch_size=7))], make_context())
 
 
 def test_the_same_data_in_another_directory_is_the_same_data() -> None:

@@ -1,0 +1,68 @@
+"""The commands run, report and cost over a sweep on fake agents.
+
+``python -m support.fake_sweep downpour,elastic`` walks protocols through them that are not in the
+table; what is read from files is checked against the table as it is when dnnbench is imported.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from dnnbench.trial.protocols import PROTOCOLS, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from dnnbench.sweep.agents import Crew, Inbox
+    from dnnbench.sweep.placement import Host
+
+MORE = (
+    Protocol(name="elastic", title="Elastic Averaging SGD", baseline="downpour", step_cost=2.0),
+    Protocol(name="ring", title="Ring all-reduce", needs_parameter_server=False),
+)
+
+
+class FakeSource:
+    """Starts a fake agent on every host."""
+
+    def start(
+        self,
+        hosts: Sequence[Host],
+        _needed: int,
+        inbox: Inbox,
+        _log_dir: Path,
+        _notify: Callable[[str], None],
+    ) -> Crew:
+        from dnnbench.sweep.agents import Arrival, Crew
+        from support.factories import make_ready
+        from support.fake_agent import FakeAgent
+
+        for host in hosts:
+            inbox.put(Arrival(host.name, make_ready()))
+        return Crew({host.name: FakeAgent(host.name, inbox, {}) for host in hosts}, hosts)
+
+    def finish(self, crew: Crew) -> None:
+        for agent in crew.agents.values():
+            agent.close()
+
+
+def walk(protocols: str) -> list[int]:
+    """Run a sweep in the current directory, report it in every format and price it."""
+    from dnnbench.cli import main, run
+
+    run.LocalCrew = FakeSource  # type: ignore[assignment,misc]  # a source, too
+    sweep = ["--protocols", protocols, "--nodes", "3,4", "--repeats", "2"]
+    return [
+        main(["run", *sweep, "--dataset", "synthetic-mnist"]),
+        *(main(["report", "--format", kind]) for kind in ("terminal", "csv", "markdown")),
+        main(["report", "--format", "json", "--output", "report.json"]),
+        main(["cost"]),
+        main(["run", *sweep, "--dry-run"]),
+    ]
+
+
+if __name__ == "__main__":
+    PROTOCOLS.update({protocol.name: protocol for protocol in MORE})
+    sys.exit(max(walk(sys.argv[1])))
