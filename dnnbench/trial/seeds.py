@@ -22,7 +22,7 @@ def derive(seed: int, *path: object) -> int:
 def repeat_seed(seed: int, repeat: int) -> int:
     """Return the seed of all trials of one repeat.
 
-    Both protocols and all node counts share it, so that they start from the same parameters and see
+    All protocols and node counts share it, so that they start from the same parameters and see
     the same order of examples.
     """
     return derive(seed, "repeat", repeat)

@@ -1,14 +1,15 @@
 """The interface of a protocol, and vectors as shards need them.
 
-The module of a protocol has its name in `dnnbench.trial.protocols`, with ``_`` for ``-``, and a
-function ``make_shard(index, size, setting)`` that returns a `Shard`: part ``index`` of the flat
-parameters, ``size`` of them. Nothing else in the program needs to know the protocol.
+A protocol is an entry in `dnnbench.trial.protocols` and a module here, of the same name with ``_``
+for ``-``. The module has a function ``make_shard(index, size, setting)`` that returns a `Shard`:
+part ``index`` of the flat parameters, ``size`` of them. No other code asks for the protocol's name.
 
-- A protocol that changes the gradient on the parameter server (compensation, a step that shrinks
-  with staleness) is a `Rule` in a `dnnbench.training.graph.shard.ServerShard`.
-- One that changes when a gradient is applied (the mean of all workers') overrides the ``push`` of
-  that class: inside its lock, or around it.
-- One without parameter server (sequential, all-reduce) is a `Shard` on the worker's own device.
+- A protocol that changes a gradient where it is applied (compensation, a step that shrinks with
+  staleness) is a `Rule` in a `dnnbench.training.graph.shard.ServerShard`.
+- One that changes when gradients are applied (the mean of all workers' gradients) overrides
+  ``push`` of that class; the next pull waits for what ``push`` returns.
+- One without parameter server (sequential, all-reduce) is a `Shard` on the worker's own device. It
+  is the first that a worker has to initialise itself, from `PreparedTrial.initial_shards`.
 
 The last element of a shard counts the updates applied to it: a gradient carries -1 there, and the
 hyper-parameters are vectors whose last element leaves that count alone (:func:`vector`). A pull
