@@ -9,6 +9,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
+
 from dnnbench.trial.protocols import PROTOCOLS, Protocol
 
 if TYPE_CHECKING:
@@ -48,11 +50,18 @@ class FakeSource:
             agent.close()
 
 
-def walk(protocols: str) -> list[int]:
-    """Run a sweep in the current directory, report it in every format and price it."""
-    from dnnbench.cli import main, run
+SOURCE = "dnnbench.cli.run.LocalCrew", FakeSource
+"""What to replace, and by what, so that ``dnnbench run`` uses fake agents."""
 
-    run.LocalCrew = FakeSource  # type: ignore[assignment,misc]  # a source, too
+
+def walk(protocols: str) -> list[int]:
+    """Run a sweep in the current directory, report it in every format and price it.
+
+    Returns:
+        The exit code of each command.
+    """
+    from dnnbench.cli import main
+
     sweep = ["--protocols", protocols, "--nodes", "3,4", "--repeats", "2"]
     return [
         main(["run", *sweep, "--dataset", "synthetic-mnist"]),
@@ -65,4 +74,6 @@ def walk(protocols: str) -> list[int]:
 
 if __name__ == "__main__":
     PROTOCOLS.update({protocol.name: protocol for protocol in MORE})
-    sys.exit(max(walk(sys.argv[1])))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(*SOURCE)
+        sys.exit(max(walk(sys.argv[1])))

@@ -16,6 +16,7 @@ from support import SUPPORT
 
 from dnnbench.cli import main
 from dnnbench.errors import ConfigError, ResultsError
+from dnnbench.trial.protocols import PROTOCOLS
 
 STORED = SUPPORT / "stored"
 FINISHED, INTERRUPTED = "2026-11-25T17-53-33Z", "2026-11-25T17-56-18Z"
@@ -97,5 +98,6 @@ def test_an_unknown_protocol_in_the_settings_is_refused_in_one_line(
     assert main(["run", "--protocols", "downpour,dc-sdg", "--dry-run"]) == ConfigError.exit_code
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith(
-        "expected one or more of downpour, dc-sgd, got 'downpour,dc-sdg'; did you mean dc-sgd?"
+        f"expected one or more of {', '.join(PROTOCOLS)}, got 'downpour,dc-sdg'; "
+        "did you mean dc-sgd?"
     )

@@ -16,6 +16,8 @@ from dnnbench.settings.hostlists.sources import HostsChoice
 from dnnbench.settings.load import load
 from dnnbench.settings.schema import PROFILES, Config, Resolved, settings
 from dnnbench.settings.textfile import MOST_BYTES
+from dnnbench.trial.models import MODELS
+from dnnbench.trial.protocols import PROTOCOLS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -284,8 +286,8 @@ def test_what_the_environment_has_wrong_is_named() -> None:
             "sweep.protocols",
             "downpour,dcsgd",
             (
-                "--protocols: expected one or more of downpour, dc-sgd, got 'downpour,dcsgd'; "
-                "did you mean dc-sgd?"
+                f"--protocols: expected one or more of {', '.join(PROTOCOLS)}, "
+                "got 'downpour,dcsgd'; did you mean dc-sgd?"
             ),
         ),
     ],
@@ -323,8 +325,8 @@ def test_yes_and_no_may_be_typed_in_several_ways() -> None:
 
 def test_an_unknown_model_is_refused_and_a_users_own_is_not() -> None:
     assert refusal('[train]\nmodel = "mnist-dn"\n') == (
-        "dnnbench.toml:2: there is no model 'mnist-dn', expected mnist-dnn or module:function; "
-        "did you mean mnist-dnn?"
+        f"dnnbench.toml:2: there is no model 'mnist-dn', expected {', '.join(MODELS)} or "
+        "module:function; did you mean mnist-dnn?"
     )
     for wrong in ("a model", ":wide_net", "models:", "models.py:wide net"):
         assert refusal(options={"train.model": wrong}).startswith("--model: there is no model")

@@ -39,7 +39,8 @@ def test_only_the_options_that_count_are_listed() -> None:
 
 def test_a_name_that_is_not_in_the_table_raises_wherever_it_is_looked_up() -> None:
     expected = (
-        "there is no protocol 'dc_sgd', expected one of downpour, dc-sgd; did you mean dc-sgd?"
+        f"there is no protocol 'dc_sgd', expected one of {', '.join(PROTOCOLS)}; "
+        "did you mean dc-sgd?"
     )
     key = CellKey(4, "dc_sgd")
     for look_up in (
