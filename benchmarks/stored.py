@@ -17,6 +17,7 @@ from dnnbench.trial.outcome import (
     TrialOutcome,
     WarmupRecord,
 )
+from dnnbench.trial.protocols import find_protocol
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,5 +84,5 @@ def _epoch(order: TrialSpec, task: str, epoch: int, duration_s: float) -> EpochR
         cpu_s=1.0,
         parameter_server_cpu_s=0.3,
         staleness=Staleness(counts),
-        compensation_ratio=0.01 if order.protocol.name == "dc-sgd" else None,
+        compensation_ratio=0.01 if find_protocol(order.protocol.name).compensates else None,
     )
