@@ -341,7 +341,7 @@ def test_the_end_of_the_agent_is_told_after_its_last_event_and_its_log_stays(
         messages.append(again.hear())
     kinds = [message["event"]["event"] for message in messages if "event" in message]
     assert sorted(kinds[-4:]) == ["port_reserved", "port_reserved", "progress", "progress"]
-    cause = "the agent ended with -9: Segmentation fault"
+    cause = "the agent was killed by SIGKILL: Segmentation fault"
     assert messages[-1] == {"ended": -9, "cause": cause}
     assert end_of([answer["pid"]]) == []
     assert (host.state() / "agent.log").exists()
