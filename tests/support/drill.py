@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 KEY, NEEDED = environment_of("x86_64")
 PORTS = "23400-23499"
-_HALF_WRITTEN = re.compile(r"\.pyz\.\d+$|\.aside$|^\..*\.[0-9a-f]{8}$|^tmp$|\.new$")
+_HALF_WRITTEN = re.compile(r"\.py\.[^/]*\.\d+$|\.aside$|^\..*\.[0-9a-f]{8}$|^tmp$|\.new$")
 
 
 class Result(NamedTuple):

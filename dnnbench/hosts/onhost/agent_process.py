@@ -69,12 +69,17 @@ class AgentProcess:
         return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     @property
+    def lacked_memory(self) -> bool:
+        """Tell whether it was killed after the kernel had begun to kill for lack of memory."""
+        return self.code == -signal.SIGKILL and machine.oom_kills() > self._oom_kills
+
+    @property
     def last_words(self) -> str:
         """Return how it ended, with the last line of its log."""
-        if self.code == -signal.SIGKILL and machine.oom_kills() > self._oom_kills:
+        if self.lacked_memory:
             return (
-                "the agent was killed, probably for lack of memory: the kernel has ended a process "
-                "here for that since it started"
+                "the agent was killed, probably for lack of memory: the kernel has killed a "
+                "process there for that since it started"
             )
         said = last_line(self._state.agent_log)
         how = f"ended with {self.code}"

@@ -49,6 +49,7 @@ _GREETING_TIMEOUT_S = 10.0
 _FLUSH_TIMEOUT_S = 5.0
 _POLL_STEP_S = 0.001  # poll() rounds down to it
 _OVERLONG = "the agent wrote a line that does not end"
+_MORE_MEMORY = "give this host fewer slots, or use one with more memory"
 _STOP_ORDER = {"order": "stop"}
 _READABLE, _WRITABLE = select.POLLIN, select.POLLOUT
 
@@ -123,8 +124,11 @@ class Keeper:
 
     def say_goodbye(self) -> None:
         """Tell those who are still connected that everything is gone."""
+        farewell = {"ended": self._agent.code, "cause": self.cause}
+        if self.agent_failed and self._agent.lacked_memory:
+            farewell["remedy"] = _MORE_MEMORY
         for peer in self._peers:
-            peer.send({"ended": self._agent.code, "cause": self.cause})
+            peer.send(farewell)
             peer.flush_all(_FLUSH_TIMEOUT_S)
             peer.close()
 
