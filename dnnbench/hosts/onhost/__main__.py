@@ -32,7 +32,7 @@ COMMANDS = {
 DIALOGUES = {"relay": ("socket",), "probe": ()}
 
 EXIT_PROBLEM = 1
-EXIT_USAGE = 64  # not 2, which is Python's own for a zip that is not there
+EXIT_USAGE = 64  # not 2, which is Python's own for an option that it does not know
 
 
 def main(arguments: list[str], pushed: bytes | None = None) -> int:

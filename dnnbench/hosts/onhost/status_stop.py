@@ -46,6 +46,7 @@ def status(request: Request) -> Answer:
             processes.setdefault(process.state, []).append(process.pid)
     clusters, orphans = [], []
     for state in all_states(home):
+        directory.safe(home, state.path)
         record = state.read()
         pids = processes.pop(state.path, [])
         if record is not None and not is_here(record, name):
