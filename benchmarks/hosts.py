@@ -57,11 +57,10 @@ def running(count: int, directory: Path) -> Iterator[Hosts]:
 
 
 def _equip(home: Path) -> None:
-    for gpu in (False, True):
-        key, _ = environment_of(gpu=gpu, machine=platform.machine())
-        environment = home / ".dnnbench" / "env" / key
-        python = environment / "bin" / "python"
-        python.parent.mkdir(parents=True)
-        python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
-        python.chmod(0o755)
-        mark_complete(str(environment), {})
+    key, _ = environment_of(platform.machine())
+    environment = home / ".dnnbench" / "env" / key
+    python = environment / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+    python.chmod(0o755)
+    mark_complete(str(environment), {})

@@ -1,7 +1,7 @@
 """Three hosts that are network namespaces with half a core each, and an outsider beside them.
 
 What loopback addresses cannot show: who may connect to TensorFlow's ports, what becomes of a trial
-when a link is cut, and what a host says of itself that is not all of its machine.
+when a link falls silent, and what a host says of itself that is not all of its machine.
 """
 
 from __future__ import annotations
@@ -213,11 +213,11 @@ def test_an_agent_knows_its_share_of_the_cores(network: Network, protected: Prot
     assert [hosts[name].cores_usable for name in NODES] == [CORES] * len(NODES)
 
 
-# --- a cut link -----------------------------------------------------------------------------------
+# --- a silent link --------------------------------------------------------------------------------
 
 
 class Cut(NamedTuple):
-    """A sweep without rules, of which a host is cut off in the first of its two trials.
+    """A sweep without rules, of which a host falls silent in the first of its two trials.
 
     Attributes:
         outsider: what somebody could reach before that.
@@ -233,7 +233,7 @@ class Cut(NamedTuple):
 
 @pytest.fixture(scope="module")
 def cut(network: Network, place: Farm) -> Iterator[Cut]:
-    """Cut a link; it stays cut until the last test that needs this is over."""
+    """Have a link fall silent; it stays so until the last test that needs this is over."""
     seat = impatient(place.seat("cut"))
     options = ("--nodes", "2,3", "--seed", "6", "--epochs", "4")
     with contextlib.ExitStack() as stack:
@@ -242,8 +242,8 @@ def cut(network: Network, place: Farm) -> Iterator[Cut]:
         by_outsider = connected(network.outsider, targets)
         others = stack.enter_context(Witness(r.pid for r in targets if r.host != "node3"))
         lost = stack.enter_context(Witness(network.hosts.processes("node3")))
-        network.unplug("node3")
-        stack.callback(network.plug, "node3")
+        network.silence("node3")
+        stack.callback(network.end_silence, "node3")
         left = others.alive_after(FOUND_DEAD_S)
         left_on_lost = lost.alive_after(LEASE_S)
         yield Cut(seat, sweep.result(), by_outsider, left, left_on_lost)
@@ -253,12 +253,12 @@ def test_without_rules_an_outsider_reaches_every_port(cut: Cut) -> None:
     assert cut.outsider == [""] * len(NODES)
 
 
-def test_a_cut_link_costs_a_trial_that_names_its_host_and_the_others_go_on(cut: Cut) -> None:
+def test_a_silent_link_costs_a_trial_that_names_its_host_and_the_others_go_on(cut: Cut) -> None:
     failed, other = outcomes(cut.directory)
     assert (failed.order.nodes, failed.status) == (3, "failed")
     assert isinstance(failed.failure, Failure)
     assert failed.failure.host == "node3"
-    assert "10.77.0.3 port 22 " in failed.failure.cause
+    assert "10.77.0.3 port 22 does not answer within 2 s" in failed.failure.cause
     assert (other.order.nodes, other.status) == (2, "ok")
     assert other.placement == {"ps:0": "node1", "worker:0": "node2"}
 
@@ -277,7 +277,7 @@ def test_once_it_is_mended_nothing_stands_and_nothing_is_left(
     network: Network, place: Farm, cut: Cut
 ) -> None:
     del cut
-    network.plug("node3")
+    network.end_silence("node3")
     assert place.clusters() == []
     orphans = place.call("status", "--orphans", "--json").document["orphans"]
     assert orphans == {name: [] for name in NODES}

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 BAD, GOOD = "node2", ["node1", "node3"]
 SHORT_S = 0.5
 LOGIN_S = 3.0
+NOBODY = 65534
 _numbers = itertools.count(1)
 # Last parts of addresses, apart from those of tests that may run at the same time: a host is taken
 # by its address.
@@ -181,6 +182,7 @@ def _mount(case: Case, options: str) -> None:
     case.replace()
     disk = case.drill.directory(BAD)
     disk.mkdir()
+    options = f"{options},mode=700"
     mount = ["mount", "-t", "tmpfs", "-o", options, "dnnbench-test", str(disk)]
     if os.getuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("nothing can be mounted here")
@@ -206,6 +208,16 @@ def read_only_directory(case: Case) -> None:
 def file_for_directory(case: Case) -> None:
     case.replace()
     case.drill.directory(BAD).write_text("mine\n")
+
+
+def shared_directory(case: Case) -> None:
+    case.drill.directory(BAD).chmod(0o775)
+
+
+def foreign_directory(case: Case) -> None:
+    if os.getuid():
+        pytest.skip("only root gives a directory away")
+    os.chown(case.drill.directory(BAD), NOBODY, NOBODY)
 
 
 def _programs(case: Case, python: str | None = None) -> Path:
@@ -238,6 +250,11 @@ def old_python(case: Case) -> None:
 def very_old_python(case: Case) -> None:
     said = "SyntaxError: future feature annotations is not defined"
     case.replace(_programs(case, f"#!/bin/sh\necho '{said}' >&2\nexit 1\n"))
+
+
+def python_2(case: Case) -> None:
+    said = "Unknown option: -I\nusage: python3 [option] ...\nTry `python -h' for more information."
+    case.replace(_programs(case, f"#!/bin/sh\ncat >&2 <<'E'\n{said}\nE\nexit 2\n"))
 
 
 def without_venv(case: Case) -> None:
@@ -352,18 +369,30 @@ FAULTS = [
     ),
     Fault(
         full_disk,
-        "cannot write to ~/.*: No space left on device",
+        r"cannot write to \S+: No space left on device",
         DIRECTORY,
         ("provision", "launch"),
     ),
     Fault(small_disk, r"no disk space: \S+ has 0\.0 GB free", DIRECTORY, ("provision", "check")),
     Fault(
         read_only_directory,
-        "cannot write to ~/.*: (Read-only file system|Permission denied)",
+        r"cannot write to \S+: (Read-only file system|Permission denied)",
         DIRECTORY,
         ("provision", "launch"),
     ),
-    Fault(file_for_directory, "cannot write to ~/.*: Not a directory", DIRECTORY, ("check",)),
+    Fault(file_for_directory, r"cannot write to \S+: Not a directory", DIRECTORY, ("check",)),
+    Fault(
+        shared_directory,
+        r"/dnnbench\d+ may be written to by other users \(mode 0775\)",
+        r"chmod go-w /\S+ there$",
+        ("provision", "run"),
+    ),
+    Fault(
+        foreign_directory,
+        r"/dnnbench\d+ belongs to another user, nobody \(uid 65534\)",
+        r"set \[cluster\] directory to one of your own, such as ~/\.dnnbench$",
+        ("check", "launch"),
+    ),
     Fault(
         no_python, "expected python3, found none", rf"install {PYTHON} there", ("provision", "run")
     ),
@@ -379,6 +408,7 @@ FAULTS = [
         rf"install {PYTHON} there",
         ("provision",),
     ),
+    Fault(python_2, r"python3 there is older than 3\.7", rf"install {PYTHON} there", ("check",)),
     Fault(
         without_venv,
         "cannot make virtual environments: its venv or ensurepip is missing",

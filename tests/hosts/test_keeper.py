@@ -6,6 +6,9 @@ import os
 import signal
 import socket
 import stat
+import sys
+import time
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +24,7 @@ from dnnbench.trial.tasks import ClusterSpec
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+MEMORY_BYTES = 512 << 20
 CONNECT = Connect(cluster=ClusterSpec(ps=[], worker=[]))
 
 
@@ -341,13 +345,118 @@ def test_the_end_of_the_agent_is_told_after_its_last_event_and_its_log_stays(
         messages.append(again.hear())
     kinds = [message["event"]["event"] for message in messages if "event" in message]
     assert sorted(kinds[-4:]) == ["port_reserved", "port_reserved", "progress", "progress"]
-    cause = "the agent ended with -9: Segmentation fault"
+    cause = "the agent was killed by SIGKILL: Segmentation fault"
     assert messages[-1] == {"ended": -9, "cause": cause}
     assert end_of([answer["pid"]]) == []
     assert (host.state() / "agent.log").exists()
     assert host.call("status")["orphans"] == [{"cluster": "c1", "host": "node1", "pids": []}]
     host.call("stop", cluster="c1")
     assert not host.state().exists()
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ("while True: os.write(1, bytes(1 << 16))", "the agent wrote a line that does not end"),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "the agent was killed by SIGSEGV"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "the agent was killed by SIGKILL"),
+    ],
+)
+def test_an_agent_that_goes_wrong_is_told_of_and_takes_no_memory_of_its_keeper(
+    host: KeptHost, script: str, told: str
+) -> None:
+    host.within = ("prlimit", f"--as={MEMORY_BYTES}")
+    host.python.write_text(f"#!{sys.executable}\nimport os, signal\n{script}\n")
+    answer = host.start()
+    with Witness([answer["pid"]]) as witness:
+        relay = host.attach()
+        while "ended" not in (message := relay.hear()):
+            pass
+        assert message["cause"] == told
+        assert witness.alive_after(TIMEOUT_S) == []
+
+
+@pytest.mark.parametrize(
+    "line", ["[" * 100_000, '{"event":[],"task":[[]]}', '{"event":"role_exited","task":{}}', "NaN"]
+)
+def test_an_event_of_whatever_shape_is_passed_on_and_hurts_no_keeper(
+    host: KeptHost, line: str
+) -> None:
+    ready = '{"event":"agent_ready"}'
+    host.python.write_text(
+        f"#!{sys.executable}\nimport sys\n"
+        f"print({ready!r}, flush=True)\nsys.stdin.readline()\n"
+        f"print({line!r}, flush=True)\nsys.stdin.read()\n"
+    )
+    host.start()
+    relay = host.attach_ready()
+    send(relay, CONNECT)
+    expected = line if line.startswith("[[") else json.loads(line)
+    assert json.dumps(relay.hear()["event"]) == json.dumps(expected)
+
+
+@pytest.fixture
+def little_memory() -> Iterator[tuple[str, ...]]:
+    """Make a control group whose processes get 64 MiB; yield a command that runs others in it."""
+    root = Path("/sys/fs/cgroup")
+    legacy = root / "memory" / "memory.limit_in_bytes"
+    name = f"dnnbench-test-{uuid.uuid4().hex[:8]}"
+    group = (root / "memory" if legacy.exists() else root) / name
+    try:
+        group.mkdir()
+    except OSError as error:
+        pytest.skip(f"no control group can be made: {error}")
+    try:
+        limit = group / ("memory.limit_in_bytes" if legacy.exists() else "memory.max")
+        if not limit.exists():
+            (root / "cgroup.subtree_control").write_text("+memory")
+        limit.write_text(str(64 << 20))
+        yield ("sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', str(group))
+    except OSError as error:
+        pytest.skip(f"memory cannot be limited: {error}")
+    finally:
+        while (group / "cgroup.procs").read_text():
+            time.sleep(0.01)
+        group.rmdir()
+
+
+def test_an_agent_that_the_kernel_ends_for_lack_of_memory_is_called_that(
+    host: KeptHost, little_memory: tuple[str, ...]
+) -> None:
+    host.within = little_memory
+    host.python.write_text(f"#!{sys.executable}\nprint(len(b'x' * (1 << 30)))\n")
+    answer = host.start()
+    relay = host.attach()
+    while "ended" not in (message := relay.hear()):
+        pass
+    assert "the agent was killed, probably for lack of memory" in message["cause"]
+    assert "fewer slots" in message["remedy"]
+    assert end_of([answer["pid"]]) == []
+    host.call("stop", cluster="c1")
+
+
+def test_a_directory_that_a_start_has_left_is_found_and_taken_away(host: KeptHost) -> None:
+    left = host.state("c9")
+    left.mkdir(parents=True)
+    (left / "keeper.log").write_text("Killed\n")
+    assert host.call("status")["orphans"] == []  # it may be a start that is under way
+    os.utime(left, (time.time() - 100,) * 2)
+    orphan = {"cluster": "c9", "host": "node1", "pids": []}
+    assert host.call("status") == {"clusters": [], "orphans": [orphan]}
+    assert host.call("stop", cluster="c9") == {"ended": 0, "left": [], "ports_taken": []}
+    assert not left.parent.exists()
+    assert host.call("status")["orphans"] == []
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "7", '{"pid":"x","started":[]}', "[" * 100_000])
+def test_a_record_that_no_keeper_wrote_is_no_keepers(host: KeptHost, text: str) -> None:
+    left = host.state("c9")
+    left.mkdir(parents=True)
+    (left / "agent.json").write_text(text)
+    os.utime(left, (time.time() - 100,) * 2)
+    assert [orphan["cluster"] for orphan in host.call("status")["orphans"]] == ["c9"]
+    assert host.call("stop", cluster="c9")["left"] == []
+    assert not left.exists()
 
 
 def test_hosts_that_share_a_directory_leave_each_other_alone(host: KeptHost) -> None:

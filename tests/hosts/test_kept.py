@@ -193,7 +193,7 @@ def test_the_end_of_an_agent_is_told_with_its_last_words(
     (agent,) = children_of(host.keepers[0])
     (host.state() / "agent.log").write_text("out of memory\n")
     os.kill(agent, signal.SIGKILL)
-    assert controller.expect_loss().problem == "the agent ended with -9: out of memory"
+    assert controller.expect_loss().problem == "the agent was killed by SIGKILL: out of memory"
 
 
 def test_a_host_that_cannot_be_reached_is_lost_after_the_grace_not_before(host: KeptHost) -> None:

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import dnnbench.hosts.onhost
-from dnnbench.hosts.onhost import holdings, machine, ports, process_table, state
+from dnnbench.hosts.onhost import holdings, lines, machine, ports, process_table, pythons, state
+from dnnbench.hosts.onhost.__main__ import COMMANDS
 from dnnbench.hosts.onhost.pip import diagnosed
 from dnnbench.hosts.provision import bundle
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 DEADLINE_S = 60.0
 PORTS = [23000, 23019]
 KEY = "environment-key"
+EVENTS = "low 0\nhigh 0\nmax 9\noom 4\noom_kill 3\noom_group_kill 0\n"
+V1 = "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n"
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +83,68 @@ class Host:
 @pytest.fixture
 def host(tools: Path, tmp_path: Path) -> Host:
     return Host(tools, tmp_path / "dnnbench")
+
+
+@pytest.mark.parametrize("command", ["facts", "status", "start"])
+def test_a_command_ends_where_its_request_never_comes(command: str) -> None:
+    script = f"""
+from dnnbench.hosts.onhost import __main__ as tools
+function, _ = tools.COMMANDS[{command!r}]
+tools.COMMANDS[{command!r}] = function, 1
+raise SystemExit(tools.main([{command!r}]))
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        told = json.loads(process.stdout.read())["error"]
+        assert process.wait(DEADLINE_S) == 1
+    assert told["problem"] == f"`{command}` did not end within 1 s"
+
+
+def test_every_command_ends_by_itself() -> None:
+    without = {name for name, (_, most_s) in COMMANDS.items() if not most_s}
+    assert without == {"relay", "probe"}
+
+
+@pytest.mark.parametrize("talk", ["yes", "printf x; exec sleep 1000", "echo '[[[['", "echo 7"])
+def test_what_is_called_a_python_and_is_none_is_not_listened_to_for_long(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, talk: str
+) -> None:
+    monkeypatch.setattr(pythons, "_DEADLINE_S", 0.5)
+    script = tmp_path / "python3"
+    script.write_text(f"#!/bin/sh\n{talk}\n")
+    script.chmod(0o700)
+    assert pythons.found(str(script)) == []
+
+
+class Channel:
+    """A pipe as `Lines` reads it."""
+
+    def __init__(self, most_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(lines, "_LINE_BYTES", most_bytes)
+        reading, self.writing = os.pipe()
+        self.lines = lines.Lines(reading, os.dup(self.writing))
+
+    def said(self, *chunks: bytes) -> list[list[bytes] | None]:
+        found = []
+        for chunk in chunks:
+            os.write(self.writing, chunk)
+            found.append(self.lines.read())
+        return found
+
+
+def test_lines_come_whole_however_they_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    channel = Channel(100, monkeypatch)
+    assert channel.said(b"a", b"b", b"c\nd\n\ne", b"\n") == [[], [], [b"abc", b"d", b""], [b"e"]]
+    os.close(channel.writing)
+
+
+def test_a_line_without_an_end_is_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    channel = Channel(100, monkeypatch)
+    assert channel.said(b"a\n" + b"x" * 60, b"x" * 60) == [[b"a"], None]
+    assert channel.lines.is_overlong
+    os.close(channel.writing)
 
 
 def test_everything_that_is_sent_is_python_3_7() -> None:
@@ -155,6 +220,28 @@ def test_a_processor_without_avx_is_known(tmp_path: Path) -> None:
     assert machine.missing_cpu_flags("aarch64", str(cpuinfo)) == []
     cpuinfo.write_text("processor\t: 0\nflags\t\t: fpu avx\n")
     assert machine.missing_cpu_flags("x86_64", str(cpuinfo)) == []
+
+
+@pytest.mark.parametrize(
+    ("files", "count"),
+    [
+        ({"/proc/self/cgroup": "0::/a/b\n", "/sys/fs/cgroup/a/b/memory.events": EVENTS}, 3),
+        (
+            {
+                "/proc/self/cgroup": "4:memory:/a\n",
+                "/sys/fs/cgroup/memory/a/memory.oom_control": V1,
+            },
+            2,
+        ),
+        ({"/proc/self/cgroup": "0::/\n", "/proc/vmstat": "nr_free_pages 7\noom_kill 5\n"}, 5),
+        ({}, 0),
+    ],
+)
+def test_kills_for_lack_of_memory_are_those_of_the_group_where_it_counts_them(
+    monkeypatch: pytest.MonkeyPatch, files: dict[str, str], count: int
+) -> None:
+    monkeypatch.setattr(machine, "_read", lambda path: files.get(path.rstrip("/"), ""))
+    assert machine.oom_kills() == count
 
 
 def test_what_cannot_be_written_is_one_line_with_a_cure(host: Host) -> None:

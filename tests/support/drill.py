@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from dnnbench.settings.hostlists.host import HostConfig
     from support.sshd import Hosts, Sshd
 
-KEY, NEEDED = environment_of(gpu=False, machine="x86_64")
+KEY, NEEDED = environment_of("x86_64")
 PORTS = "23400-23499"
-_HALF_WRITTEN = re.compile(r"\.pyz\.\d+$|\.aside$|^\..*\.[0-9a-f]{8}$|^tmp$|\.new$")
+_HALF_WRITTEN = re.compile(r"\.py\.[^/]*\.\d+$|\.aside$|^\..*\.[0-9a-f]{8}$|^tmp$|\.new$")
 
 
 class Result(NamedTuple):

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dnnbench
-from dnnbench.hosts.onhost import machine
 from dnnbench.hosts.onhost.directory import mark_complete
 from dnnbench.hosts.onhost.ports import is_free
 from dnnbench.hosts.provision.wanted import environment_of
@@ -198,7 +197,7 @@ class Farm:
 
     def equip(self) -> None:
         """Give every host an environment that is this very one, which takes no time."""
-        key, _ = environment_of(gpu=machine.has_gpu(), machine=os.uname().machine)
+        key, _ = environment_of(os.uname().machine)
         for home in {host.home for host in self.hosts.sshds}:
             environment = home / ".dnnbench" / "env" / key
             python = environment / "bin" / "python"

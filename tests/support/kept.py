@@ -99,6 +99,9 @@ class KeptHost:
         directory: dnnbench's on that host.
         agent: file name of the agent's script among the tests.
         name: of the host.
+
+    Attributes:
+        within: a command that turns into the one that follows it, under some limit.
     """
 
     def __init__(
@@ -107,6 +110,7 @@ class KeptHost:
         self.directory = directory
         self.name = name
         self.scope = f"test-{uuid.uuid4().hex[:8]}"
+        self.within: tuple[str, ...] = ()
         self.relays: list[Relay] = []
         self.keepers: list[int] = []
         self.python = directory / "env" / agent
@@ -136,7 +140,7 @@ class KeptHost:
         """Carry out a command and return its answer, good or bad."""
         asked = {"directory": str(self.directory), "host": self.name, **request}
         done = subprocess.run(
-            [*TOOLS, command],
+            [*self.within, *TOOLS, command],
             input=json.dumps({"scope": self.scope, **asked}).encode() + b"\n",
             stdout=subprocess.PIPE,
             cwd=PROJECT,

@@ -31,6 +31,13 @@ _CGROUPS = Path("/sys/fs/cgroup")
 _PERIOD_US = 100_000  # the kernel's own default
 _END_TIMEOUT_S = 5.0
 _KINDS = ("net", "uts")
+_END_SILENCE = "table inet silence\ndelete table inet silence\n"
+_SILENCE = """
+table inet silence {
+  chain in { type filter hook input priority -300; iifname != "lo" drop; }
+  chain out { type filter hook output priority -300; oifname != "lo" drop; }
+}
+"""
 _HOLD = 'hostname "$0" && echo held && exec cat'  # until its input ends, as with the test
 
 
@@ -136,6 +143,14 @@ class Network(NamedTuple):
     def unplug(self, node: str) -> None:
         """Cut a host's link, as by its cable: whatever it sends or is sent is lost."""
         self.controller.run("ip", "link", "set", node, "down")
+
+    def silence(self, node: str) -> None:
+        """Drop every packet from and to a host: no reset, no word of the network, a sound link."""
+        self.nodes[node].run("nft", "-f", "-", given=_SILENCE)
+
+    def end_silence(self, node: str) -> None:
+        """Let packets pass again. Idempotent."""
+        self.nodes[node].run("nft", "-f", "-", given=_END_SILENCE)
 
 
 @contextlib.contextmanager

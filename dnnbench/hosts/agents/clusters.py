@@ -214,7 +214,7 @@ def start_keeper(
     Raises:
         HostError: taken, no port free, or the like.
     """
-    environment, _ = environment_of(gpu=facts.gpu, machine=facts.machine)
+    environment, _ = environment_of(facts.machine)
     state = f"{facts.directory}/clusters/{cluster}/{tools.host}"
     answer = tools.call(
         "start",

@@ -81,6 +81,7 @@ class _Message(msgspec.Struct, frozen=True):
     left: bool = False
     ended: int | msgspec.UnsetType | None = msgspec.UNSET
     cause: str = ""
+    remedy: str | None = None
     refused: _Problem | None = None
     error: _Problem | None = None
 
@@ -320,7 +321,9 @@ class KeptAgent:
             raise kind(told.problem, remedy=told.remedy)
         elif message.ended is not msgspec.UNSET:
             if self._farewell != _END:
-                raise _FinalError(message.cause, remedy="see dnnbench status --orphans")
+                raise _FinalError(
+                    message.cause, remedy=message.remedy or "see dnnbench status --orphans"
+                )
             self._over.set()
 
     def _attach(self, welcome: _Welcome) -> None:

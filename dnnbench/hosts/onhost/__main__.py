@@ -14,37 +14,43 @@ import os
 import sys
 
 from . import wire
+from .deadline import deadline
 
+# Function, and seconds after which nobody waits for its answer any more; `probe` has a deadline of
+# its own, and a relay ends with its keeper, or with whoever reads it.
 COMMANDS = {
-    "facts": "facts.run",
-    "install": "install.run",
-    "remove": "remove.run",
-    "start": "start.run",
-    "relay": "relay.run",
-    "status": "status_stop.status",
-    "stop": "status_stop.stop",
-    "probe": "probe.run",
+    "facts": ("facts.run", 60),
+    "install": ("install.run", 1800),
+    "remove": ("remove.run", 180),
+    "start": ("start.run", 60),
+    "relay": ("relay.run", 0),
+    "status": ("status_stop.status", 60),
+    "stop": ("status_stop.stop", 60),
+    "probe": ("probe.run", 0),
 }
 # Their standard input is a dialogue from the first byte on; the request is in the arguments.
 DIALOGUES = {"relay": ("socket",), "probe": ()}
 
 EXIT_PROBLEM = 1
-EXIT_USAGE = 64  # not 2, which is Python's own for a zip that is not there
+EXIT_USAGE = 64  # not 2, which is Python's own for an option that it does not know
 
 
-def main(arguments: list[str]) -> int:
-    """Carry out one command and return its exit code."""
+def main(arguments: list[str], pushed: bytes | None = None) -> int:
+    """Carry out one command and return its exit code.
+
+    Args:
+        arguments: name of the command, and for a dialogue its request.
+        pushed: these tools, if they have just been sent and are to be kept at ``sys.argv[0]``.
+    """
     if not arguments or arguments[0] not in COMMANDS:
         sys.stderr.write(f"usage: {{{','.join(COMMANDS)}}} <request.json\n")
         return EXIT_USAGE
     name, *values = arguments
-    module, function = COMMANDS[name].split(".")
+    os.umask(0o077)  # whatever is made here is for this user alone
+    function, most_s = COMMANDS[name]
     try:
-        request = dict(zip(DIALOGUES[name], values)) if name in DIALOGUES else wire.read_request()
-        run = getattr(importlib.import_module(f"{__package__}.{module}"), function)
-        result = run(request)
-        for answer in [result] if isinstance(result, dict) else result or ():
-            wire.write(answer)
+        with deadline(most_s, f"`{name}`"):
+            _carry_out(name, function, values, pushed)
     except wire.HostProblem as error:
         return _refuse(error)
     except BrokenPipeError:
@@ -57,6 +63,19 @@ def main(arguments: list[str]) -> int:
             raise
         return _refuse(problem)
     return 0
+
+
+def _carry_out(name: str, function: str, values: list[str], pushed: bytes | None) -> None:
+    if pushed:
+        from . import store
+
+        store.keep(sys.argv[0], pushed)
+    request = dict(zip(DIALOGUES[name], values)) if name in DIALOGUES else wire.read_request()
+    module, attribute = function.split(".")
+    run = getattr(importlib.import_module(f"{__package__}.{module}"), attribute)
+    result = run(request)
+    for answer in [result] if isinstance(result, dict) else result or ():
+        wire.write(answer)
 
 
 def _refuse(error: wire.HostProblem) -> int:

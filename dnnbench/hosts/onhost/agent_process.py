@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import time
 from typing import TYPE_CHECKING
 
-from . import marks
+from . import machine, marks
 from .lines import Lines
 from .log import last_line, note
 from .wire import HostProblem
@@ -32,6 +33,7 @@ class AgentProcess:
 
     def __init__(self, request: Request, state: State) -> None:
         self._state = state
+        self._oom_kills = machine.oom_kills()
         self.code: int | None = None
         python = os.path.join(state.directory, request["python"])
         path = [os.path.join(state.directory, part) for part in request["pythonpath"]]
@@ -54,7 +56,7 @@ class AgentProcess:
                 )
             except OSError as error:
                 problem = f"cannot start {python}: {error.strerror}"
-                raise HostProblem(problem, "run dnnbench provision") from None
+                raise HostProblem(problem, "run dnnbench provision for this host") from None
         assert self._process.stdin
         assert self._process.stdout
         with self._process.stdin as orders, self._process.stdout as events:
@@ -67,10 +69,23 @@ class AgentProcess:
         return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     @property
+    def lacked_memory(self) -> bool:
+        """Tell whether it was killed after the kernel had begun to kill for lack of memory."""
+        return self.code == -signal.SIGKILL and machine.oom_kills() > self._oom_kills
+
+    @property
     def last_words(self) -> str:
         """Return how it ended, with the last line of its log."""
+        if self.lacked_memory:
+            return (
+                "the agent was killed, probably for lack of memory: the kernel has killed a "
+                "process there for that since it started"
+            )
         said = last_line(self._state.agent_log)
-        return f"the agent ended with {self.code}{said and ': ' + said}"
+        how = f"ended with {self.code}"
+        if self.code is not None and self.code < 0:
+            how = f"was killed by {_signal_name(-self.code)}"
+        return f"the agent {how}{said and ': ' + said}"
 
     def end(self) -> None:
         """End it as the end of its input does, then whatever is left. Safe to do twice."""
@@ -86,3 +101,10 @@ class AgentProcess:
             note(f"cannot be killed: {left}")
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.code = self._process.wait(_END_TIMEOUT_S)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -9,6 +9,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
+from . import trust
 from .wire import HostProblem, listener_gone
 
 if TYPE_CHECKING:
@@ -26,11 +27,27 @@ def expanded(path: str) -> str:
     return os.path.abspath(os.path.expanduser(path))
 
 
-def made(path: str) -> str:
-    """Return the directory's absolute path, made where it is missing."""
+def safe(path: str, *parts: str) -> str:
+    """Return the directory's absolute path, where no other user can put anything.
+
+    Args:
+        path: the directory.
+        parts: of it, relative or absolute, that are used now.
+
+    Raises:
+        HostProblem: another user could, or owns a part of it.
+    """
     directory = expanded(path)
-    os.makedirs(directory, _PRIVATE, exist_ok=True)
+    trust.refuse_foreign(directory)
+    trust.refuse_foreign_parts(directory, parts)
     return directory
+
+
+def made(path: str) -> str:
+    """Return the directory's absolute path, made where it is missing, and `safe`."""
+    directory = safe(path)
+    os.makedirs(directory, _PRIVATE, exist_ok=True)
+    return safe(path)
 
 
 def identity(directory: str) -> str | None:

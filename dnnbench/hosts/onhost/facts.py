@@ -43,7 +43,6 @@ def run(request: Request) -> Answer:
         "cores": machine.usable_cores(),
         "memory_bytes": machine.memory_bytes(),
         "disk_free_bytes": disk.f_bavail * disk.f_frsize,
-        "gpu": machine.has_gpu(),
         "addresses": machine.addresses(),
         "server_address": _server_address(),
         "ports_free": high - low + 1 - len(used),
@@ -63,9 +62,10 @@ def run(request: Request) -> Answer:
 
 
 def has_environment(home: str, key: str) -> bool:
-    """Tell whether an environment is complete and its Python still there."""
+    """Tell whether an environment is complete and its Python still there; refuse a foreign one."""
     path = os.path.join(home, "env", key)
     python = os.path.join(path, "bin", "python")
+    directory.safe(home, path, python)
     return directory.is_complete(path) and os.access(python, os.X_OK)
 
 
@@ -90,12 +90,14 @@ def _packages(home: str) -> list[str]:
         names = sorted(os.listdir(folder))
     except FileNotFoundError:
         return []
+    directory.safe(home, *(os.path.join(folder, name) for name in names))
     return [name for name in names if directory.is_complete(os.path.join(folder, name))]
 
 
 def _data_state(home: str, file: dict[str, Any]) -> str:
     import hashlib
 
+    directory.safe(home, file["path"])
     digest = hashlib.sha256()
     try:
         with open(os.path.join(home, file["path"]), "rb") as content:

@@ -1,7 +1,9 @@
 """What a keeper holds while it lives: the host, and ports for the roles.
 
 Both are held by sockets, so the kernel gives them back however the keeper ends. Abstract Unix
-sockets are names that all users of a network namespace share, and no files.
+sockets are names that all users of a network namespace share, and not files: a host is taken for
+all of its users, and whoever has it is asked for a card. Anybody may bind such a name, so the
+kernel is asked which user it is, and of the card only a little text is believed.
 """
 
 from __future__ import annotations
@@ -10,10 +12,10 @@ import contextlib
 import json
 import socket
 import time
-from typing import TYPE_CHECKING, Any, Dict
+from typing import TYPE_CHECKING, Any, Dict, NamedTuple
 
-from . import ports
-from .wire import HostProblem
+from . import peers, ports, trust
+from .wire import HostProblem, decoded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +24,22 @@ Card = Dict[str, Any]
 
 _SHARERS = 64
 _ASK_TIMEOUT_S = 2.0
-_UNKNOWN = {"owner": "somebody", "purpose": "a cluster that does not answer"}
+_CARD_BYTES = 64 << 10
+_SHOWN = ("cluster", "owner", "purpose", "since")
+_SHOWN_CHARACTERS = 120
+_DAY_S = 86400.0
+
+
+class Holder(NamedTuple):
+    """Who has a seat.
+
+    Attributes:
+        uid: None if there was no connection.
+        card: what it says of itself, checked; None for nothing of use.
+    """
+
+    uid: int | None
+    card: Card | None
 
 
 def hold_host(scope: str, *, share: bool) -> socket.socket:
@@ -37,7 +54,7 @@ def hold_host(scope: str, *, share: bool) -> socket.socket:
             held.listen(16)
             break
     else:
-        raise _taken(_ask(_seat(scope, 0)) or _UNKNOWN)
+        raise _taken(_ask(_seat(scope, 0)) or Holder(None, None))
     if not share:
         # Only now that our seat is taken: two who looked first would both see an empty host.
         for seat in range(1, _SHARERS):
@@ -49,12 +66,13 @@ def hold_host(scope: str, *, share: bool) -> socket.socket:
 
 
 def show_card(holder: socket.socket, card: Card) -> None:
-    """Answer one who asks."""
-    asker, _ = holder.accept()
-    with asker:
-        asker.setblocking(False)
-        with contextlib.suppress(OSError):  # did not wait for it
-            asker.send(json.dumps(card).encode() + b"\n")
+    """Answer one who asks, and who may be anybody."""
+    with contextlib.suppress(OSError):  # did not wait for it
+        asker, _ = holder.accept()
+        with asker:
+            asker.setblocking(False)
+            shown = {key: card[key] for key in _SHOWN}
+            asker.send(json.dumps(shown).encode() + b"\n")
 
 
 def hold_ports(port_range: Sequence[int], count: int) -> tuple[list[int], list[socket.socket]]:
@@ -131,8 +149,8 @@ def _bound(name: str) -> socket.socket | None:
     return mutex
 
 
-def _ask(name: str) -> Card | None:
-    """Return the card of who has a name; None if nobody listens there."""
+def _ask(name: str) -> Holder | None:
+    """Return who has a name; None if nobody listens there."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asker:
         asker.settimeout(_ASK_TIMEOUT_S)
         try:
@@ -140,20 +158,42 @@ def _ask(name: str) -> Card | None:
         except ConnectionRefusedError:
             return None
         except OSError:
-            return _UNKNOWN
+            return Holder(None, None)
+        uid = peers.user_of(asker)
         try:
-            with asker.makefile("rb") as answer:
-                card: Card = json.loads(answer.readline())
+            line = peers.read_line(asker, _CARD_BYTES, time.monotonic() + _ASK_TIMEOUT_S)
+            return Holder(uid, _checked(decoded(line)))
         except (OSError, ValueError):
-            return _UNKNOWN
-    return card
+            return Holder(uid, None)
 
 
-def _taken(card: Card) -> HostProblem:
-    return HostProblem(
-        f"is taken by {card['owner']}{_since(card.get('since'))} for {card['purpose']}",
-        "wait, or use --share",
-    )
+def _checked(card: Any) -> Card | None:
+    """Return of a card what is as it should be; None where it is no card."""
+    if not isinstance(card, dict):
+        return None
+    words = {key: _shown(card.get(key)) for key in ("owner", "purpose")}
+    if not all(words.values()):
+        return None
+    since = card.get("since")
+    is_time = isinstance(since, (int, float)) and 0 <= since <= time.time() + _DAY_S
+    return {**words, "since": since if is_time else None}
+
+
+def _shown(text: Any) -> str:
+    """Return some text for people, on one line; empty for what is no text."""
+    if not isinstance(text, str):
+        return ""
+    return "".join(c if c.isprintable() else "?" for c in text[:_SHOWN_CHARACTERS])
+
+
+def _taken(holder: Holder) -> HostProblem:
+    card = holder.card
+    said = f"{card['owner']}{_since(card['since'])} for {card['purpose']}" if card else ""
+    who = said or "a cluster that does not answer"
+    if holder.uid is not None and not trust.is_trusted_user(holder.uid):
+        who = f"another user, {trust.named_user(holder.uid)}"
+        who += f": {said}" if said else ", whose process there is not a cluster's"
+    return HostProblem(f"is taken by {who}", "wait, or use --share")
 
 
 def _since(at_s: float | None) -> str:

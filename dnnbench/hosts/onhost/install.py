@@ -37,6 +37,7 @@ def run(request: Request) -> Iterator[Answer]:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _give_up)
     home = directory.made(request["directory"])
+    directory.safe(home, "env", "packages", *_wheels(home))
     wait_s = request.get("deadline_s") or _DEADLINE_S
     deadline_s = time.monotonic() + wait_s
     with directory.locked(home, wait_s) as lock, _log(home) as log:
@@ -127,6 +128,12 @@ def _package(installer: pip.Installer, wanted: dict[str, Any]) -> bool:
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return True
+
+
+def _wheels(home: str) -> list[str]:
+    """List what pip may choose from, or is told to install."""
+    folders = (found[0] for found in os.walk(os.path.join(home, "wheels")))
+    return [path for folder in folders for path in (folder, *(e.path for e in os.scandir(folder)))]
 
 
 def _give_up(number: int, frame: FrameType | None) -> None:

@@ -4,6 +4,22 @@ A single thread and no TensorFlow. It is the agent's parent, numbers its events,
 the controller, whose connection may be lost and come back. It ends on the controller's word, with
 the agent, on SIGTERM, or after ``lease_s`` without a controller; then nothing of the cluster is
 left.
+
+========  ==========  ===================  =========================================================
+state     controller  connection           left for
+========  ==========  ===================  =========================================================
+new       none yet    none                 attached; over after ``first_s``
+attached  known       open                 waiting, if the connection breaks; free, if it leaves or
+                                           is silent for ``grace_s``
+waiting   known       none                 attached, if the same one comes back; free after
+                                           ``grace_s``, when its roles are killed
+free      none        none                 attached, by any controller; over after ``lease_s``
+========  ==========  ===================  =========================================================
+
+A *fence* keeps a new controller from hearing of an earlier one's trial. It is raised when a
+controller attaches before the agent is ready, or while it has something to tell yet of orders that
+are not its own, such as the ends of killed roles. Events are dropped until the last of these has
+come; then it is lifted, and the controller gets ``agent_ready``: all that follows is its own.
 """
 
 from __future__ import annotations
@@ -14,12 +30,13 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Callable, Dict, NamedTuple, Tuple
 
-from . import holdings
+from . import holdings, peers
 from .ledger import Activity, Ledger
 from .lines import Lines
 from .log import note
 from .signals import Signals
 from .state import card
+from .wire import decoded
 
 if TYPE_CHECKING:
     import socket
@@ -31,6 +48,8 @@ if TYPE_CHECKING:
 _GREETING_TIMEOUT_S = 10.0
 _FLUSH_TIMEOUT_S = 5.0
 _POLL_STEP_S = 0.001  # poll() rounds down to it
+_OVERLONG = "the agent wrote a line that does not end"
+_MORE_MEMORY = "give this host fewer slots, or use one with more memory"
 _STOP_ORDER = {"order": "stop"}
 _READABLE, _WRITABLE = select.POLLIN, select.POLLOUT
 
@@ -105,8 +124,11 @@ class Keeper:
 
     def say_goodbye(self) -> None:
         """Tell those who are still connected that everything is gone."""
+        farewell = {"ended": self._agent.code, "cause": self.cause}
+        if self.agent_failed and self._agent.lacked_memory:
+            farewell["remedy"] = _MORE_MEMORY
         for peer in self._peers:
-            peer.send({"ended": self._agent.code, "cause": self.cause})
+            peer.send(farewell)
             peer.flush_all(_FLUSH_TIMEOUT_S)
             peer.close()
 
@@ -189,7 +211,7 @@ class Keeper:
 
     def _pass_on_event(self, line: bytes) -> None:
         try:
-            event = json.loads(line)
+            event = decoded(line)
         except ValueError:
             event = line.decode(errors="replace")  # not one, which the controller will say
             line = json.dumps(event).encode()
@@ -211,13 +233,17 @@ class Keeper:
         while self._pass_on():
             pass
         self._agent.end()
-        self._agent_cause = self._agent.last_words
+        is_overlong = self._agent.lines.is_overlong
+        self._agent_cause = _OVERLONG if is_overlong else self._agent.last_words
         note(self._agent_cause)
 
     # --- controllers ------------------------------------------------------------------------------
 
     def _accept(self) -> None:
         connection, _ = self._listener.accept()
+        if not peers.is_trusted(connection):  # nobody else gets to it; this costs nothing
+            connection.close()
+            return
         fd = connection.detach()
         self._peers.append(Lines(fd, fd))
 
@@ -231,7 +257,7 @@ class Keeper:
             if not peer.is_open:
                 return
             try:
-                message = json.loads(line)
+                message = decoded(line)
                 if peer is self._connection:
                     self._obey(message)
                 else:

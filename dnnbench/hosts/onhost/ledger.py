@@ -91,7 +91,7 @@ class Activity:
 
     def told(self, event: Message) -> None:
         """Note an event of the agent or a role."""
-        kind, task = event.get("event"), event.get("task")
+        kind, task = event.get("event"), str(event.get("task"))
         if kind == "agent_ready":
             self.ready = event
         elif kind == "prepared":
@@ -101,6 +101,6 @@ class Activity:
             self._preparing = max(self._preparing - 1, 0)
             self._roles = {task: True for task, is_heard in self._roles.items() if is_heard}
         elif kind == "role_exited":
-            self._roles.pop(str(task), None)
+            self._roles.pop(task, None)
         elif task in self._roles:
             self._roles[task] = True

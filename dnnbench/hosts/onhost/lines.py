@@ -9,6 +9,8 @@ import time
 from typing import Any
 
 _CHUNK_BYTES = 1 << 16
+_LINE_BYTES = 16 << 20
+"""No line is longer; what sends a longer one is taken for ended."""
 
 
 class Lines:
@@ -25,7 +27,8 @@ class Lines:
         self.is_open = True
         self.reading = reading
         self.writing = writing
-        self._arrived = b""
+        self._arrived: list[bytes] = []  # of a line that has not ended
+        self._arrived_bytes = 0
         self._leaving = bytearray()
 
     @property
@@ -33,8 +36,13 @@ class Lines:
         """Tell whether something waits to be written."""
         return bool(self._leaving)
 
+    @property
+    def is_overlong(self) -> bool:
+        """Tell whether more has arrived of a line than any line may have."""
+        return self._arrived_bytes > _LINE_BYTES
+
     def read(self) -> list[bytes] | None:
-        """Return the complete lines that have arrived; None at the end."""
+        """Return the complete lines that have arrived; None at the end, or for too long a line."""
         if not self.is_open:  # the number may be another file's by now
             return None
         try:
@@ -45,7 +53,13 @@ class Lines:
             return None
         if not chunk:
             return None
-        *lines, self._arrived = (self._arrived + chunk).split(b"\n")
+        first, *rest = chunk.split(b"\n")
+        self._arrived.append(first)
+        self._arrived_bytes += len(first)
+        if not rest:
+            return None if self.is_overlong else []
+        *lines, last = b"".join(self._arrived), *rest
+        self._arrived, self._arrived_bytes = [last], len(last)
         return lines
 
     def send(self, message: Any) -> None:

@@ -39,9 +39,19 @@ def memory_bytes() -> int:
     return min([machine, *(int(text) for text in limits if text.isdigit())])
 
 
-def has_gpu() -> bool:
-    """Tell whether there is a GPU with its driver that TensorFlow could use."""
-    return os.path.exists("/dev/nvidia0") or os.path.exists("/proc/driver/nvidia/version")
+def oom_kills() -> int:
+    """Return how many processes the kernel has killed for lack of memory, ever.
+
+    Of this process's control group where that is counted, be it for the group's limit or for the
+    machine's memory; else of the whole machine.
+    """
+    groups = _limits("memory.events", "memory", "memory.oom_control")
+    for text in (*reversed(groups), _read("/proc/vmstat")):
+        words = text.split()
+        for name, value in zip(words, words[1:]):
+            if name == "oom_kill" and value.isdigit():
+                return int(value)
+    return 0
 
 
 def addresses(net: str = "/proc/net") -> list[str]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
+import select
 import shutil
 import subprocess
 import time
 from typing import TYPE_CHECKING
+
+from .wire import decoded
 
 if TYPE_CHECKING:
     from .wire import Answer
 
 NAMES = ("python3.13", "python3.12", "python3.11", "python3.10", "python3")
 _DEADLINE_S = 10.0
+_ANSWER_BYTES = 1 << 12
 _QUESTION = """\
 import json, sys
 try:
@@ -53,13 +56,24 @@ def _start(path: str) -> subprocess.Popen[bytes] | None:
 
 
 def _answer(process: subprocess.Popen[bytes], deadline_s: float) -> Answer | None:
+    """Read what an interpreter answers, and end it; None if it is no Python."""
+    assert process.stdout
+    text = b""
+    with process.stdout as output:
+        while len(text) < _ANSWER_BYTES:
+            left_s = max(deadline_s - time.monotonic(), 0.1)
+            chunk = b""
+            if select.select([output], [], [], left_s)[0]:
+                chunk = os.read(output.fileno(), _ANSWER_BYTES)
+            if not chunk:
+                break
+            text += chunk
+    process.kill()
+    process.wait()
     try:
-        text, _ = process.communicate(timeout=max(0.1, deadline_s - time.monotonic()))
-        answer: Answer = json.loads(text)
-    except ValueError:  # no Python after all
+        answer = decoded(text)
+    except ValueError:
         return None
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-        return None
-    return answer
+    return (
+        answer if isinstance(answer, dict) and {"path", "version", "venv"} <= set(answer) else None
+    )

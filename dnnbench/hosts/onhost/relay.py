@@ -1,13 +1,19 @@
-"""Join standard input and output to the Unix socket of a keeper: an SSH channel's last metre."""
+"""Join standard input and output to the Unix socket of a keeper: an SSH channel's last metre.
+
+It ends with either side. A keeper hangs up on a controller that it has not heard for a while;
+whoever takes nothing for a minute is not there either, though SSH may not know it yet.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import select
+import signal
 import socket
 from typing import TYPE_CHECKING
 
+from . import peers, trust
 from .wire import HostProblem
 
 if TYPE_CHECKING:
@@ -15,6 +21,7 @@ if TYPE_CHECKING:
 
 _CHUNK_BYTES = 1 << 16
 _STDIN, _STDOUT = 0, 1
+_STALLED_S = 60
 
 
 def run(request: Request) -> None:
@@ -30,7 +37,13 @@ def run(request: Request) -> None:
             keeper.connect(name)
         except OSError as error:
             problem = f"no cluster stands at {request['socket']}: {error.strerror}"
-            raise HostProblem(problem, "see dnnbench status") from None
+            raise HostProblem(problem, "see dnnbench status for this host") from None
+        if not peers.is_trusted(keeper):
+            raise HostProblem(
+                f"{request['socket']} is held by another user, "
+                f"{trust.named_user(peers.user_of(keeper))}",
+                "run dnnbench stop, and set [cluster] directory to one of your own",
+            )
         _copy(keeper.fileno())
 
 
@@ -40,6 +53,7 @@ def _copy(keeper: int) -> None:
     targets = {_STDIN: keeper, keeper: _STDOUT}
     for source in targets:
         poll.register(source, select.POLLIN)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
     with contextlib.suppress(OSError):  # as good as the end: whoever still reads connects again
         while all(_moved(source, targets[source]) for source, _ in poll.poll()):
             pass
@@ -49,6 +63,8 @@ def _moved(source: int, target: int) -> bool:
     """Copy what has arrived; return whether there was something."""
     chunk = memoryview(os.read(source, _CHUNK_BYTES))
     rest = chunk
+    signal.alarm(_STALLED_S)  # ends this process
     while rest:
         rest = rest[os.write(target, rest) :]
+    signal.alarm(0)
     return bool(chunk)

@@ -29,7 +29,7 @@ def run(request: Request) -> Answer:
     Raises:
         HostProblem: a cluster stands here, or the directory is not dnnbench's.
     """
-    home = directory.expanded(request["directory"])
+    home = directory.safe(request["directory"])
     # Without its mark it is a stranger's, or no more than the tools that this very call needed.
     if directory.identity(home) is None and not set(_listed(home)) <= {"tools", "lock"}:
         raise HostProblem(

@@ -11,17 +11,19 @@ import time
 import traceback
 from typing import TYPE_CHECKING
 
-from . import holdings, process_table
+from . import directory, holdings, process_table
 from .agent_process import AgentProcess
+from .deadline import deadline
 from .keeper import Keeper, Patience
 from .log import last_line, note
-from .state import State, is_kept, place, problem_of, scope
+from .state import START_TIMEOUT_S, State, is_kept, place, problem_of, scope
 from .wire import HostProblem
 
 if TYPE_CHECKING:
     from .wire import Answer, Request
 
-_START_TIMEOUT_S = 30.0
+_KEEPER_TIMEOUT_S = 25
+"""Sooner than `START_TIMEOUT_S`, so that a keeper tells why, and leaves nothing."""
 
 
 def run(request: Request) -> Answer:
@@ -31,17 +33,19 @@ def run(request: Request) -> Answer:
         HostProblem: not provisioned, taken, without free ports, or nothing can be written.
     """
     state = State(request["directory"], request["cluster"], request["host"])
+    directory.safe(state.directory, request["python"], *request["pythonpath"])
     for path in request["requires"]:
         if not os.path.exists(os.path.join(state.directory, path)):
             problem = f"is not provisioned: {os.path.join(state.directory, path)} is missing"
-            raise HostProblem(problem, "run dnnbench provision")
+            raise HostProblem(problem, "run dnnbench provision for this host")
     if is_kept(state.read()):
         problem = f"cluster {request['cluster']} stands there already"
-        raise HostProblem(problem, "run dnnbench status")
+        raise HostProblem(problem, "run dnnbench status for this host")
     try:
         state.make()
         log = os.open(state.keeper_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     except OSError as error:
+        state.remove()
         raise problem_of(error, state.path) from None
     reading, writing = os.pipe()
     child = os.fork()
@@ -61,7 +65,7 @@ def run(request: Request) -> Answer:
 
 def _answer_from(reading: int, state: State) -> Answer:
     """Read what the keeper answers; nothing if it ended, or takes too long."""
-    ready, _, _ = select.select([reading], [], [], _START_TIMEOUT_S)
+    ready, _, _ = select.select([reading], [], [], START_TIMEOUT_S)
     with open(reading, "rb") as file:
         text = file.readline() if ready else b""
     if not text:
@@ -105,8 +109,9 @@ def _keep(request: Request, state: State, writing: int) -> None:
 def _announced(request: Request, state: State, stack: contextlib.ExitStack, writing: int) -> Keeper:
     """Return a keeper once who asked knows of it; the process ends if it cannot be."""
     try:
-        keeper, answer = _prepared(request, state, stack)
-        _tell(writing, answer)
+        with deadline(_KEEPER_TIMEOUT_S, "the start of the keeper"):
+            keeper, answer = _prepared(request, state, stack)
+            _tell(writing, answer)
     except (HostProblem, OSError) as error:
         problem = problem_of(error, state.path) if isinstance(error, OSError) else error
         stack.close()

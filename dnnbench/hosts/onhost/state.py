@@ -8,16 +8,20 @@ import json
 import os
 import shutil
 import socket
+import time
 from typing import TYPE_CHECKING, Any, Dict
 
 from . import directory, process_table
-from .wire import HostProblem
+from .wire import HostProblem, decoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Record = Dict[str, Any]
 
+START_TIMEOUT_S = 30.0
+"""A cluster's part has started within that, or is given up."""
+_RECORD_BYTES = 1 << 20
 _CLUSTERS = "clusters"
 _SHOWN = (
     "cluster",
@@ -52,9 +56,18 @@ class State:
         self.socket = os.path.join(self.path, "agent.sock")
         self._record = os.path.join(self.path, "agent.json")
 
+    @property
+    def age_s(self) -> float:
+        """Return how long nothing has been put there or taken away; 0 if it is gone."""
+        try:
+            return time.time() - os.stat(self.path).st_mtime
+        except OSError:
+            return 0.0
+
     def make(self) -> None:
         """Make the directory; nobody else may look into it."""
         os.makedirs(self.path, mode=0o700, exist_ok=True)
+        directory.safe(self.directory, self.path)
 
     def write(self, record: Record) -> None:
         """Replace the record as a whole."""
@@ -64,13 +77,16 @@ class State:
         os.replace(aside, self._record)
 
     def read(self) -> Record | None:
-        """Return the record; None if there is none."""
+        """Return the record; None if there is none that a keeper wrote."""
         try:
-            with open(self._record) as file:
-                record: Record = json.load(file)
+            with open(self._record, "rb") as file:
+                record = decoded(file.read(_RECORD_BYTES))
         except (OSError, ValueError):
             return None
-        return record
+        is_ours = isinstance(record, dict) and all(
+            isinstance(record.get(key), int) for key in ("pid", "started")
+        )
+        return record if is_ours else None
 
     def remove(self, *, but_logs: bool = False) -> None:
         """Take everything away, with the cluster's directory if it is empty then.

@@ -10,15 +10,16 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any
 
-from . import directory, holdings, marks, ports
-from .state import State, all_states, card, is_here, is_kept, scope
-from .wire import HostProblem
+from . import directory, holdings, marks, peers, ports
+from .state import START_TIMEOUT_S, State, all_states, card, is_here, is_kept, scope
+from .wire import HostProblem, decoded
 
 if TYPE_CHECKING:
     from .state import Record
     from .wire import Answer, Request
 
 _ASK_TIMEOUT_S = 3.0
+_ANSWER_BYTES = 1 << 20
 _END_TIMEOUT_S = 10.0
 _KILL_TIMEOUT_S = 5.0
 _PAUSE_S = 0.02
@@ -32,10 +33,12 @@ def status(request: Request) -> Answer:
 
     Returns:
         ``clusters``: what each keeper answers, with the number of its agent's processes;
-        ``orphans``: {cluster, host, pids}, without pids where only files are left.
+        ``orphans``: {cluster, host, pids}, without pids where only files are left. A directory
+        without a record may be that of a start under way, and is not an orphan before that must be
+        over.
     """
     name = scope(request.get("scope"))
-    home = directory.expanded(request["directory"])
+    home = directory.safe(request["directory"])
     processes: dict[str, list[int]] = {}
     for process in marks.marked():
         # Other directories have keepers of their own.
@@ -43,13 +46,14 @@ def status(request: Request) -> Answer:
             processes.setdefault(process.state, []).append(process.pid)
     clusters, orphans = [], []
     for state in all_states(home):
+        directory.safe(home, state.path)
         record = state.read()
         pids = processes.pop(state.path, [])
         if record is not None and not is_here(record, name):
             continue
         if record is not None and is_kept(record):
             clusters.append({**_card(state, record), "processes": len(pids)})
-        elif record is not None or pids:
+        elif record is not None or pids or state.age_s > START_TIMEOUT_S:
             orphans.append({"cluster": state.cluster, "host": state.host, "pids": pids})
     for path, pids in processes.items():
         cluster, host = path.split(os.sep)[-2:]
@@ -72,6 +76,7 @@ def stop(request: Request) -> Answer:
         HostProblem: a controller is attached.
     """
     state = State(request["directory"], request["cluster"], request["host"])
+    directory.safe(state.directory, state.path)
     record = state.read() or {}
     before = set(marks.of_state(state.path))
     if is_kept(record):
@@ -121,14 +126,16 @@ def _card(state: State, record: Record) -> dict[str, Any]:
 
 def _ask(state: State, question: dict[str, Any]) -> dict[str, Any] | None:
     """Return a keeper's answer; None if there is none in time."""
+    deadline_s = time.monotonic() + _ASK_TIMEOUT_S
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as keeper:
         keeper.settimeout(_ASK_TIMEOUT_S)
         try:
             os.chdir(state.path)  # an address has 108 bytes, a path may have more
             keeper.connect(os.path.basename(state.socket))
+            if not peers.is_trusted(keeper):
+                return None
             keeper.sendall(json.dumps(question).encode() + b"\n")
-            with keeper.makefile("rb") as answers:
-                answer: dict[str, Any] = json.loads(answers.readline())
+            answer = decoded(peers.read_line(keeper, _ANSWER_BYTES, deadline_s))
         except (OSError, ValueError):
             return None
-    return answer
+    return answer if isinstance(answer, dict) else None

@@ -11,6 +11,8 @@ from typing import Any, Dict
 Request = Dict[str, Any]
 Answer = Dict[str, Any]
 
+_REQUEST_BYTES = 16 << 20
+
 
 class HostProblem(Exception):  # noqa: N818 - it becomes a HostError on the control side
     """What the user has to know: ends the command as ``{"error": {"problem", "remedy"}}``."""
@@ -21,15 +23,28 @@ class HostProblem(Exception):  # noqa: N818 - it becomes a HostError on the cont
         super().__init__(problem)
 
 
+def decoded(text: bytes) -> Any:
+    """Read JSON that may be anything.
+
+    Raises:
+        ValueError: it is not JSON, or lists in lists in lists without end.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
 def read_request() -> Request:
     """Read the one line that is the request; a stream may go on after it."""
-    line = sys.stdin.readline()
+    line = sys.stdin.buffer.readline(_REQUEST_BYTES)
+    shown = repr(line[:80].decode(errors="replace"))
     try:
-        request = json.loads(line)
+        request = decoded(line)
     except ValueError as error:
-        raise HostProblem(f"expected a JSON request, found {line[:80]!r}: {error}") from None
+        raise HostProblem(f"expected a JSON request, found {shown}: {error}") from None
     if not isinstance(request, dict):
-        raise HostProblem(f"expected a JSON object, found {line[:80]!r}")
+        raise HostProblem(f"expected a JSON object, found {shown}")
     return request
 
 

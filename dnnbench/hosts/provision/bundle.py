@@ -1,8 +1,8 @@
 """What is sent to a host, made from the package that runs here.
 
-Two archives, the same bytes whenever the sources are the same: the tools of
-`dnnbench.hosts.onhost`, which need nothing but a Python, and a wheel of dnnbench itself. The rest
-is a list of requirements in the versions installed here, so that all sides of a trial are alike.
+Two files, the same bytes whenever the sources are the same: the tools of `dnnbench.hosts.onhost`,
+which need nothing but a Python, and a wheel of dnnbench itself. The rest is a list of requirements
+in the versions installed here, so that all sides of a trial are alike.
 """
 
 from __future__ import annotations
@@ -36,26 +36,50 @@ PYTHON_RANGE: Final = f"Python {PYTHON_VERSIONS[0]} to {PYTHON_VERSIONS[-1]}"
 
 _DIGEST_LENGTH: Final = 16
 _MACHINES_WITH_CPU_BUILD: Final = ("x86_64", "AMD64")
-"""PyPI has tensorflow-cpu for these; elsewhere, ``tensorflow`` has no GPU part anyway."""
+"""There is a tensorflow-cpu for these; elsewhere, ``tensorflow`` has no GPU part anyway."""
 
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can say
 _FILE_MODE: Final = 0o644
 _TOOLS_MAIN: Final = """\
 import sys
+from importlib.machinery import ModuleSpec
+
+
+class Sources:
+    def find_spec(self, name, path=None, target=None):
+        for key, is_package in ((name, False), (name + ".__init__", True)):
+            if key in SOURCES:
+                origin = "<" + key + ">"
+                return ModuleSpec(name, self, origin=origin, is_package=is_package)
+
+    def create_module(self, spec):
+        return None
+
+    def exec_module(self, module):
+        code = compile(self.get_source(module.__name__), module.__spec__.origin, "exec", 0, True)
+        exec(code, module.__dict__)
+
+    def get_source(self, name):  # for the lines of a traceback
+        return SOURCES.get(name) or SOURCES[name + ".__init__"]
+
+
+sys.meta_path.insert(0, Sources())
 from onhost.__main__ import main
-sys.exit(main(sys.argv[1:]))
+sys.exit(main(sys.argv[1:], globals().get("pushed")))
 """
+"""A program that imports modules from `SOURCES`, which stands before it: what runs is what was
+read, and nothing is looked up by a path that another user might exchange meanwhile."""
 
 
 class Bundle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A zip that Python runs.
+    """A program for Python, in one file."""
 
-    Attributes:
-        digest: first characters of its SHA-256.
-    """
-
-    digest: str
     content: bytes
+
+    @property
+    def digest(self) -> str:
+        """Return its SHA-256, in hexadecimal."""
+        return hashlib.sha256(self.content).hexdigest()
 
 
 class Wheel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -74,13 +98,11 @@ class Wheel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def tools() -> Bundle:
     """Pack `dnnbench.hosts.onhost`; ``python3 <file> <command>`` runs it on a host."""
     sources = {
-        f"onhost/{name}": content
+        f"onhost.{name.removesuffix('.py')}": content.decode()
         for name, content in _files(Path(dnnbench.hosts.onhost.__path__[0]))
         if name.endswith(".py")
     }
-    # Stored: a host's Python may have been built without zlib, and it starts sooner.
-    content = _zip({"__main__.py": _TOOLS_MAIN.encode(), **sources}, zipfile.ZIP_STORED)
-    return Bundle(hashlib.sha256(content).hexdigest()[:_DIGEST_LENGTH], content)
+    return Bundle(f"SOURCES = {sources!r}\n{_TOOLS_MAIN}".encode())
 
 
 @functools.cache
@@ -108,18 +130,19 @@ def wheel() -> Wheel:
     )
 
 
-def requirements(gpu: bool, machine: str = "x86_64") -> list[str]:
+def requirements(machine: str = "x86_64") -> list[str]:
     """List what pip installs on a host, TensorFlow first, in the versions of this side.
 
+    It is the build for the processor, also where a host has a GPU: no role uses one.
+
     Args:
-        gpu: whether the host has one.
         machine: the host's architecture, as the kernel names it.
 
     Raises:
         HostError: a package is not installed here, so there is no version to go by.
     """
     version = _version(TENSORFLOW) or _version(TENSORFLOW_CPU)
-    cpu_build = not gpu and machine in _MACHINES_WITH_CPU_BUILD
+    cpu_build = machine in _MACHINES_WITH_CPU_BUILD
     versions = {
         TENSORFLOW_CPU if cpu_build else TENSORFLOW: version,
         **{name: _version(name) for name in BESIDE_TENSORFLOW},

@@ -10,12 +10,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from dnnbench.errors import HostError
-from dnnbench.hosts.provision.bundle import (
-    PYTHON_RANGE,
-    PYTHON_VERSIONS,
-    TENSORFLOW,
-    TENSORFLOW_CPU,
-)
+from dnnbench.hosts.provision.bundle import PYTHON_RANGE, PYTHON_VERSIONS
 from dnnbench.hosts.provision.wanted import environment_of
 
 if TYPE_CHECKING:
@@ -32,9 +27,9 @@ PUBLIC_ADDRESS: Final = (
 )
 _GB: Final = 1e9
 _GIB: Final = 1 << 30
-_NEEDED_BYTES: Final = {TENSORFLOW_CPU: 2_000_000_000, TENSORFLOW: 3_000_000_000}
-"""tensorflow-cpu 2.21 with what it needs is 1.6 GB unpacked, from 0.3 GB of wheels that lie beside
-it while pip works; tensorflow is 2.2 GB, from 0.6 GB."""
+_NEEDED_BYTES: Final = 2_000_000_000
+"""TensorFlow 2.21 for the processor, with what it needs, is 1.6 GB unpacked, from 0.3 GB of wheels
+that lie beside it while pip works."""
 
 
 class HostPython(msgspec.Struct, frozen=True):
@@ -68,7 +63,6 @@ class Facts(msgspec.Struct, frozen=True):
     cores: float
     memory_bytes: int
     disk_free_bytes: int
-    gpu: bool
     environments: list[str]
     packages: list[str]
     data: dict[str, str]
@@ -94,7 +88,7 @@ class Facts(msgspec.Struct, frozen=True):
 
     def lacking(self, wanted: Wanted) -> list[str]:
         """Name what has to be provisioned yet."""
-        environment, _ = environment_of(gpu=self.gpu, machine=self.machine)
+        environment, _ = environment_of(self.machine)
         there = {
             "TensorFlow's environment": environment in self.environments,
             "this version of dnnbench": wanted.wheel.digest in self.packages,
@@ -123,7 +117,7 @@ def facts_of(tools: HostTools, config: Config, wanted: Wanted) -> Facts:
     """
     asked_s = time.time()
     # Which of the two it needs is among what is asked.
-    keys = [environment_of(gpu=gpu, machine="x86_64")[0] for gpu in (False, True)]
+    keys = [environment_of(machine)[0] for machine in ("x86_64", "aarch64")]
     answer = tools.call(
         "facts",
         ports=config.cluster.port_range,
@@ -181,14 +175,13 @@ def chosen_python(facts: Facts, config: Config, host: str) -> HostPython | None:
     Raises:
         HostError: there is none, or no space for what it would make.
     """
-    key, needed = environment_of(gpu=facts.gpu, machine=facts.machine)
+    key, _ = environment_of(facts.machine)
     if key in facts.environments:
         return None
-    needed_bytes = _NEEDED_BYTES[needed[0].partition("==")[0]]
-    if facts.disk_free_bytes < needed_bytes:
+    if facts.disk_free_bytes < _NEEDED_BYTES:
         raise HostError(
             f"no disk space: {facts.directory} has {facts.disk_free_bytes / _GB:.1f} GB free, the "
-            f"environment needs {needed_bytes / _GB:.1f} GB",
+            f"environment needs {_NEEDED_BYTES / _GB:.1f} GB",
             where=host,
             remedy="free some space there, or set [cluster] directory to another disk",
         )

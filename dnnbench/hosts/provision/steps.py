@@ -144,7 +144,7 @@ def provision(
 def _environment(
     tools: HostTools, config: Config, wanted: Wanted, facts: Facts, leader: str | None
 ) -> tuple[State, str]:
-    key, needed = environment_of(gpu=facts.gpu, machine=facts.machine)
+    key, needed = environment_of(facts.machine)
     python = chosen_python(facts, config, tools.host)
     if python is None:
         return "ok", needed[0]
@@ -172,7 +172,7 @@ def _package(
     _refuse_follower(tools, leader)
     path = f"wheels/{wanted.wheel.digest}/{wanted.wheel.file_name}"
     tools.connection.push(wanted.wheel.content, f"{facts.directory}/{path}")
-    key, _ = environment_of(gpu=facts.gpu, machine=facts.machine)
+    key, _ = environment_of(facts.machine)
     _install(tools, package={"digest": wanted.wheel.digest, "wheel": path, "environment": key})
     return "changed", f"dnnbench, wheel {wanted.wheel.digest}"
 

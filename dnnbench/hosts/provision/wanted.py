@@ -65,9 +65,9 @@ def wanted_for(config: Config, data: DataSpec | None) -> Wanted:
 
 
 @functools.cache  # asked for every host, and metadata takes its time
-def environment_of(*, gpu: bool, machine: str) -> tuple[str, list[str]]:
+def environment_of(machine: str) -> tuple[str, list[str]]:
     """Return the key of a host's virtual environment, and what is installed into it."""
-    needed = requirements(gpu, machine)
+    needed = requirements(machine)
     return environment_key(needed), needed
 
 

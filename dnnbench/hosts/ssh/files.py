@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from dnnbench.hosts.ssh.connection import Connection
 
+_FILE_MODE, _FOLDER_MODE = 0o600, 0o700
+"""For the user alone, whatever the host's umask."""
+
 
 def push(
     connection: Connection,
@@ -36,6 +39,7 @@ def push(
         try:
             _make_directory(sftp, path.parent)
             sftp.putfo(file, aside, size_bytes, progress)
+            sftp.chmod(aside, _FILE_MODE)
             sftp.posix_rename(aside, remote)
         except (OSError, EOFError, paramiko.SSHException) as error:
             with suppress(OSError, EOFError, paramiko.SSHException):
@@ -53,7 +57,7 @@ def _make_directory(sftp: paramiko.SFTPClient, path: PurePosixPath) -> None:
     except FileNotFoundError:
         _make_directory(sftp, path.parent)
         with suppress(OSError):  # another connection may have been faster; if not, writing fails
-            sftp.mkdir(str(path))
+            sftp.mkdir(str(path), _FOLDER_MODE)
 
 
 def _failed(

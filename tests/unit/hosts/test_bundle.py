@@ -1,4 +1,4 @@
-"""What is sent to hosts: a zip that Python runs, a wheel that pip takes, exact requirements."""
+"""What is sent to hosts: a program that Python runs, a wheel that pip takes, exact requirements."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_the_tools_run_from_the_zip_alone(tmp_path: Path) -> None:
-    archive = tmp_path / "tools.pyz"
-    archive.write_bytes(bundle.tools().content)
+def test_the_tools_run_from_their_file_alone(tmp_path: Path) -> None:
+    program = tmp_path / "tools.py"
+    program.write_bytes(bundle.tools().content)
     result = subprocess.run(
-        [sys.executable, "-IS", archive, "no-such-command"],
+        [sys.executable, "-IS", program, "no-such-command"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -85,15 +85,14 @@ def test_hosts_get_the_build_that_suits_them_in_this_side_s_version(
 ) -> None:
     _installed(monkeypatch, **{installed: "2.21.0"}, keras="3.1", msgspec="0.19")
     beside = ["keras==3.1", "msgspec==0.19"]
-    assert bundle.requirements(gpu=False) == ["tensorflow-cpu==2.21.0", *beside]
-    assert bundle.requirements(gpu=True) == ["tensorflow==2.21.0", *beside]
-    assert bundle.requirements(gpu=False, machine="aarch64")[0] == "tensorflow==2.21.0"
+    assert bundle.requirements() == ["tensorflow-cpu==2.21.0", *beside]
+    assert bundle.requirements("aarch64") == ["tensorflow==2.21.0", *beside]
 
 
 def test_without_tensorflow_here_no_version_is_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
     _installed(monkeypatch, keras="3.1", msgspec="0.19")
     with pytest.raises(HostError, match="tensorflow-cpu is not installed here"):
-        bundle.requirements(gpu=False)
+        bundle.requirements()
 
 
 def test_an_environment_s_key_depends_on_what_is_in_it_alone() -> None:

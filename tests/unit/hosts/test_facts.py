@@ -14,7 +14,7 @@ import pytest
 from dnnbench.data import catalogue
 from dnnbench.errors import ConfigError, HostError
 from dnnbench.hosts.agents.source import admitted_addresses
-from dnnbench.hosts.provision import bundle, wanted
+from dnnbench.hosts.provision import bundle
 from dnnbench.hosts.provision.facts import (
     Facts,
     HostPython,
@@ -37,8 +37,8 @@ from dnnbench.trial.spec import DataSpec
 if TYPE_CHECKING:
     from dnnbench.hosts.provision.tools import HostTools
 
-CPU_KEY, _ = environment_of(gpu=False, machine="x86_64")
-GPU_KEY, _ = environment_of(gpu=True, machine="x86_64")
+KEY, _ = environment_of("x86_64")
+OTHER_KEY, _ = environment_of("aarch64")
 HERE = ".".join(platform.python_version_tuple()[:2])
 
 
@@ -54,7 +54,6 @@ def facts(**changes: Any) -> Facts:
         "cores": 4.0,
         "memory_bytes": 1 << 34,
         "disk_free_bytes": 10**11,
-        "gpu": False,
         "environments": [],
         "packages": [],
         "data": {},
@@ -95,12 +94,9 @@ def test_a_python_without_venv_is_passed_over() -> None:
 
 
 def test_where_an_environment_is_no_python_and_no_space_is_needed() -> None:
-    assert (
-        chosen_python(facts(environments=[CPU_KEY], disk_free_bytes=0), Config(), "node1") is None
-    )
-    assert (
-        chosen_python(facts(gpu=True, environments=[GPU_KEY], pythons=[]), Config(), "n1") is None
-    )
+    assert chosen_python(facts(environments=[KEY], disk_free_bytes=0), Config(), "node1") is None
+    other = facts(machine="aarch64", environments=[OTHER_KEY], pythons=[])
+    assert chosen_python(other, Config(), "node1") is None
 
 
 OLD, BARE = [python("3.8"), python("3.14")], [python("3.12", venv=False)]
@@ -153,12 +149,6 @@ def test_a_host_where_no_environment_can_be_made_is_told_why(
     assert str(caught.value) == f"node1: {line}"
 
 
-def test_a_gpu_takes_more_space() -> None:
-    found = facts(gpu=True, environments=[CPU_KEY], disk_free_bytes=2_500_000_000)
-    with pytest.raises(HostError, match=r"needs 3\.0 GB"):
-        chosen_python(found, Config(), "node1")
-
-
 def test_a_processor_or_ports_that_will_not_do_are_refused() -> None:
     refuse_unfit(facts(ports_free=1), Config(), "node1")
     with pytest.raises(
@@ -203,16 +193,16 @@ def test_a_clock_is_compared_with_the_middle_of_asking() -> None:
     need = Wanted(bundle.wheel(), [DataFile(Path("x"), "data/x", "abc")], [])
     found = facts_of(cast("HostTools", tools), Config(), need)
     assert found.clock_offset_s == pytest.approx(100.0, abs=1.0)
-    assert tools.request["environments"] == [CPU_KEY, GPU_KEY]
+    assert tools.request["environments"] == [KEY, OTHER_KEY]
     assert tools.request["data"] == [{"path": "data/x", "sha256": "abc"}]
 
 
 def test_what_a_host_lacks_is_named_together() -> None:
     need = Wanted(bundle.Wheel("w.whl", "new", b""), [DataFile(Path("x"), "data/x", "abc")], [])
-    bare = facts(packages=["old"], environments=[GPU_KEY], data={"data/x": "wrong"})
+    bare = facts(packages=["old"], environments=[OTHER_KEY], data={"data/x": "wrong"})
     with pytest.raises(HostError, match="environment and this version of dnnbench and the data se"):
         refuse_unprovisioned(bare, need, "node1")
-    ready = facts(packages=["old", "new"], environments=[CPU_KEY], data={"data/x": "ok"})
+    ready = facts(packages=["old", "new"], environments=[KEY], data={"data/x": "ok"})
     refuse_unprovisioned(ready, need, "node1")
 
 
@@ -254,9 +244,8 @@ def test_a_directory_without_wheels_is_refused_before_any_host_is_asked(
 
 
 def test_machines_without_a_build_for_the_processor_alone_get_the_other_one() -> None:
-    names = [environment_of(gpu=gpu, machine="aarch64")[1][0] for gpu in (False, True)]
-    assert {name.partition("==")[0] for name in names} == {bundle.TENSORFLOW}
-    assert wanted.environment_of(gpu=False, machine="x86_64")[1][0].startswith("tensorflow-cpu==")
+    assert environment_of("aarch64")[1][0].startswith("tensorflow==")
+    assert environment_of("x86_64")[1][0].startswith("tensorflow-cpu==")
 
 
 def test_a_firewall_admits_every_address_that_a_host_may_come_from() -> None:

@@ -1,24 +1,21 @@
 from __future__ import annotations
 
-import subprocess
 from typing import TYPE_CHECKING, Any, cast
-
-import pytest
 
 from dnnbench.errors import HostError
 from dnnbench.hosts.parallel import each
-from dnnbench.hosts.provision.bundle import Bundle, Wheel
+from dnnbench.hosts.provision.bundle import Wheel
 from dnnbench.hosts.provision.steps import Sites, Step, provision
-from dnnbench.hosts.provision.tools import HostTools, command_line
 from dnnbench.hosts.provision.wanted import Wanted, environment_of
 from dnnbench.settings.schema import Config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from dnnbench.hosts.provision.tools import HostTools
 
 HOSTS = [f"node{number}" for number in range(1, 6)]
-KEY, _ = environment_of(gpu=False, machine="x86_64")
+KEY, _ = environment_of("x86_64")
 WANTED = Wanted(wheel=Wheel("dnnbench.whl", "new", b""), data=[], wheels=[])
 
 
@@ -76,7 +73,6 @@ class Host:
             "cores": 2.0,
             "memory_bytes": 1,
             "disk_free_bytes": 1,
-            "gpu": False,
             "addresses": [],
             "environments": [KEY],
             "packages": list(self._home.packages),
@@ -123,17 +119,3 @@ def test_hosts_of_one_home_name_the_one_that_failed() -> None:
     (leader,) = home.installed
     assert errors.pop(leader).problem == "no disk space"
     assert {error.remedy for error in errors.values()} == {f"see {leader}"}
-
-
-@pytest.mark.parametrize("directory", ["tools and more", "plain"])
-def test_missing_tools_are_found_missing_before_python_looks_for_them(
-    tmp_path: Path, directory: str
-) -> None:
-    bundle = Bundle("0123456789abcdef", b"")
-    line = command_line("echo", str(tmp_path / directory), bundle, "relay", "a socket")
-    assert subprocess.run(["sh", "-c", line], check=False).returncode == 66
-    path = tmp_path / directory / "tools" / "0123456789abcdef.pyz"
-    path.parent.mkdir(parents=True)
-    path.touch()
-    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True)
-    assert done.stdout == f"-IS {path} relay a socket\n"
