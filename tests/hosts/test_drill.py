@@ -400,7 +400,7 @@ FAULTS = [
     Fault(without_sftp, "SFTP cannot be used", "Subsystem sftp internal-sftp", ("provision",)),
     Fault(
         talkative_shell,
-        "expected an answer in JSON, found 'Welcome to node2'",
+        "its shell prints 'Welcome to node2' before every command",
         "start-up files of the user's shell there, such as .bashrc, must print nothing",
         ("check", "run"),
     ),

@@ -92,7 +92,7 @@ def test_a_home_that_is_anothers_stays_for_the_shell_to_find() -> None:
 
 
 class Host:
-    """Answers calls in turn, and keeps the lines."""
+    """Answers calls in turn, and keeps the lines; its shell runs `echo`."""
 
     host = "node1"
 
@@ -102,6 +102,8 @@ class Host:
 
     def run(self, line: str, *_: Any, **__: Any) -> Completed:
         self.lines.append(line)
+        if line.startswith("echo "):
+            return Completed(0, f"{line[5:]}\n".encode(), b"")
         return self._answers.pop(0)
 
 
@@ -123,6 +125,7 @@ def test_missing_tools_are_pushed_and_called_again() -> None:
 FULL = b"cat: write error: No space left on device\n"
 DENIED = b"mkdir: cannot create directory '/x': Permission denied\n"
 TOO_OLD = b"  File x\nSyntaxError: future feature annotations is not defined\n"
+PYTHON_2 = b"Unknown option: -I\nusage: python3\nTry `python -h' for more information.\n"
 PROBLEM = b'{"error":{"problem":"is taken","remedy":"wait"}}\n'
 
 
@@ -137,7 +140,11 @@ PROBLEM = b'{"error":{"problem":"is taken","remedy":"wait"}}\n'
         ([(127, b"", b"sh: python3: not found\n")], "expected python3, found none; install Python"),
         ([(126, b"", b"sh: python3: denied\n")], "expected python3, found none; install Python"),
         ([(1, b"", TOO_OLD)], "python3 there is older than 3.7; install Python 3.10 to 3.13 there"),
-        ([(0, b"Hello!\n" + ANSWER, b"")], "expected an answer in JSON, found 'Hello!'; the start"),
+        (
+            [(2, b"", PYTHON_2)],
+            "python3 there is older than 3.7; install Python 3.10 to 3.13 there",
+        ),
+        ([(0, b"Hello!\n" + ANSWER, b"")], "expected an answer in JSON, found 'Hello!'"),
         ([(1, PROBLEM, b"")], "is taken; wait"),
         ([(-1, b"", b"")], "the tools ended with -1: they said nothing"),
         ([(0, b"", b"")], "the tools ended with 0: they said nothing"),

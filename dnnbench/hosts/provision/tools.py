@@ -10,6 +10,7 @@ import msgspec
 
 from dnnbench.errors import HostError
 from dnnbench.hosts.provision.bundle import PYTHON_RANGE, tools
+from dnnbench.hosts.ssh.shell import refuse_unusable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,8 +27,8 @@ _MISSING = 66
 _NO_COMMAND = (126, 127)
 """What a shell returns for a command that it may not run or does not find; some return the former
 where they may not look into a directory of ``PATH``."""
-_UNREADABLE: Final = "SyntaxError"
-"""What a Python older than 3.7 says of the tools."""
+_UNREADABLE: Final = ("SyntaxError", "Try `")
+"""What a Python older than 3.7 says of the tools, and Python 2 of its options."""
 _FREE_SPACE: Final = "free some space there, or set [cluster] directory to another disk"
 _OTHER_DIRECTORY: Final = "set [cluster] directory to one that the user may write to"
 _NO_SPACE: Final = ("No space left on device", "Disk quota exceeded")
@@ -100,13 +101,10 @@ class HostTools:
         try:
             answer: dict[str, Any] = msgspec.json.decode(line, type=dict)
         except msgspec.DecodeError:
+            refuse_unusable(self.connection)
             text = line[:80].decode(errors="replace")
-            raise HostError(
-                f"expected an answer in JSON, found {text!r}",
-                where=self.host,
-                remedy="the start-up files of the user's shell there, such as .bashrc, must print "
-                "nothing where there is no terminal",
-            ) from None
+            problem = f"expected an answer in JSON, found {text!r}"
+            raise HostError(problem, where=self.host) from None
         return answer
 
     def _failed(self, done: Completed) -> HostError:
@@ -117,6 +115,8 @@ class HostTools:
             problem, remedy = f"expected {self._python}, found none", self._python_remedy
         elif said.startswith(_UNREADABLE):
             problem, remedy = f"{self._python} there is older than 3.7", self._python_remedy
+        else:
+            refuse_unusable(self.connection)
         return HostError(problem, where=self.host, remedy=remedy)
 
     @property

@@ -285,7 +285,8 @@ def _failed(
     place = f"{target.address} port {target.port}"
     if end and not transport.remote_version:
         remedy = f"try it by hand: {target.proxy_command}"
-        return PassingError(f"the ProxyCommand {end}", where=target.name, remedy=remedy)
+        kind = PassingError if in_time else HostError
+        return kind(f"the ProxyCommand {end}", where=target.name, remedy=remedy)
     error = transport.get_exception()
     greeted = bool(transport.remote_version)
     if not in_time:

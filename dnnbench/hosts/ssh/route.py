@@ -115,13 +115,14 @@ class Proxy(NamedTuple):
 
     @property
     def end(self) -> str:
-        """Return how it ended and what it said last; nothing while it runs and says nothing."""
+        """Return how it ended and what it said last; nothing where that tells nothing."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(_END_TIMEOUT_S)
         self.reader.join(_END_TIMEOUT_S)
-        code = self.process.returncode
-        lines = b"".join(self.errors).decode(errors="replace").strip().splitlines()
-        return ": ".join([*([f"ended with {code}"] if code else []), *lines[-1:]])
+        last = b"".join(self.errors).decode(errors="replace").strip().rpartition("\n")[2].strip()
+        if self.process.returncode:
+            return f"ended with {self.process.returncode}{last and f': {last}'}"
+        return last and f"says {last!r}"
 
 
 def spawn(target: Target, stack: contextlib.ExitStack) -> Proxy:
