@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+import msgspec
 import pip
 import pytest
 from support import sshd
@@ -24,10 +25,12 @@ from support.drill import PORTS, Drill
 from support.sshd import make_key
 
 from dnnbench.errors import HostError
+from dnnbench.hosts.ssh.commands import SESSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from conftest import StartHosts
     from support.drill import Result
 
 BAD, GOOD = "node2", ["node1", "node3"]
@@ -532,6 +535,35 @@ def test_every_bad_host_has_its_line_also_where_nobody_wants_progress(case: Case
     assert len(result.err) == len(heads)
     for line, head in zip(result.err, heads, strict=True):
         assert line.startswith(f"dnnbench: error: {head}")
+
+
+def test_two_names_of_one_host_are_named_both(case: Case) -> None:
+    drill = case.drill
+    del drill.hosts["node3"]
+    drill.hosts["alias"] = msgspec.structs.replace(drill.hosts["node1"], name="alias")
+    told = "alias: is the same host as node1; list it once; with slots it takes more than one task"
+    for command in (["provision"], ["provision", "--check"], ["launch"]):
+        result = drill.call(*command)
+        assert result.code == HostError.exit_code
+        assert result.err[-1] == f"dnnbench: error: {told}"
+    assert drill.standing() == []
+    result = drill.call("run")
+    assert f"note: {told}" in result.err
+    assert drill.outcomes() == {"n03-downpour-r01": "not run", "n02-downpour-r01": "ok"}
+
+
+def test_as_many_sessions_are_enough_as_a_host_is_asked_for(
+    start_hosts: StartHosts, tmp_path: Path, packages: Path
+) -> None:
+    first, _ = next(_addresses), next(_addresses)
+    farm = start_hosts(2, first=first, options=[f"MaxSessions {SESSIONS}"])
+    drill = Drill(tmp_path, farm, "few")
+    drill.settings["sweep"]["nodes"] = [2]
+    for name in drill.hosts:
+        drill.provision(name, packages)
+    for command in ("provision", "run", "launch", "status", "run", "stop"):
+        result = drill.call(command)
+        assert result.code == 0, result.err
 
 
 def test_a_directory_may_have_any_name(case: Case) -> None:

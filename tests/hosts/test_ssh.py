@@ -642,6 +642,18 @@ def test_a_conversation_goes_line_by_line(connection: Connection) -> None:
     stream.close()
 
 
+def test_a_host_that_allows_too_few_sessions_is_told_how_many_it_takes(
+    start_hosts: StartHosts,
+) -> None:
+    hosts = start_hosts(1, options=["MaxSessions 1"])
+    with closing(open_connection(hosts)) as connection, closing(connection.open("cat")):
+        cure = "let MaxSessions in its sshd_config be 3 or more"
+        with pytest.raises(HostError, match=f"`true` cannot be started: .*; {cure}"):
+            connection.run("true")
+        with pytest.raises(HostError, match=f"SFTP cannot be used: .*; {cure}"):
+            connection.push(b"x", "/nowhere/x")
+
+
 def test_one_thread_reads_while_another_writes(connection: Connection) -> None:
     stream = connection.open("cat")
     lines = [b"x" * 10_000 + b"\n"] * 300

@@ -13,7 +13,7 @@ import paramiko
 from dnnbench.errors import HostError
 from dnnbench.hosts.ssh import known_hosts
 from dnnbench.hosts.ssh.algorithms import signatures
-from dnnbench.hosts.ssh.commands import Completed, Stream, complete, launch, shortened
+from dnnbench.hosts.ssh.commands import Completed, Stream, complete, launch, no_session, shortened
 from dnnbench.hosts.ssh.files import push
 from dnnbench.hosts.ssh.login import log_in
 from dnnbench.hosts.ssh.route import (
@@ -126,6 +126,8 @@ class Connection:
         try:
             sftp = paramiko.SFTPClient.from_transport(self._transport)
             sftp.get_channel().settimeout(_RUN_TIMEOUT_S)
+        except paramiko.ChannelException as error:
+            raise no_session(self.host, "SFTP cannot be used", error) from error
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise HostError(
                 f"SFTP cannot be used: {str(error).rstrip('.')}",
