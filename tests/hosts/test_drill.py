@@ -9,6 +9,7 @@ import os
 import platform
 import pwd
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -24,6 +25,7 @@ from support import sshd
 from support.drill import PORTS, Drill
 from support.sshd import make_key
 
+from dnnbench.cli import main
 from dnnbench.errors import HostError
 from dnnbench.hosts.ssh.commands import SESSIONS
 
@@ -320,13 +322,13 @@ FAULTS = [
     Fault(
         unknown_host_key,
         r"the host key is unknown: its ED25519 key SHA256:\S+ is not in \S+/known_hosts",
-        "dnnbench hosts trust$",
+        "dnnbench hosts trust",
         ("provision", "launch"),
     ),
     Fault(
         changed_host_key,
         r"the host key has changed: .* is not the ED25519 key of \S+/known_hosts:\d",
-        rf"ssh-keygen -f \S+ -R '\[127\.0\.0\.{FIRST + 1}\]:\d+', then dnnbench hosts trust$",
+        rf"ssh-keygen -f \S+ -R '\[127\.0\.0\.{FIRST + 1}\]:\d+', then dnnbench hosts trust",
         ("check", "run"),
     ),
     Fault(
@@ -410,7 +412,7 @@ FAULTS = [
     Fault(
         not_provisioned,
         "is not provisioned: TensorFlow's environment and this version of dnnbench missing",
-        "run `dnnbench provision`$",
+        "run `dnnbench provision",
         ("launch", "run"),
     ),
 ]
@@ -550,6 +552,20 @@ def test_two_names_of_one_host_are_named_both(case: Case) -> None:
     result = drill.call("run")
     assert f"note: {told}" in result.err
     assert drill.outcomes() == {"n03-downpour-r01": "not run", "n02-downpour-r01": "ok"}
+
+
+def test_a_cure_has_the_options_that_it_needs_to_find_the_hosts(case: Case) -> None:
+    hosts = ("--hosts", "node1,node3")
+    options = f"--hosts node1,node3 --config {case.path / 'dnnbench.toml'}"
+    launched = case.drill.call("launch", "--nodes", "2", *hosts)
+    assert launched.err[-1].startswith(f"stands until `dnnbench stop {options}`, or ")
+    ran = case.drill.call("run", "--nodes", "2", *hosts)
+    assert ran.code == 0, ran.err
+    (using,) = [line for line in ran.err if line.startswith("note: using the cluster ")]
+    assert using.endswith(f", which stands until `dnnbench stop {options}`")
+    words = shlex.split(using.rpartition("`dnnbench ")[2].removesuffix("`"))
+    assert main(words) == 0  # as the user would
+    assert case.drill.standing() == []
 
 
 def test_as_many_sessions_are_enough_as_a_host_is_asked_for(

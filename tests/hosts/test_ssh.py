@@ -331,7 +331,7 @@ def certified(start_hosts: StartHosts, tmp_path: Path) -> tuple[Hosts, Path, Pat
     authority = make_key(tmp_path / "authority")
     options = [f"TrustedUserCAKeys {authority}.pub", "AuthorizedKeysFile none"]
     key = make_key(tmp_path / "certified")
-    sign = ["ssh-keygen", "-q", "-s", authority, "-I", "test", "-n", getpass.getuser()]
+    sign = ["ssh-keygen", "-q", "-s", str(authority), "-I", "test", "-n", getpass.getuser()]
     subprocess.run([*sign, f"{key}.pub"], check=True)
     return start_hosts(1, options=options), key, Path(f"{key}-cert.pub")
 

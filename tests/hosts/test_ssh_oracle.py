@@ -64,7 +64,7 @@ def assert_same(path: Path, host: str, user: str | None = None, port: int | None
     known = [file for path in theirs["userknownhostsfile"] for file in path.split()]
     assert list(target.known_hosts[: len(known)]) == known
     for keyword in ("hostkeyalias", "bindaddress"):
-        assert [found.value(keyword)] == (theirs[keyword] or [None])
+        assert found.value(keyword) == next(iter(theirs[keyword]), None)
     assert target.family == theirs["addressfamily"][0]
     assert [("no", "yes")[target.identities_only]] == theirs["identitiesonly"]
     assert found.value("proxyjump") == next(iter(without_none(theirs["proxyjump"])), None)

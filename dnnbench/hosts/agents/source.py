@@ -228,6 +228,8 @@ class SshAgents:
         self._is_own = standing is None
         if standing is None:
             return None
+        cluster_id = next(iter(standing.values())).cluster
+        self._warn(f"using the cluster {cluster_id}, which stands until `dnnbench stop`")
         if sum(len(part.ports) for part in standing.values()) < needed:
             reach.drop(
                 {
