@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from dnnbench.cli.shared.printer import Printer
     from dnnbench.hosts.ssh.key_survey import Shown
+    from dnnbench.hosts.ssh.known_hosts import HostKey
     from dnnbench.settings.hostlists.sources import HostsChoice
 
 
@@ -47,7 +48,6 @@ def trust(ctx: click.Context, *, yes: bool, hosts: HostsChoice, config_path: Pat
     if not config.hosts:
         remedy = "list them in dnnbench.toml, or name them with --hosts"
         raise ConfigError("there are no hosts", where="[[hosts]]", remedy=remedy)
-    known_hosts = Path(config.ssh.known_hosts).expanduser()
     code = EXIT_OK
     targets = list(resolve(config.hosts, config.ssh).values())
     while targets:  # once more only for those behind a jump host that had to be trusted first
@@ -61,10 +61,19 @@ def trust(ctx: click.Context, *, yes: bool, hosts: HostsChoice, config_path: Pat
             printer.result(_listing(survey.unknown))
             if not yes and not _confirmed():
                 ctx.exit(HostError.exit_code)
-            add(known_hosts, ((shown.target.known_as, shown.key) for shown in survey.unknown))
-            printer.note(f"trusted from now on: {len(survey.unknown)}, see {known_hosts}")
+            for file, keys in _by_file(survey.unknown).items():
+                add(Path(file), keys)
+                printer.note(f"trusted from now on: {len(keys)}, see {file}")
         targets = survey.behind
     ctx.exit(code)
+
+
+def _by_file(unknown: Iterable[Shown]) -> dict[str, list[tuple[str, HostKey]]]:
+    """Sort keys by the known_hosts file that each host is looked for in."""
+    found: dict[str, list[tuple[str, HostKey]]] = {}
+    for target, key in unknown:
+        found.setdefault(target.trust_file, []).append((target.known_as, key))
+    return found
 
 
 def _confirmed() -> bool:

@@ -65,11 +65,13 @@ def command(
 
 def _provision(config: Config, wanted: Wanted, printer: Printer, *, as_json: bool) -> None:
     from dnnbench.cli.views import provision as view
+    from dnnbench.hosts.provision.facts import twins
     from dnnbench.hosts.provision.steps import Sites, provision
 
     sites = Sites()
     with reached(config, printer) as reach, view.progress(printer, reach.tools) as progress:
-        reach.each(lambda tools: provision(tools, config, wanted, sites, progress.tell))
+        facts = reach.each(lambda tools: provision(tools, config, wanted, sites, progress.tell))
+        reach.drop(twins(facts))
     if as_json:
         printer.result(view.provisioned_document(progress.steps, reach.missing))
     else:
@@ -79,7 +81,7 @@ def _provision(config: Config, wanted: Wanted, printer: Printer, *, as_json: boo
 
 def _check(config: Config, wanted: Wanted, printer: Printer, *, as_json: bool) -> None:
     from dnnbench.cli.views import provision as view
-    from dnnbench.hosts.provision.facts import Facts, chosen_python, facts_of, refuse_unfit
+    from dnnbench.hosts.provision.facts import Facts, chosen_python, facts_of, refuse_unfit, twins
     from dnnbench.hosts.provision.preflight import try_pairs
 
     def look(tools: HostTools) -> Facts:
@@ -90,6 +92,7 @@ def _check(config: Config, wanted: Wanted, printer: Printer, *, as_json: bool) -
 
     with reached(config, printer) as reach:
         facts = reach.each(look)
+        reach.drop(twins(facts))
         printer.note("trying every connection between workers and parameter servers")
         pairs, failures = try_pairs(
             reach.tools,

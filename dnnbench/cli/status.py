@@ -54,7 +54,8 @@ def command(
         printer.result(msgspec.json.format(msgspec.json.encode(document)).decode() + "\n")
     else:
         table = _leftovers(leftovers) if orphans else _parts(parts)
-        printer.result(table_text(table, printer.screen()))
+        text = table_text(table, printer.screen())
+        printer.result(printer.completed(text) if orphans else text)
     refuse_missing(reach.missing, printer)
 
 

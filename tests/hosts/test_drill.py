@@ -9,6 +9,7 @@ import os
 import platform
 import pwd
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -17,17 +18,21 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+import msgspec
 import pip
 import pytest
 from support import sshd
 from support.drill import PORTS, Drill
 from support.sshd import make_key
 
+from dnnbench.cli import main
 from dnnbench.errors import HostError
+from dnnbench.hosts.ssh.commands import SESSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from conftest import StartHosts
     from support.drill import Result
 
 BAD, GOOD = "node2", ["node1", "node3"]
@@ -334,13 +339,13 @@ FAULTS = [
     Fault(
         unknown_host_key,
         r"the host key is unknown: its ED25519 key SHA256:\S+ is not in \S+/known_hosts",
-        "dnnbench hosts trust$",
+        "dnnbench hosts trust",
         ("provision", "launch"),
     ),
     Fault(
         changed_host_key,
         r"the host key has changed: .* is not the ED25519 key of \S+/known_hosts:\d",
-        rf"ssh-keygen -f \S+ -R '\[127\.0\.0\.{FIRST + 1}\]:\d+', then dnnbench hosts trust$",
+        rf"ssh-keygen -f \S+ -R '\[127\.0\.0\.{FIRST + 1}\]:\d+', then dnnbench hosts trust",
         ("check", "run"),
     ),
     Fault(
@@ -430,14 +435,14 @@ FAULTS = [
     Fault(without_sftp, "SFTP cannot be used", "Subsystem sftp internal-sftp", ("provision",)),
     Fault(
         talkative_shell,
-        "expected an answer in JSON, found 'Welcome to node2'",
+        "its shell prints 'Welcome to node2' before every command",
         "start-up files of the user's shell there, such as .bashrc, must print nothing",
         ("check", "run"),
     ),
     Fault(
         not_provisioned,
         "is not provisioned: TensorFlow's environment and this version of dnnbench missing",
-        "run `dnnbench provision`$",
+        "run `dnnbench provision",
         ("launch", "run"),
     ),
 ]
@@ -562,6 +567,49 @@ def test_every_bad_host_has_its_line_also_where_nobody_wants_progress(case: Case
     assert len(result.err) == len(heads)
     for line, head in zip(result.err, heads, strict=True):
         assert line.startswith(f"dnnbench: error: {head}")
+
+
+def test_two_names_of_one_host_are_named_both(case: Case) -> None:
+    drill = case.drill
+    del drill.hosts["node3"]
+    drill.hosts["alias"] = msgspec.structs.replace(drill.hosts["node1"], name="alias")
+    told = "alias: is the same host as node1; list it once; with slots it takes more than one task"
+    for command in (["provision"], ["provision", "--check"], ["launch"]):
+        result = drill.call(*command)
+        assert result.code == HostError.exit_code
+        assert result.err[-1] == f"dnnbench: error: {told}"
+    assert drill.standing() == []
+    result = drill.call("run")
+    assert f"note: {told}" in result.err
+    assert drill.outcomes() == {"n03-downpour-r01": "not run", "n02-downpour-r01": "ok"}
+
+
+def test_a_cure_has_the_options_that_it_needs_to_find_the_hosts(case: Case) -> None:
+    hosts = ("--hosts", "node1,node3")
+    options = f"--hosts node1,node3 --config {case.path / 'dnnbench.toml'}"
+    launched = case.drill.call("launch", "--nodes", "2", *hosts)
+    assert launched.err[-1].startswith(f"stands until `dnnbench stop {options}`, or ")
+    ran = case.drill.call("run", "--nodes", "2", *hosts)
+    assert ran.code == 0, ran.err
+    (using,) = [line for line in ran.err if line.startswith("note: using the cluster ")]
+    assert using.endswith(f", which stands until `dnnbench stop {options}`")
+    words = shlex.split(using.rpartition("`dnnbench ")[2].removesuffix("`"))
+    assert main(words) == 0  # as the user would
+    assert case.drill.standing() == []
+
+
+def test_as_many_sessions_are_enough_as_a_host_is_asked_for(
+    start_hosts: StartHosts, tmp_path: Path, packages: Path
+) -> None:
+    first, _ = next(_addresses), next(_addresses)
+    farm = start_hosts(2, first=first, options=[f"MaxSessions {SESSIONS}"])
+    drill = Drill(tmp_path, farm, "few")
+    drill.settings["sweep"]["nodes"] = [2]
+    for name in drill.hosts:
+        drill.provision(name, packages)
+    for command in ("provision", "run", "launch", "status", "run", "stop"):
+        result = drill.call(command)
+        assert result.code == 0, result.err
 
 
 def test_a_directory_may_have_any_name(case: Case) -> None:

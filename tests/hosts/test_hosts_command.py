@@ -155,6 +155,21 @@ def test_what_lies_behind_an_unknown_jump_host_is_asked_for_next(
     assert site.known_hosts.read_text() == hosts.known_hosts.read_text()
 
 
+def test_a_key_goes_to_the_file_that_the_ssh_configuration_names(
+    site: Site, start_hosts: StartHosts, tmp_path: Path
+) -> None:
+    hosts = start_hosts(1)
+    site.write(hosts, 'Host *\n UserKnownHostsFile "~/of the lab"\n')
+    path = tmp_path / "dnnbench.toml"
+    text = path.read_text().replace(f'known_hosts = "{site.known_hosts}"\n', "")
+    path.write_text(text)
+    result = site.trust("--yes")
+    assert f"trusted from now on: 1, see {tmp_path}/of the lab" in result.err
+    assert (tmp_path / "of the lab").read_text() == hosts.known_hosts.read_text()
+    assert not site.known_hosts.exists()
+    assert "known already, and right: 1" in site.trust().err
+
+
 def test_no_hosts_is_an_error_that_says_where_to_list_them(site: Site) -> None:
     result = site.trust()
     assert (result.code, result.out) == (2, "")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import getpass
 import os
 import re
 import shutil
@@ -117,22 +118,6 @@ def test_included_files_count_where_they_are_included(tmp_path: Path) -> None:
     assert (target.port, target.user) == (7, "me")
 
 
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("nonsense\n", "cannot be understood: Unparsable line nonsense"),
-        ("Host a\n Port many\n", "cannot be understood: invalid literal"),
-        ("Host a\n ProxyJump a:b:c\n", "cannot be understood: ProxyJump 'a:b:c'"),
-    ],
-)
-def test_settings_that_make_no_sense_are_named_with_their_file(
-    tmp_path: Path, text: str, found: str
-) -> None:
-    with pytest.raises(ConfigError, match=found) as caught:
-        resolved(tmp_path, text)
-    assert caught.value.where == str(tmp_path / "config")
-
-
 # --- host keys -----------------------------------------------------------------------------------
 
 
@@ -167,6 +152,16 @@ def test_a_known_host_is_found_by_name_pattern_and_hash(tmp_path: Path, names: s
         known_hosts.verify(target_known_by(path, port=2222), KEY)
 
 
+def test_a_key_revoked_in_any_file_is_refused(tmp_path: Path) -> None:
+    line = f"192.0.2.1 {KEY.kind} {KEY.base64}\n"
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.write_text(line)
+    other.write_text(f"@revoked * {KEY.kind} {KEY.base64}\n")
+    target = msgspec.structs.replace(target_known_by(one), known_hosts=(str(one), str(other)))
+    with pytest.raises(HostError, match=f"is revoked at {other}:1"):
+        known_hosts.verify(target, KEY)
+
+
 def test_a_revoked_key_is_refused_and_an_authority_is_no_host_key(tmp_path: Path) -> None:
     path = tmp_path / "known"
     line = f"192.0.2.1 {KEY.kind} {KEY.base64}\n"
@@ -174,8 +169,14 @@ def test_a_revoked_key_is_refused_and_an_authority_is_no_host_key(tmp_path: Path
     with pytest.raises(HostError, match=f"is revoked at {path}:2"):
         known_hosts.verify(target_known_by(path), KEY)
     path.write_text(f"@cert-authority {line}")
-    with pytest.raises(known_hosts.UnknownKeyError):
+    with pytest.raises(known_hosts.UnknownKeyError) as caught:
         known_hosts.verify(target_known_by(path), KEY)
+    assert f"{path}:1 trusts an authority, whose certificates of hosts dnnbench cannot check" in (
+        str(caught.value)
+    )
+    assert str(caught.value).endswith("trust it with: dnnbench hosts trust")
+    path.write_text(f"@cert-authority {line}{line}")
+    known_hosts.verify(target_known_by(path), KEY)
 
 
 def test_keys_are_appended_to_a_file_that_only_the_user_can_read(tmp_path: Path) -> None:
@@ -294,6 +295,97 @@ def test_an_encrypted_key_works_by_the_agent_alone(
     with agent_with(host.key, tmp_path) as address:
         monkeypatch.setenv("SSH_AUTH_SOCK", address)
         open_connection(host, settings=bare, key=str(locked)).close()
+
+
+def test_the_agent_that_the_configuration_names_is_asked(
+    host: Hosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "nobody"))
+    address = tmp_path / "agent"
+    known = host.known_hosts.read_text()
+    settings = settings_of(tmp_path, known, f"Host *\n IdentityAgent {address}\n")
+    with pytest.raises(HostError, match=f"no SSH agent answers at {address}, and no other key"):
+        open_connection(host, settings=settings, key=None)
+    with agent_with(host.key, tmp_path):
+        open_connection(host, settings=settings, key=None).close()
+        bare = settings_of(tmp_path, known, "Host *\n IdentityAgent none\n")
+        with pytest.raises(HostError, match="there is no key to log in as"):
+            open_connection(host, settings=bare, key=None)
+
+
+def test_an_agent_that_says_nothing_or_nonsense_is_none(host: Hosts, tmp_path: Path) -> None:
+    settings = msgspec.structs.replace(
+        settings_of(tmp_path, host.known_hosts.read_text(), f"IdentityAgent {tmp_path}/mute\n"),
+        login_timeout_s=2.0,
+    )
+    with socket.socket(socket.AF_UNIX) as mute:
+        mute.bind(f"{tmp_path}/mute")
+        mute.listen()
+        with pytest.raises(HostError, match=f"no SSH agent answers at {tmp_path}/mute"):
+            open_connection(host, settings=settings, key=None)
+        open_connection(host, settings=settings).close()  # with the key that is listed
+
+
+def certified(start_hosts: StartHosts, tmp_path: Path) -> tuple[Hosts, Path, Path]:
+    """Start a host that takes certificates alone; return it, a key and its certificate."""
+    authority = make_key(tmp_path / "authority")
+    options = [f"TrustedUserCAKeys {authority}.pub", "AuthorizedKeysFile none"]
+    key = make_key(tmp_path / "certified")
+    sign = ["ssh-keygen", "-q", "-s", str(authority), "-I", "test", "-n", getpass.getuser()]
+    subprocess.run([*sign, f"{key}.pub"], check=True)
+    return start_hosts(1, options=options), key, Path(f"{key}-cert.pub")
+
+
+def test_a_certificate_beside_its_key_is_shown(start_hosts: StartHosts, tmp_path: Path) -> None:
+    hosts, key, certificate = certified(start_hosts, tmp_path)
+    settings = settings_of(tmp_path, hosts.known_hosts.read_text())
+    open_connection(hosts, settings=settings, key=str(key)).close()
+    certificate.unlink()
+    with pytest.raises(HostError, match="refuses the key that was tried"):
+        open_connection(hosts, settings=settings, key=str(key))
+
+
+def test_a_certificate_of_any_name_is_shown_with_its_key(
+    start_hosts: StartHosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts, key, certificate = certified(start_hosts, tmp_path)
+    known = hosts.known_hosts.read_text()
+    elsewhere = certificate.rename(tmp_path / "elsewhere")
+    text = f"Host *\n IdentityFile {hosts.key}\n IdentityFile {key}\n"
+    named = f"{text} CertificateFile {elsewhere}\n"
+    open_connection(hosts, settings=settings_of(tmp_path, known, named), key=None).close()
+    with pytest.raises(HostError, match="refuses all 2 keys that were tried"):
+        open_connection(hosts, settings=settings_of(tmp_path, known, text), key=None)
+    with agent_with(key, tmp_path) as address:
+        monkeypatch.setenv("SSH_AUTH_SOCK", address)
+        by_agent = f"CertificateFile {elsewhere}\n"
+        open_connection(hosts, settings=settings_of(tmp_path, known, by_agent), key=None).close()
+
+
+def test_a_certificate_in_the_agent_is_shown(
+    start_hosts: StartHosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts, key, _ = certified(start_hosts, tmp_path)
+    with agent_with(key, tmp_path) as address:
+        monkeypatch.setenv("SSH_AUTH_SOCK", address)  # ssh-add has added the certificate, too
+        settings = settings_of(tmp_path, hosts.known_hosts.read_text())
+        open_connection(hosts, settings=settings, key=None).close()
+
+
+def test_algorithms_that_the_configuration_leaves_out_are_not_used(
+    host: Hosts, tmp_path: Path
+) -> None:
+    def opened(text: str) -> None:
+        known = host.known_hosts.read_text()
+        open_connection(host, settings=settings_of(tmp_path, known, text)).close()
+
+    opened("Ciphers aes256-ctr\nMACs hmac-sha2-512\nKexAlgorithms curve25519-sha256\n")
+    log = host.sshds[0].log.read_text()
+    with pytest.raises(HostError, match="no common algorithm"):
+        opened("HostKeyAlgorithms rsa-sha2-512\n")
+    with pytest.raises(HostError, match="there is no key to log in as"):
+        opened("PubkeyAcceptedAlgorithms rsa-sha2-512\n")
+    assert "Accepted publickey" in log
 
 
 def test_a_host_that_only_takes_passwords_is_named(start_hosts: StartHosts) -> None:
@@ -428,9 +520,51 @@ def test_a_proxy_command_leads_to_a_host_and_ends_with_the_connection(
         assert set(children_of(os.getpid())) - before
     assert set(children_of(os.getpid())) == before
     settings = settings_of(tmp_path, known_hosts, "Host *\n ProxyCommand false %h\n")
-    with pytest.raises(HostError, match=r"try its ProxyCommand by hand: false 127\.0\.0\.2"):
+    with pytest.raises(HostError, match=r"ended with 1 \(4 tries\); .*by hand: false 127\.0\.0\.2"):
         open_connection(host, settings=settings)
     assert set(children_of(os.getpid())) == before
+
+
+def test_what_a_proxy_command_says_is_shown(host: Hosts, tmp_path: Path) -> None:
+    known = host.known_hosts.read_text()
+
+    def failure(command: str) -> str:
+        text = f"Host *\n ProxyCommand {command}\n"
+        settings = msgspec.structs.replace(
+            settings_of(tmp_path, known, text), tries=1, login_timeout_s=1.0
+        )
+        with pytest.raises(HostError) as caught:
+            open_connection(host, settings=settings)
+        return str(caught.value)
+
+    assert failure("sh -c 'echo no route to gate >&2; exit 7'") == (
+        "node1: the ProxyCommand ended with 7: no route to gate; "
+        "try it by hand: sh -c 'echo no route to gate >&2; exit 7'"
+    )
+    assert "the ProxyCommand ended with 127: " in failure("no-such-program %h")
+    assert "the ProxyCommand says 'which password?';" in failure(
+        "sh -c 'echo which password? >&2; sleep 9'"
+    )
+    assert "closes the connection before the login; try its ProxyCommand" in failure("true")
+    # far more than a pipe holds, so it has to be read
+    chatty = f"sh -c 'head -c 300000 /dev/zero >&2; exec ssh -F {host.ssh_config} -W %h:%p node1'"
+    settings = settings_of(tmp_path, known, f"Host *\n ProxyCommand {chatty}\n")
+    open_connection(host, settings=settings).close()
+
+
+def test_the_address_to_connect_from_and_the_family_are_those_of_the_configuration(
+    host: Hosts, tmp_path: Path
+) -> None:
+    def settings(text: str) -> SshConfig:
+        return settings_of(tmp_path, host.known_hosts.read_text(), text)
+
+    with closing(open_connection(host, settings=settings("BindAddress 127.0.0.77\n"))) as opened:
+        assert opened.run("echo $SSH_CLIENT").stdout.startswith(b"127.0.0.77 ")
+    with pytest.raises(HostError, match=r"BindAddress 192\.0\.2\.7 cannot be used: .*; name an"):
+        open_connection(host, settings=settings("BindAddress 192.0.2.7\n"))
+    open_connection(host, settings=settings("AddressFamily inet\n")).close()
+    with pytest.raises(HostError, match=r"the name 127\.0\.0\.2 cannot be resolved"):
+        open_connection(host, settings=settings("AddressFamily inet6\n"))
 
 
 # --- commands ------------------------------------------------------------------------------------
@@ -506,6 +640,18 @@ def test_a_conversation_goes_line_by_line(connection: Connection) -> None:
     assert stream.errors == "hi\nbye"
     stream.close()
     stream.close()
+
+
+def test_a_host_that_allows_too_few_sessions_is_told_how_many_it_takes(
+    start_hosts: StartHosts,
+) -> None:
+    hosts = start_hosts(1, options=["MaxSessions 1"])
+    with closing(open_connection(hosts)) as connection, closing(connection.open("cat")):
+        cure = "let MaxSessions in its sshd_config be 3 or more"
+        with pytest.raises(HostError, match=f"`true` cannot be started: .*; {cure}"):
+            connection.run("true")
+        with pytest.raises(HostError, match=f"SFTP cannot be used: .*; {cure}"):
+            connection.push(b"x", "/nowhere/x")
 
 
 def test_one_thread_reads_while_another_writes(connection: Connection) -> None:

@@ -162,7 +162,7 @@ def test_a_host_whose_link_spoils_the_tools_says_so(tmp_path: Path) -> None:
 
 
 class Host:
-    """Answers calls in turn, and keeps the lines and what they were given."""
+    """Answers calls in turn, keeps the lines and what they were given; its shell runs `echo`."""
 
     host = "node1"
 
@@ -173,6 +173,8 @@ class Host:
 
     def run(self, line: str, given: bytes, *_: Any, **__: Any) -> Completed:
         self.lines.append(line)
+        if line.startswith("echo "):
+            return Completed(0, f"{line[5:]}\n".encode(), b"")
         self.given.append(given)
         return self._answers.pop(0)
 
@@ -196,6 +198,7 @@ def test_missing_tools_are_pushed_with_the_same_call() -> None:
 
 
 TOO_OLD = b"  File x\nSyntaxError: future feature annotations is not defined\n"
+PYTHON_2 = b"Unknown option: -I\nusage: python3\nTry `python -h' for more information.\n"
 PROBLEM = b'{"error":{"problem":"is taken","remedy":"wait"}}\n'
 
 
@@ -206,7 +209,11 @@ PROBLEM = b'{"error":{"problem":"is taken","remedy":"wait"}}\n'
         ([(127, b"", b"sh: python3: not found\n")], "expected python3, found none; install Python"),
         ([(126, b"", b"sh: python3: denied\n")], "expected python3, found none; install Python"),
         ([(1, b"", TOO_OLD)], "python3 there is older than 3.7; install Python 3.10 to 3.13 there"),
-        ([(0, b"Hello!\n" + ANSWER, b"")], "expected an answer in JSON, found 'Hello!'; the start"),
+        (
+            [(2, b"", PYTHON_2)],
+            "python3 there is older than 3.7; install Python 3.10 to 3.13 there",
+        ),
+        ([(0, b"Hello!\n" + ANSWER, b"")], "expected an answer in JSON, found 'Hello!'"),
         ([(1, PROBLEM, b"")], "is taken; wait"),
         ([(-1, b"", b"")], "the tools ended with -1: they said nothing"),
         ([(0, b"", b"")], "the tools ended with 0: they said nothing"),

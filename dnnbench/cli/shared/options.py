@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from dnnbench.cli.shared.cures import finding_options
 from dnnbench.settings.hostlists import sources
 from dnnbench.settings.schema import BY_PROFILE, settings
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from dnnbench.settings.setting import Field
 
     _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+_DIRECTORY: Final = "cluster.directory"
 
 
 def common_options(
@@ -59,7 +62,14 @@ def hosts_options(default: str = "[[hosts]]") -> _Decorator:
         @functools.wraps(command)
         def call(*args: Any, **given: Any) -> Any:
             choice = {name: given.pop(name) for name in sources.HostsChoice.__struct_fields__}
-            return command(*args, hosts=sources.HostsChoice(**choice), **given)
+            hosts = sources.HostsChoice(**choice)
+            directory = settings()[_DIRECTORY]
+            click.get_current_context().obj.finding_options = finding_options(
+                {f"--{name}": value for name, value in choice.items()}
+                | {"--config": given.get("config_path")}
+                | {directory.flags[0]: given.get(_parameter(directory))}
+            )
+            return command(*args, hosts=hosts, **given)
 
         return _decorated(options, call)
 

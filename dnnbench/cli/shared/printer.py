@@ -7,6 +7,7 @@ import sys
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
+from dnnbench.cli.shared.cures import completed
 from dnnbench.text.screen import Screen
 
 if TYPE_CHECKING:
@@ -31,11 +32,13 @@ class Printer:
     Attributes:
         quiet: nothing but results and errors.
         debug: errors come with their traceback.
+        finding_options: of this command, for commands that its messages name; see `cures`.
     """
 
     def __init__(self) -> None:
         self.quiet = False
         self.debug = False
+        self.finding_options = ""
 
     def screen(self, output: Path | None = None) -> Screen:
         """Return what a result has to be laid out for: standard output, or a file."""
@@ -64,11 +67,15 @@ class Printer:
     def note(self, line: str) -> None:
         """Tell the user something that is no result."""
         if not self.quiet:
-            _to_stderr(f"{line}\n")
+            _to_stderr(f"{self.completed(line)}\n")
 
     def error(self, line: str) -> None:
         """Print why the command failed."""
-        _to_stderr(f"dnnbench: {line}\n")
+        _to_stderr(f"dnnbench: {self.completed(line)}\n")
+
+    def completed(self, text: str) -> str:
+        """Complete the commands in a message."""
+        return completed(text, self.finding_options)
 
     def traceback(self) -> None:
         """Print the traceback of the exception being handled, if the user asked for it."""

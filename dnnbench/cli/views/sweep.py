@@ -146,6 +146,7 @@ class LiveView(QuietView):
         from rich.live import Live  # on a terminal only
 
         super().__init__(clock)
+        self._printer = printer
         self._console = printer.err
         self._phase = ""
         self._phase_start_s = clock()
@@ -180,6 +181,7 @@ class LiveView(QuietView):
         self._phase, self._phase_start_s = text, self._clock()
 
     def _show_notice(self, text: str) -> None:
+        text = self._printer.completed(text)
         self._console.print(f"note: {text}", style="yellow", markup=False, soft_wrap=True)
 
     def _show_outcome(self, outcome: TrialOutcome) -> None:
@@ -187,7 +189,9 @@ class LiveView(QuietView):
         style = None if outcome.status == "ok" else "yellow"
         first, *others = outcome_lines(outcome)
         for line in (f"{outcome.order.id:<16}  {first}", *others):
-            self._console.print(line, style=style, markup=False, soft_wrap=True)
+            self._console.print(
+                self._printer.completed(line), style=style, markup=False, soft_wrap=True
+            )
 
     def render(self) -> RenderableType:
         """Lay out the view; called by the thread that draws it."""

@@ -25,7 +25,7 @@ from dnnbench.hosts.agents.identity import new_cluster_id, new_controller_id
 from dnnbench.hosts.agents.kept import KeptAgent
 from dnnbench.hosts.connected import ConnectedHosts
 from dnnbench.hosts.parallel import each
-from dnnbench.hosts.provision.facts import facts_of, refuse_unprovisioned
+from dnnbench.hosts.provision.facts import facts_of, refuse_unprovisioned, twins
 from dnnbench.hosts.provision.preflight import hindrances, holders, try_pairs
 from dnnbench.hosts.provision.wanted import data_directory
 from dnnbench.sweep.agents import Crew
@@ -205,6 +205,7 @@ class SshAgents:
             reach.open(names)
             new = [name for name in names if name in reach.tools]
             facts |= reach.each(look, new)
+            reach.drop(twins(facts))
         for name, found in facts.items():
             for warning in found.warnings(name, self._config):
                 self._warn(warning)
@@ -227,6 +228,8 @@ class SshAgents:
         self._is_own = standing is None
         if standing is None:
             return None
+        cluster_id = next(iter(standing.values())).cluster
+        self._warn(f"using the cluster {cluster_id}, which stands until `dnnbench stop`")
         if sum(len(part.ports) for part in standing.values()) < needed:
             reach.drop(
                 {

@@ -9,7 +9,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from . import directory, machine, ports
+from . import directory, machine, ports, state
 
 if TYPE_CHECKING:
     from .wire import Answer, Request
@@ -36,6 +36,7 @@ def run(request: Request) -> Answer:
     answer = {
         "directory": home,
         "directory_id": directory.marked(home),
+        "host_id": state.host_id(),
         "hostname": kernel.nodename,
         "user": _user(),
         "machine": kernel.machine,

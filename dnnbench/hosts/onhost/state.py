@@ -121,6 +121,15 @@ def place(scope_name: str) -> dict[str, str]:
     return {"hostname": socket.gethostname(), "boot_id": _boot_id(), "scope": scope_name}
 
 
+def host_id() -> str:
+    """Name this host so that two names of it can be told from two hosts.
+
+    Containers share a kernel, and hosts may share a directory; what a cluster takes is one scope of
+    one network namespace.
+    """
+    return f"{_boot_id()}/{os.readlink('/proc/self/ns/net')}/{scope()}"
+
+
 def is_here(record: Record, scope_name: str) -> bool:
     """Tell whether a record was written on this host, be it before a restart."""
     here = place(scope_name)

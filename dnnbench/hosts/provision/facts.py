@@ -14,7 +14,7 @@ from dnnbench.hosts.provision.bundle import PYTHON_RANGE, PYTHON_VERSIONS
 from dnnbench.hosts.provision.wanted import environment_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from dnnbench.hosts.provision.tools import HostTools
     from dnnbench.hosts.provision.wanted import Wanted
@@ -46,6 +46,7 @@ class Facts(msgspec.Struct, frozen=True):
     Attributes:
         directory: dnnbench's, absolute.
         directory_id: the same on hosts that share it.
+        host_id: the same for two names of one host.
         environments: keys of the complete virtual environments.
         packages: digests of the complete packages.
         data: path of a file asked for -> ``ok``, ``missing`` or ``wrong``.
@@ -70,6 +71,7 @@ class Facts(msgspec.Struct, frozen=True):
     ports_free: int
     ports_used: list[int]
     addresses: list[str]
+    host_id: str | None = None
     server_address: str | None = None
     clock_offset_s: float = 0.0
 
@@ -129,6 +131,23 @@ def facts_of(tools: HostTools, config: Config, wanted: Wanted) -> Facts:
     )
     offset_s = answer.pop("clock_s") - (asked_s + time.time()) / 2
     return msgspec.convert({**answer, "clock_offset_s": offset_s}, Facts)
+
+
+def twins(facts: Mapping[str, Facts]) -> dict[str, HostError]:
+    """Return the names that mean a host which is listed before under another name, with an error.
+
+    Args:
+        facts: name -> facts, in the order of the list.
+    """
+    first: dict[str, str] = {}
+    found = {}
+    for name, its in facts.items():
+        other = first.setdefault(its.host_id or name, name)
+        if other != name:
+            problem = f"is the same host as {other}"
+            remedy = "list it once; with slots it takes more than one task"
+            found[name] = HostError(problem, where=name, remedy=remedy)
+    return found
 
 
 def refuse_unfit(facts: Facts, config: Config, host: str) -> None:

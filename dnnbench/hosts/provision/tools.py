@@ -9,6 +9,7 @@ import msgspec
 from dnnbench.errors import HostError
 from dnnbench.hosts.provision.bundle import PYTHON_RANGE, tools
 from dnnbench.hosts.provision.invocation import FROM_FILE, FROM_INPUT, MISSING, command_line
+from dnnbench.hosts.ssh.shell import refuse_unusable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,13 +86,10 @@ class HostTools:
         try:
             answer: dict[str, Any] = msgspec.json.decode(line, type=dict)
         except msgspec.DecodeError:
+            refuse_unusable(self.connection)
             text = line[:80].decode(errors="replace")
-            raise HostError(
-                f"expected an answer in JSON, found {text!r}",
-                where=self.host,
-                remedy="the start-up files of the user's shell there, such as .bashrc, must print "
-                "nothing where there is no terminal",
-            ) from None
+            problem = f"expected an answer in JSON, found {text!r}"
+            raise HostError(problem, where=self.host) from None
         return answer
 
     def _failed(self, done: Completed) -> HostError:
@@ -104,6 +102,8 @@ class HostTools:
             problem, remedy = "the tools did not arrive as they were sent", None
         elif said.startswith(_TOO_OLD):
             problem, remedy = f"{self._python} there is older than 3.7", self._python_remedy
+        else:
+            refuse_unusable(self.connection)
         return HostError(problem, where=self.host, remedy=remedy)
 
     @property

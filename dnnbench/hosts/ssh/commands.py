@@ -15,6 +15,8 @@ from dnnbench.errors import HostError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+SESSIONS: Final = 3
+"""On one connection at once: a conversation, SFTP, and a command beside them."""
 _CHUNK_BYTES: Final = 64 * 1024
 _OPEN_TIMEOUT_S: Final = 30.0
 _WRITE_TIMEOUT_S: Final = 60.0
@@ -178,6 +180,12 @@ def lost(host: str, when: str) -> HostError:
     return HostError(f"the connection was lost while {when}", where=host, remedy=remedy)
 
 
+def no_session(host: str, problem: str, error: paramiko.ChannelException) -> HostError:
+    """Say that the host opens no further session."""
+    remedy = f"let MaxSessions in its sshd_config be {SESSIONS} or more"
+    return HostError(f"{problem}: {error.text}", where=host, remedy=remedy)
+
+
 def shortened(command: str) -> str:
     """Return as much of a command as fits into a message of one line."""
     line = " ".join(command.split())
@@ -189,9 +197,7 @@ def _start(transport: paramiko.Transport, host: str, command: str, shown: str) -
         channel = transport.open_session(timeout=_OPEN_TIMEOUT_S)
         channel.exec_command(command)
     except paramiko.ChannelException as error:
-        problem = f"`{shown}` cannot be started: {error.text}"
-        remedy = "MaxSessions in its sshd_config"
-        raise HostError(problem, where=host, remedy=remedy) from error
+        raise no_session(host, f"`{shown}` cannot be started", error) from error
     except (paramiko.SSHException, OSError, EOFError) as error:
         if not transport.is_active():
             raise lost(host, f"`{shown}` was started") from error

@@ -12,12 +12,21 @@ import paramiko
 
 from dnnbench.errors import HostError
 from dnnbench.hosts.ssh import known_hosts
-from dnnbench.hosts.ssh.commands import Completed, Stream, complete, launch, shortened
+from dnnbench.hosts.ssh.algorithms import signatures
+from dnnbench.hosts.ssh.commands import Completed, Stream, complete, launch, no_session, shortened
 from dnnbench.hosts.ssh.files import push
 from dnnbench.hosts.ssh.login import log_in
-from dnnbench.hosts.ssh.route import KEEP_ALIVE_S, PassingError, dial, pass_through, spawn
+from dnnbench.hosts.ssh.route import (
+    KEEP_ALIVE_S,
+    PassingError,
+    Proxy,
+    dial,
+    pass_through,
+    spawn,
+)
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
     from pathlib import Path
 
@@ -117,6 +126,8 @@ class Connection:
         try:
             sftp = paramiko.SFTPClient.from_transport(self._transport)
             sftp.get_channel().settimeout(_RUN_TIMEOUT_S)
+        except paramiko.ChannelException as error:
+            raise no_session(self.host, "SFTP cannot be used", error) from error
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise HostError(
                 f"SFTP cannot be used: {str(error).rstrip('.')}",
@@ -223,10 +234,15 @@ def _negotiate(
     target: Target, settings: SshConfig, stack: contextlib.ExitStack
 ) -> paramiko.Transport:
     """Reach a server and agree on keys; whether its own is the right one is still open."""
-    transport = paramiko.Transport(_socket(target, settings, stack))
+    way = _way(target, settings, stack)
+    proxy = way if isinstance(way, Proxy) else None
+    transport = paramiko.Transport(
+        proxy.socket if proxy else way, disabled_algorithms=target.algorithms.disabled
+    )
     stack.callback(transport.close)
     options = transport.get_security_options()
-    kinds = {kind for entry in known_hosts.entries(target) for kind in _algorithms(entry.key.kind)}
+    known = [entry for entry in known_hosts.entries(target) if not entry.marker]
+    kinds = {kind for entry in known for kind in signatures(entry.key.kind)}
     options.key_types = sorted(options.key_types, key=lambda kind: kind not in kinds)
     # One deadline, which is ours, for the banner and the keys; paramiko's own come too late.
     transport.banner_timeout = transport.handshake_timeout = 2 * settings.login_timeout_s
@@ -234,11 +250,23 @@ def _negotiate(
     transport.start_client(ended)
     in_time = ended.wait(settings.login_timeout_s)
     if not in_time or not transport.is_active():
-        raise _failed(transport, target, settings, in_time=in_time)
+        end = proxy.end if proxy else ""
+        raise _failed(transport, target, settings, in_time=in_time, end=end)
+    _refuse_small_key(transport, target)
     return transport
 
 
-def _socket(target: Target, settings: SshConfig, stack: contextlib.ExitStack) -> object:
+def _refuse_small_key(transport: paramiko.Transport, target: Target) -> None:
+    key, least = transport.get_remote_server_key(), target.algorithms.least_rsa_bits
+    if key.get_name() == "ssh-rsa" and key.get_bits() < least:
+        problem = f"its RSA key has {key.get_bits()} bits, RequiredRSASize asks for {least}"
+        remedy = "give the host a key of another kind: ssh-keygen -A"
+        raise HostError(problem, where=target.name, remedy=remedy)
+
+
+def _way(
+    target: Target, settings: SshConfig, stack: contextlib.ExitStack
+) -> socket.socket | paramiko.Channel | Proxy:
     if target.jump:
         try:
             jump = _open(target.jump, settings)
@@ -253,10 +281,14 @@ def _socket(target: Target, settings: SshConfig, stack: contextlib.ExitStack) ->
 
 
 def _failed(
-    transport: paramiko.Transport, target: Target, settings: SshConfig, *, in_time: bool
+    transport: paramiko.Transport, target: Target, settings: SshConfig, *, in_time: bool, end: str
 ) -> HostError:
-    """Say why there is no agreement with a server."""
+    """Say why there is no agreement with a server; `end` is that of the ProxyCommand."""
     place = f"{target.address} port {target.port}"
+    if end and not transport.remote_version:
+        remedy = f"try it by hand: {target.proxy_command}"
+        kind = PassingError if in_time else HostError
+        return kind(f"the ProxyCommand {end}", where=target.name, remedy=remedy)
     error = transport.get_exception()
     greeted = bool(transport.remote_version)
     if not in_time:
@@ -286,8 +318,3 @@ def _failed(
 def _shown_key(transport: paramiko.Transport) -> known_hosts.HostKey:
     key = transport.get_remote_server_key()
     return known_hosts.HostKey(key.get_name(), key.get_base64())
-
-
-def _algorithms(kind: str) -> tuple[str, ...]:
-    """Name the signature algorithms of a kind of key; an RSA key has several."""
-    return ("rsa-sha2-512", "rsa-sha2-256") if kind == "ssh-rsa" else (kind,)

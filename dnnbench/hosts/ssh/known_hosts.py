@@ -52,12 +52,21 @@ class HostKey(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A line of known_hosts about a host."""
+    """A line of known_hosts about a host.
+
+    Attributes:
+        marker: ``@revoked``, ``@cert-authority`` or nothing.
+    """
 
     path: str
     line: int
-    revoked: bool
+    marker: str
     key: HostKey
+
+    @property
+    def where(self) -> str:
+        """Return file and line."""
+        return f"{self.path}:{self.line}"
 
 
 def entries(target: Target) -> list[Entry]:
@@ -77,29 +86,35 @@ def verify(target: Target, key: HostKey) -> None:
         HostError: it is another one, or revoked.
     """
     known = entries(target)
-    same = [entry for entry in known if entry.key == key]
     shown = f"its {key.name} key {key.fingerprint}"
-    for entry in same:
-        if entry.revoked:
-            problem = f"{shown} is revoked at {entry.path}:{entry.line}"
+    for entry in known:
+        if entry.key == key and entry.marker == _REVOKED:
+            problem = f"{shown} is revoked at {entry.where}"
             raise HostError(problem, where=target.name, remedy="do not use this host")
-    if same:
+    others = [entry for entry in known if not entry.marker]
+    if any(entry.key == key for entry in others):
         return
-    others = [entry for entry in known if not entry.revoked]
     if not others:
-        raise UnknownKeyError(
-            f"the host key is unknown: {shown} is not in {target.known_hosts[0]}",
-            where=target.name,
-            remedy=f"check it, then trust it with: {TRUST_COMMAND}",
-        )
+        raise _unknown(target, shown, [e for e in known if e.marker == _AUTHORITY])
     other = others[0]
     raise HostError(
         f"the host key has changed: {shown} is not the {other.key.name} key of "
-        f"{other.path}:{other.line}; it was installed anew, or somebody is in between",
+        f"{other.where}; it was installed anew, or somebody is in between",
         where=target.name,
         remedy=f"once you know why: ssh-keygen -f {shlex.quote(other.path)} "
         f"-R {shlex.quote(target.known_as)}, then {TRUST_COMMAND}",
     )
+
+
+def _unknown(target: Target, shown: str, authorities: list[Entry]) -> UnknownKeyError:
+    remedy = f"check it, then trust it with: {TRUST_COMMAND}"
+    problem = f"the host key is unknown: {shown} is not in {target.known_hosts[0]}"
+    if authorities:
+        problem += (
+            f"; {authorities[0].where} trusts an authority, whose certificates of hosts "
+            "dnnbench cannot check"
+        )
+    return UnknownKeyError(problem, where=target.name, remedy=remedy)
 
 
 def add(path: Path, trusted: Iterable[tuple[str, HostKey]]) -> None:
@@ -138,12 +153,11 @@ def _matching(path: str, name: str) -> Iterator[Entry]:
     for number, line in enumerate(lines, start=1):
         fields = line.split()
         marker = fields.pop(0) if fields and fields[0].startswith("@") else ""
-        # Authorities sign host certificates, which paramiko cannot check.
-        if len(fields) < 3 or fields[0].startswith("#") or marker == _AUTHORITY:  # noqa: PLR2004
+        if len(fields) < 3 or fields[0].startswith("#"):  # noqa: PLR2004
             continue
         names, kind, key, *_ = fields
         if _is_named(name, names.split(",")):
-            yield Entry(path, number, marker == _REVOKED, HostKey(kind, key))
+            yield Entry(path, number, marker, HostKey(kind, key))
 
 
 def _is_named(name: str, patterns: list[str]) -> bool:

@@ -4,24 +4,58 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import itertools
 import shlex
+import socket
+import struct
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import paramiko
 from cryptography.exceptions import UnsupportedAlgorithm
+from paramiko.agent import AgentSSH
 from paramiko.pkey import UnknownKeyType
 
 from dnnbench.errors import HostError
+from dnnbench.hosts.ssh.algorithms import CERTIFICATE
 from dnnbench.hosts.ssh.settings import DEFAULT_PORT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from dnnbench.hosts.ssh.settings import Target
 
 _DEFAULT_KEYS: Final = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
+
+
+class _Offer(NamedTuple):
+    """A key to log in with, and its certificate if that is what the host is shown."""
+
+    key: paramiko.PKey
+    certificate: paramiko.PublicBlob | None = None
+
+    @property
+    def kind(self) -> str:
+        """Return the kind of what is shown."""
+        return str(self.certificate.key_type if self.certificate else self.key.get_name())
+
+    @property
+    def shown(self) -> bytes:
+        """Return what the host is shown."""
+        return bytes(self.certificate.key_blob if self.certificate else self.key.asbytes())
+
+
+class _Unusable(NamedTuple):
+    """Keys that cannot be offered, by their paths.
+
+    Attributes:
+        locked: those that are encrypted.
+        strange: those of a kind that is not known.
+    """
+
+    locked: list[str]
+    strange: list[str]
 
 
 def log_in(transport: paramiko.Transport, target: Target, timeout_s: float) -> None:
@@ -31,14 +65,16 @@ def log_in(transport: paramiko.Transport, target: Target, timeout_s: float) -> N
         HostError: it accepts none, or does not answer in time.
     """
     deadline_s = time.monotonic() + timeout_s
-    locked: list[str] = []
+    unusable = _Unusable([], [])
     tried = 0
     with contextlib.ExitStack() as stack:
-        for key in _keys(target, _agent_keys(stack), locked):
+        agent_keys = _agent_keys(target.agent, timeout_s, stack)
+        for offer in _offers(target, agent_keys or (), unusable):
             tried += 1
             transport.auth_timeout = max(deadline_s - time.monotonic(), 0.0)
+            offer.key.public_blob = offer.certificate
             try:
-                others_wanted = transport.auth_publickey(target.user, key)
+                others_wanted = transport.auth_publickey(target.user, offer.key)
             except paramiko.BadAuthenticationType as error:
                 raise _no_keys(target, error.allowed_types) from error
             except (paramiko.SSHException, OSError, EOFError) as error:
@@ -46,57 +82,105 @@ def log_in(transport: paramiko.Transport, target: Target, timeout_s: float) -> N
                     raise _cut_off(target, tried) from error
                 if time.monotonic() >= deadline_s:
                     problem = f"the login takes longer than {timeout_s:g} s"
-                    remedy = "is the host overloaded?"
+                    remedy = "is the host overloaded, or does the SSH agent wait for you?"
                     raise HostError(problem, where=target.name, remedy=remedy) from error
                 continue
             if others_wanted:
                 raise _no_keys(target, others_wanted)
             return
-    raise _refused(target, tried, locked)
+    raise _refused(target, tried, unusable, has_agent=agent_keys is not None)
 
 
-def _agent_keys(stack: contextlib.ExitStack) -> tuple[paramiko.AgentKey, ...]:
-    try:
-        agent = paramiko.Agent()
-    except (paramiko.SSHException, OSError):  # one that does not answer is as good as none
+def _agent_keys(
+    path: str | None, timeout_s: float, stack: contextlib.ExitStack
+) -> tuple[paramiko.AgentKey, ...] | None:
+    """Ask the SSH agent for its keys; None if it does not answer."""
+    if path is None:
         return ()
-    stack.callback(agent.close)
+    connection = stack.enter_context(socket.socket(socket.AF_UNIX))
+    connection.settimeout(timeout_s)
+    agent = AgentSSH()
+    try:
+        connection.connect(path)
+        # Paramiko's own way to it knows one path, that of the environment, and has no deadline.
+        agent._connect(connection)  # noqa: SLF001
+    except (paramiko.SSHException, OSError, TypeError, ValueError, struct.error):
+        return None
     keys: tuple[paramiko.AgentKey, ...] = agent.get_keys()
     return keys
 
 
-def _keys(
-    target: Target, agent_keys: tuple[paramiko.AgentKey, ...], locked: list[str]
-) -> Iterator[paramiko.PKey]:
-    """Find keys to try, each once; add the paths of those that nobody can unlock to `locked`."""
-    held = {key.asbytes(): key for key in agent_keys}
-    offered: set[bytes] = set()
-    given, usual = target.keys, () if target.keys else _DEFAULT_KEYS
-    ways = [_from_files(given, held, locked)]
+def _offers(
+    target: Target, agent_keys: tuple[paramiko.AgentKey, ...], unusable: _Unusable
+) -> Iterator[_Offer]:
+    """Find what to offer, each once: those given, those of the agent, those in the usual place."""
+    held = {key.asbytes(): key for key in agent_keys if not key.get_name().endswith(CERTIFICATE)}
+    given, usual = target.keys or (), _DEFAULT_KEYS if target.keys is None else ()
+    ways = [_from_files(target, given, held, unusable)]
     if not target.identities_only:
-        ways.append(iter(agent_keys))
-    ways.append(_from_files(usual, held, locked))
-    for way in ways:
-        for key in way:
-            if key.asbytes() not in offered:
-                offered.add(key.asbytes())
-                yield key
+        ways.append(_from_agent(target, agent_keys))
+    ways.append(_from_files(target, usual, held, unusable))
+    offered: set[bytes] = set()
+    for offer in itertools.chain.from_iterable(ways):
+        is_new = offer.shown not in offered
+        if is_new and target.algorithms.admit(offer.kind, offer.key.get_bits()):
+            offered.add(offer.shown)
+            yield offer
+
+
+def _from_agent(target: Target, keys: tuple[paramiko.AgentKey, ...]) -> Iterator[_Offer]:
+    for key in keys:
+        if key.get_name().endswith(CERTIFICATE):
+            yield _Offer(key, paramiko.PublicBlob(key.get_name(), key.blob))
+        else:
+            yield from _with_certificates(key, target.certificates)
 
 
 def _from_files(
-    paths: tuple[str, ...], held: dict[bytes, paramiko.AgentKey], locked: list[str]
-) -> Iterator[paramiko.PKey]:
+    target: Target,
+    paths: tuple[str, ...],
+    held: dict[bytes, paramiko.AgentKey],
+    unusable: _Unusable,
+) -> Iterator[_Offer]:
     for path in map(str, (Path(path).expanduser() for path in paths)):
+        certificates = target.certificates or (f"{path}-cert.pub",)
         agent_key = held.get(_public_part(path))
         if agent_key:
-            yield agent_key
+            yield from _with_certificates(agent_key, certificates)
             continue
         try:
-            yield paramiko.PKey.from_path(path)
+            yield from _with_certificates(paramiko.PKey.from_path(path), certificates)
         except (TypeError, paramiko.PasswordRequiredException):  # how "encrypted" is said
-            locked.append(path)
-        except (OSError, ValueError, paramiko.SSHException, UnknownKeyType, UnsupportedAlgorithm):
+            unusable.locked.append(path)
+        except (UnknownKeyType, UnsupportedAlgorithm):
+            unusable.strange.append(path)
+        except (OSError, ValueError, paramiko.SSHException):
             continue  # ssh, too, goes on without a key that is missing or of no use
+
+
+def _with_certificates(key: paramiko.PKey, paths: Iterable[str]) -> Iterator[_Offer]:
+    """Offer a key's certificates, then the key itself."""
+    for path in paths:
+        try:
+            blob = paramiko.PublicBlob.from_file(path)
+        except (OSError, ValueError, paramiko.SSHException):
+            continue  # as above
+        if _certifies(blob.key_blob, key.asbytes()):
+            yield _Offer(key, blob)
+    yield _Offer(key)
+
+
+def _certifies(certificate: bytes, key: bytes) -> bool:
+    """Tell whether a certificate is one of a public key.
+
+    It is the kind, a nonce and the fields of the key before all else; see PROTOCOL.certkeys of
+    OpenSSH.
+    """
+    inside, plain = paramiko.Message(certificate), paramiko.Message(key)
+    kind = inside.get_text()
+    inside.get_string()
+    is_of_kind = kind == plain.get_text() + CERTIFICATE
+    return bool(is_of_kind and inside.get_remainder().startswith(plain.get_remainder()))
 
 
 def _public_part(path: str) -> bytes:
@@ -126,19 +210,28 @@ def _cut_off(target: Target, tried: int) -> HostError:
     )
 
 
-def _refused(target: Target, tried: int, locked: list[str]) -> HostError:
+def _refused(target: Target, tried: int, unusable: _Unusable, *, has_agent: bool) -> HostError:
     login = f"{target.user}@{target.address}"
-    if locked:
-        problem = f"the key {locked[0]} is encrypted, and no SSH agent has it"
-        return HostError(problem, where=target.name, remedy=f"ssh-add {shlex.quote(locked[0])}")
-    missing = [path for path in target.keys if not Path(path).is_file()]
+    for path, what in (
+        *((path, "is encrypted") for path in unusable.locked),
+        *((path, "is of a kind that only an SSH agent can use") for path in unusable.strange),
+    ):
+        answers = "has it" if has_agent else f"answers at {target.agent}"
+        problem = f"the key {path} {what}, and no SSH agent {answers}"
+        return HostError(problem, where=target.name, remedy=f"ssh-add {shlex.quote(path)}")
+    given = target.keys or ()
+    missing = [path for path in given if not Path(path).is_file()]
     if missing and not tried:
         problem = f"there is no key {missing[0]}"
         remedy = "check key in [[hosts]], or IdentityFile in ~/.ssh/config"
         return HostError(problem, where=target.name, remedy=remedy)
     port = [] if target.port == DEFAULT_PORT else ["-p", str(target.port)]
-    key = ["-i", target.keys[0]] if target.keys and not missing else []
+    key = ["-i", given[0]] if given and not missing else []
     cure = shlex.join(["ssh-copy-id", *key, *port, login])
+    if not has_agent:
+        problem = f"no SSH agent answers at {target.agent}, and no other key is accepted"
+        remedy = "start it, or check SSH_AUTH_SOCK, or IdentityAgent in ~/.ssh/config"
+        return HostError(problem, where=target.name, remedy=remedy)
     if not tried:
         problem = f"there is no key to log in as {login} with"
         return HostError(problem, where=target.name, remedy=f"ssh-keygen, then {cure}")

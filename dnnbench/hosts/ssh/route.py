@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import socket
 import subprocess
-from typing import TYPE_CHECKING, Final
+import threading
+from collections import deque
+from typing import IO, TYPE_CHECKING, Final, NamedTuple
 
 import paramiko
 
 from dnnbench.errors import HostError
+from dnnbench.hosts.ssh.settings import FAMILIES
 
 if TYPE_CHECKING:
-    from contextlib import ExitStack
-
     from dnnbench.hosts.ssh.settings import Target
     from dnnbench.settings.schema import SshConfig
 
 KEEP_ALIVE_S: Final = 15
 KEEP_ALIVES: Final = 4
+_END_TIMEOUT_S: Final = 1.0
+_CHUNK_BYTES: Final = 4096
+_KEPT_CHUNKS: Final = 4
 _CHECK_ADDRESS: Final = "check its address in dnnbench.toml, or HostName in ~/.ssh/config"
 _CHECK_HOST: Final = "is the host up, and does no firewall stand between?"
 
@@ -26,7 +32,7 @@ class PassingError(HostError):
     """Trouble that may be over at the next try."""
 
 
-def dial(target: Target, settings: SshConfig, stack: ExitStack) -> socket.socket:
+def dial(target: Target, settings: SshConfig, stack: contextlib.ExitStack) -> socket.socket:
     """Connect to a host by TCP; the connection is found dead a minute after the other side is.
 
     Raises:
@@ -35,9 +41,7 @@ def dial(target: Target, settings: SshConfig, stack: ExitStack) -> socket.socket
     """
     place = f"{target.address} port {target.port}"
     try:
-        sock = socket.create_connection(
-            (target.address, target.port), timeout=settings.connect_timeout_s
-        )
+        sock = _connected(target, settings.connect_timeout_s)
     except socket.gaierror as error:
         problem = f"the name {target.address} cannot be resolved: {error.strerror}"
         raise HostError(problem, where=target.name, remedy=_CHECK_ADDRESS) from error
@@ -63,7 +67,65 @@ def dial(target: Target, settings: SshConfig, stack: ExitStack) -> socket.socket
     return sock
 
 
-def spawn(target: Target, stack: ExitStack) -> socket.socket:
+def _connected(target: Target, timeout_s: float) -> socket.socket:
+    """Connect to the first of a host's addresses that answers."""
+    family = FAMILIES[target.family]
+    failure: OSError = OSError("no address")
+    for kind, *_, place in socket.getaddrinfo(
+        target.address, target.port, family, socket.SOCK_STREAM
+    ):
+        sock = socket.socket(kind, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(timeout_s)
+            if target.bind_address:
+                _bind(sock, target)
+            sock.connect(place)
+        except OSError as error:
+            sock.close()
+            failure = error
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    raise failure
+
+
+def _bind(sock: socket.socket, target: Target) -> None:
+    try:
+        sock.bind((target.bind_address, 0))
+    except OSError as error:
+        problem = f"BindAddress {target.bind_address} cannot be used: {error.strerror}"
+        raise HostError(
+            problem, where=target.name, remedy="name an address of this machine, or none"
+        ) from error
+
+
+class Proxy(NamedTuple):
+    """A host's ProxyCommand at work.
+
+    Attributes:
+        socket: that leads to the host.
+    """
+
+    socket: socket.socket
+    process: subprocess.Popen[bytes]
+    errors: deque[bytes]
+    reader: threading.Thread
+
+    @property
+    def end(self) -> str:
+        """Return how it ended and what it said last; nothing where that tells nothing."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(_END_TIMEOUT_S)
+        self.reader.join(_END_TIMEOUT_S)
+        last = b"".join(self.errors).decode(errors="replace").strip().rpartition("\n")[2].strip()
+        if self.process.returncode:
+            return f"ended with {self.process.returncode}{last and f': {last}'}"
+        return last and f"says {last!r}"
+
+
+def spawn(target: Target, stack: contextlib.ExitStack) -> Proxy:
     """Start the host's ProxyCommand, and talk to it as to a host.
 
     Not paramiko's own: that one spins when the program ends.
@@ -76,16 +138,28 @@ def spawn(target: Target, stack: ExitStack) -> socket.socket:
             ["/bin/sh", "-c", f"exec {target.proxy_command}"],
             stdin=its.fileno(),
             stdout=its.fileno(),
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for us to deal with
         )
+    assert process.stderr
+    stack.callback(process.stderr.close)
     stack.callback(process.wait)
     stack.callback(process.kill)
-    return ours
+    errors: deque[bytes] = deque(maxlen=_KEPT_CHUNKS)
+    reader = threading.Thread(target=_drain, args=(process.stderr, errors), daemon=True)
+    reader.start()
+    return Proxy(ours, process, errors, reader)
+
+
+def _drain(stream: IO[bytes], keep: deque[bytes]) -> None:
+    """Read a stream to its end: unread, it would stop the command."""
+    with contextlib.suppress(OSError, ValueError):  # closed meanwhile
+        while chunk := os.read(stream.fileno(), _CHUNK_BYTES):
+            keep.append(chunk)
 
 
 def pass_through(
-    transport: paramiko.Transport, target: Target, settings: SshConfig, stack: ExitStack
+    transport: paramiko.Transport, target: Target, settings: SshConfig, stack: contextlib.ExitStack
 ) -> paramiko.Channel:
     """Have a jump host connect to a host.
 

@@ -1,30 +1,41 @@
-"""Whom to connect to, and how: a host of the inventory together with the user's ~/.ssh/config."""
+"""Everything a connection to a host takes: the host list together with the SSH configuration."""
 
 from __future__ import annotations
 
-import getpass
+import os
 import re
-import shlex
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
-import paramiko
 
-from dnnbench.errors import ConfigError
+from dnnbench.hosts.ssh.algorithms import Algorithms
+from dnnbench.hosts.ssh.config import tokens
+from dnnbench.hosts.ssh.config.lookup import Files, Found, Source
+from dnnbench.settings.schema import SshConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
+    from dnnbench.hosts.ssh.config.lines import Line
     from dnnbench.settings.hostlists.host import HostConfig
-    from dnnbench.settings.schema import SshConfig
 
 DEFAULT_PORT: Final = 22
-_GLOBAL_KNOWN_HOSTS: Final = "/etc/ssh/ssh_known_hosts"
-_DEPTH: Final = 16  # of files that include each other, as in OpenSSH
+SYSTEM_CONFIG: Final = Path("/etc/ssh/ssh_config")
+_USER_KNOWN_HOSTS: Final = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2")
+_GLOBAL_KNOWN_HOSTS: Final = ("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")
+_AGENT_VARIABLE: Final = "SSH_AUTH_SOCK"
 _JUMP: Final = re.compile(
-    r"(?:ssh://)?(?:(?P<user>[^@]+)@)?(?P<host>\[[^]]+\]|[^:]+)(?::(?P<port>\d+))?/?$"
+    r"(?:ssh://)?(?:(?P<user>.+)@)?(?P<host>\[[^]]+\]|[^:@]+)(?::(?P<port>\d+))?/?$"
 )
+
+FAMILIES: Final = {
+    "any": socket.AF_UNSPEC,
+    "inet": socket.AF_INET,
+    "inet6": socket.AF_INET6,
+}
+"""What AddressFamily may be."""
 
 
 class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,24 +44,37 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         name: of the host in the inventory; of a jump host, as ~/.ssh/config calls it.
         address: name or number of the machine, as `jump` or else this machine sees it.
-        keys: paths of private keys, in the order in which they are tried.
+        keys: paths of private keys, in the order in which they are tried; None for those that lie
+            where keys usually lie.
         identities_only: offer no other key of the SSH agent than these.
         known_hosts: files with host keys; a missing one is an empty one.
         host_key_alias: under which the host's key is known, if not under its address.
         jump: the host to go through.
         proxy_command: whose standard input and output lead to the host.
+        trust_file: where a key goes that the user trusts.
+        certificates: paths of certificates for the keys.
+        agent: path of the SSH agent's socket; None for no agent.
+        algorithms: those that may be used.
+        family: of the host's addresses, one of `FAMILIES`.
+        bind_address: of this machine, from which to connect.
     """
 
     name: str
     address: str
     port: int
     user: str
-    keys: tuple[str, ...]
+    keys: tuple[str, ...] | None
     identities_only: bool
     known_hosts: tuple[str, ...]
     host_key_alias: str | None = None
     jump: Target | None = None
     proxy_command: str | None = None
+    trust_file: str = _USER_KNOWN_HOSTS[0]
+    certificates: tuple[str, ...] = ()
+    agent: str | None = None
+    algorithms: Algorithms = Algorithms()
+    family: str = "any"
+    bind_address: str | None = None
 
     @property
     def known_as(self) -> str:
@@ -58,6 +82,12 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.host_key_alias:
             return self.host_key_alias
         return self.address if self.port == DEFAULT_PORT else f"[{self.address}]:{self.port}"
+
+    @property
+    def route(self) -> tuple[object, ...]:
+        """Return what two names of one SSH server have in common."""
+        way = self.jump.route if self.jump else self.proxy_command
+        return (self.address, self.port, way)
 
 
 class _Named(NamedTuple):
@@ -73,89 +103,140 @@ class _Named(NamedTuple):
 def resolve(hosts: Iterable[HostConfig], settings: SshConfig) -> dict[str, Target]:
     """Find out how to reach hosts, each by its name.
 
-    A host is looked up in ~/.ssh/config under its address or else its name: what one would write
-    after ``ssh``. What the inventory says beats what is found there.
+    A host is looked up in the SSH configuration under its address or else its name: what one would
+    write after ``ssh``. What the host list says beats what is found there. As with ssh, the
+    configuration of the whole machine counts unless another file is named.
 
     Raises:
-        ConfigError: the user's settings for SSH cannot be used.
+        ConfigError: the configuration cannot be understood, or asks for what is not supported.
     """
     path = Path(settings.config).expanduser()
-    try:
-        text = "\n".join(_lines(path)) if path.exists() else ""
-        return {
-            host.name: _target(
-                _Named(host.address or host.name, host.name, host.port, host.user, host.key),
-                text,
-                settings,
-                seen=(),
-            )
-            for host in hosts
-        }
-    except OSError as error:
-        raise ConfigError(f"cannot be read: {error.strerror}", where=str(path)) from error
-    except (paramiko.SSHException, ValueError) as error:  # ValueError: quotes, ports, not UTF-8
-        raise ConfigError(f"cannot be understood: {error}", where=str(path)) from error
-    except ImportError as error:
-        remedy = "set [ssh] config to a file without it"
-        raise ConfigError("Match exec is not supported", where=str(path), remedy=remedy) from error
+    sources = [Source(path)]
+    if settings.config == SshConfig().config:
+        sources = [Source(path, must_be_private=True), Source(SYSTEM_CONFIG, is_system=True)]
+    files = Files(sources)
+    return {
+        host.name: _target(
+            _Named(host.address or host.name, host.name, host.port, host.user, host.key),
+            files,
+            settings,
+            seen=(),
+        )
+        for host in hosts
+    }
 
 
-def _target(host: _Named, text: str, settings: SshConfig, *, seen: tuple[str, ...]) -> Target:
-    # The first value of an option counts, so what is given stands in front of all else.
-    given = [f"User {host.user}"] * bool(host.user) + [f"Port {host.port}"] * bool(host.port)
-    found = paramiko.SSHConfig.from_text("\n".join([*given, text])).lookup(host.alias)
-    keys = [*([host.key] if host.key else []), *found.get("identityfile", [])]
-    others = [file for file in found.get("userknownhostsfile", "").split() if file != "none"]
+def _target(host: _Named, files: Files, settings: SshConfig, *, seen: tuple[str, ...]) -> Target:
+    found = files.lookup(host.alias, host.user, host.port)
+    users = _users_known_hosts(found, settings)
     return Target(
         name=host.name,
-        address=found["hostname"],
-        port=int(found.get("port", DEFAULT_PORT)),
-        user=found.get("user") or getpass.getuser(),
-        keys=_expanded(key for key in keys if key != "none"),
-        identities_only=found.get("identitiesonly", "no").lower() == "yes",
-        known_hosts=_expanded([settings.known_hosts, *others, _GLOBAL_KNOWN_HOSTS]),
-        host_key_alias=found.get("hostkeyalias"),
-        jump=_jump(found.get("proxyjump"), text, settings, seen=(*seen, host.alias)),
-        proxy_command=found.get("proxycommand"),
+        address=found.host,
+        port=found.port,
+        user=found.user,
+        keys=_keys(host, found),
+        identities_only=found.is_set("identitiesonly"),
+        known_hosts=_once([*users, *_global_known_hosts(found)]),
+        host_key_alias=found.value("hostkeyalias"),
+        jump=_jump(found, files, settings, seen=(*seen, host.alias)),
+        proxy_command=_command(found),
+        trust_file=users[0],
+        certificates=_paths(found, "certificatefile"),
+        agent=_agent(found),
+        algorithms=Algorithms.of(found),
+        family=_family(found.line("addressfamily")),
+        bind_address=found.value("bindaddress"),
     )
 
 
+def _keys(host: _Named, found: Found) -> tuple[str, ...] | None:
+    given = [str(Path(host.key).expanduser())] if host.key else []
+    if not given and not found.line("identityfile"):
+        return None
+    return _once([*given, *_paths(found, "identityfile")])
+
+
+def _users_known_hosts(found: Found, settings: SshConfig) -> list[str]:
+    """Return the user's own files: those of [ssh] known_hosts, else of UserKnownHostsFile.
+
+    A file that keeps nothing, such as /dev/null, is a way to have ssh ask no questions; since
+    dnnbench never takes a key unasked, the usual files take its place.
+    """
+    if settings.known_hosts != SshConfig().known_hosts:
+        return [str(Path(settings.known_hosts).expanduser())]
+    line = found.line("userknownhostsfile")
+    files = [
+        tokens.as_path(text, found.names, line)
+        for text in (line.arguments if line else ())
+        if line and text.lower() not in ("none", os.devnull)
+    ]
+    return files or [str(Path(path).expanduser()) for path in _USER_KNOWN_HOSTS]
+
+
+def _global_known_hosts(found: Found) -> Iterable[str]:
+    line = found.line("globalknownhostsfile")
+    if line is None:
+        return _GLOBAL_KNOWN_HOSTS
+    texts = (text for text in line.arguments if text.lower() != "none")
+    return [tokens.expanded_home(text, line) for text in texts]
+
+
+def _paths(found: Found, keyword: str) -> tuple[str, ...]:
+    return _once(
+        tokens.as_path(line.argument, found.names, line)
+        for line in found.lines.get(keyword, [])
+        if line.argument.lower() != "none"
+    )
+
+
+def _agent(found: Found) -> str | None:
+    """Return the path of the SSH agent's socket."""
+    line = found.line("identityagent")
+    if line is None or line.argument == _AGENT_VARIABLE:
+        return os.environ.get(_AGENT_VARIABLE) or None
+    text = line.argument
+    if text.lower() == "none":
+        return None
+    if text.startswith("$") and not text.startswith("${"):
+        return os.environ.get(text[1:]) or None
+    return tokens.as_path(text, found.names, line)
+
+
+def _command(found: Found) -> str | None:
+    line, text = found.line("proxycommand"), found.value("proxycommand")
+    return tokens.with_tokens(text, found.names, tokens.PROXY, line) if line and text else None
+
+
+def _family(line: Line | None) -> str:
+    if line is None:
+        return "any"
+    family = line.argument.lower()
+    if family not in FAMILIES:
+        raise line.bad(f"expected {', '.join(FAMILIES)}")
+    return family
+
+
 def _jump(
-    hops: str | None, text: str, settings: SshConfig, *, seen: tuple[str, ...]
+    found: Found, files: Files, settings: SshConfig, *, seen: tuple[str, ...]
 ) -> Target | None:
     """Return the last of the hops; each goes through the one before it, the first as it is set."""
+    line, hops = found.line("proxyjump"), found.value("proxyjump")
+    if line is None or hops is None:
+        return None
     jump: Target | None = None
-    for hop in [] if hops is None or hops.lower() == "none" else hops.split(","):
+    for hop in tokens.with_tokens(hops, found.names, tokens.PROXY, line).split(","):
         parts = _JUMP.match(hop.strip())
         if parts is None:
-            raise ValueError(f"ProxyJump {hop!r}")
+            raise line.bad("expected [user@]host[:port]")
         alias = parts["host"].strip("[]")
         if alias in seen:  # as where `Host *` sends all through one host, itself included
             continue
         port = int(parts["port"]) if parts["port"] else None
-        target = _target(_Named(alias, alias, port, parts["user"]), text, settings, seen=seen)
+        target = _target(_Named(alias, alias, port, parts["user"]), files, settings, seen=seen)
         jump = target if jump is None else msgspec.structs.replace(target, jump=jump)
     return jump
 
 
-def _lines(path: Path, depth: int = 0) -> Iterator[str]:
-    """Read a file with what it includes, which paramiko does not do."""
-    block = "Host *"
-    for line in path.read_text(encoding="utf-8").splitlines():
-        word, _, rest = line.strip().replace("=", " ", 1).partition(" ")
-        if word.lower() in {"host", "match"}:
-            block = line
-        if word.lower() != "include":
-            yield line
-        elif depth < _DEPTH:
-            for pattern in shlex.split(rest):
-                # Relative to ~/.ssh, whichever file says it; Path keeps what is absolute.
-                full = Path("~/.ssh").expanduser() / Path(pattern).expanduser()
-                for included in sorted(Path(full.anchor).glob(str(full.relative_to(full.anchor)))):
-                    yield from _lines(included, depth + 1)
-            yield block
-
-
-def _expanded(paths: Iterable[str]) -> tuple[str, ...]:
-    """Expand ``~``; name each path once, in order."""
-    return tuple(dict.fromkeys(str(Path(path).expanduser()) for path in paths))
+def _once(paths: Iterable[str]) -> tuple[str, ...]:
+    """Name each path once, in order."""
+    return tuple(dict.fromkeys(paths))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
@@ -12,6 +12,9 @@ from dnnbench.settings.values import check, field_types
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+_LEAST_PORT: Final = 22
+"""After a colon; MPICH and Horovod write slots there. In [[hosts]], port may be any."""
 
 
 class Entry(NamedTuple):
@@ -50,6 +53,12 @@ def read_address(text: str, where: str) -> dict[str, Any]:
         settings["user"] = read_value("user", user, where, "user")
     if has_port:
         settings["port"] = read_value("port", port, where, "port")
+        if settings["port"] < _LEAST_PORT:
+            raise ConfigError(
+                f"{name}:{port} means port {port}, where no SSH server listens",
+                where=where,
+                remedy=f"{port} slots are `{name} slots={port}` in a host file",
+            )
     return settings
 
 

@@ -1,7 +1,8 @@
-"""Ranges of hosts as Ansible writes them: ``node[01:12]``, ``rack[a:c]-[1:9:2]``."""
+"""Ranges of hosts: Ansible's ``node[01:12]``, ``rack[a:c]-[1:9:2]``; Slurm's ``node[01-04,07]``."""
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from itertools import product
 from math import prod
@@ -11,12 +12,15 @@ from typing import TYPE_CHECKING, Final
 from dnnbench.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 MOST: Final = 10_000
 """Hosts of one pattern: more are a slip of the pen."""
 
 _BRACKETS: Final = re.compile(r"\[([^\[\]]*)\]")
+_COMMAS: Final = re.compile(r",(?![^\[]*\])")
+"""Those outside of brackets."""
+_DASH: Final = re.compile(r"^(\w+)-(\w+)$", re.ASCII)
 _NUMBERS: Final = re.compile(r"([0-9]{0,9}):([0-9]{1,9})(?::([0-9]{1,9}))?")
 _LETTERS: Final = re.compile(r"([A-Za-z]):([A-Za-z])(?::([0-9]{1,9}))?")
 _IPV6: Final = re.compile(r"\[([0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)\]")
@@ -30,15 +34,55 @@ def expand(pattern: str, where: str) -> list[str]:
     """
     if _IPV6.fullmatch(pattern) and not _NUMBERS.fullmatch(pattern[1:-1]):
         return [pattern[1:-1]]
+    return _expanded(pattern, where, _values)
+
+
+def expand_list(text: str, where: str) -> list[str]:
+    """List the hosts of a list with commas, whose ranges may be Slurm's or Ansible's.
+
+    Raises:
+        ConfigError: a range that is none, or too many names.
+    """
+    found: list[str] = []
+    for item in _COMMAS.split(text):
+        pattern = item.strip()
+        is_one = any(map(_is_address, _BRACKETS.findall(pattern)))
+        found += [pattern] if is_one else _expanded(pattern, where, _slurm_values)
+        _check_count(len(found), where)
+    return found
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _expanded(
+    pattern: str, where: str, values_of: Callable[[str, str], Sequence[str]]
+) -> list[str]:
     literals, inner = _BRACKETS.split(pattern)[::2], _BRACKETS.findall(pattern)
-    choices = [_values(text, where) for text in inner]
-    count = prod(map(len, choices))
-    if count > MOST:
-        raise ConfigError(f"expected at most {MOST} hosts a line, got {count}", where=where)
+    choices = [values_of(text, where) for text in inner]
+    _check_count(prod(map(len, choices)), where)
     return [
         "".join(part for pair in zip(literals, [*values, ""], strict=True) for part in pair)
         for values in product(*choices)
     ]
+
+
+def _check_count(count: int, where: str) -> None:
+    if count > MOST:
+        raise ConfigError(f"expected at most {MOST} hosts a line, got {count}", where=where)
+
+
+def _slurm_values(text: str, where: str) -> list[str]:
+    found: list[str] = []
+    for part in text.split(","):
+        found += [part] if part.isalnum() else _values(_DASH.sub(r"\1:\2", part), where)
+        _check_count(len(found), where)
+    return found
 
 
 def _values(text: str, where: str) -> Sequence[str]:

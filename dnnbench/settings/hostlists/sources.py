@@ -8,6 +8,7 @@ import msgspec
 
 from dnnbench.errors import ConfigError
 from dnnbench.settings.hostlists.entries import Entry, make_hosts, read_address
+from dnnbench.settings.hostlists.ranges import expand_list
 from dnnbench.settings.hostlists.toml import read_tables
 from dnnbench.settings.textfile import local_path
 
@@ -80,7 +81,7 @@ def find_hosts(choice: HostsChoice, file: TomlFile | None) -> Found:
 
 def _entries(choice: HostsChoice) -> list[Entry]:
     if choice.hosts is not None:
-        texts = [text.strip() for text in choice.hosts.split(",")]
+        texts = expand_list(choice.hosts, HOSTS)
         return [Entry(HOSTS, read_address(text, HOSTS)) for text in texts]
     if choice.hostfile is not None:
         from dnnbench.settings.hostlists.hostfile import read_hostfile  # only where there is one

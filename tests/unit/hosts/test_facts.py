@@ -22,6 +22,7 @@ from dnnbench.hosts.provision.facts import (
     facts_of,
     refuse_unfit,
     refuse_unprovisioned,
+    twins,
 )
 from dnnbench.hosts.provision.wanted import (
     DataFile,
@@ -256,3 +257,10 @@ def test_a_firewall_admits_every_address_that_a_host_may_come_from() -> None:
     hosts = [Host("node1", "[fd00::9]"), Host("node2", "192.168.0.2"), Host("node3", "by.name")]
     admitted = admitted_addresses(known, hosts)
     assert admitted == ["10.0.0.1", "10.0.0.2", "192.168.0.2", "fd00::1", "fd00::9"]
+
+
+def test_a_host_listed_under_two_names_is_named_by_both() -> None:
+    ids = {"a": "1", "b": "2", "c": "1", "d": None, "e": None}
+    found = twins({name: facts(host_id=host_id) for name, host_id in ids.items()})
+    assert list(found) == ["c"]
+    assert str(found["c"]).startswith("c: is the same host as a; list it once")

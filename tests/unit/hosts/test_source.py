@@ -79,7 +79,9 @@ class Hosts:
         self.slots = 1
         fakes = {
             "ConnectedHosts": lambda _config: ConnectedHosts(self.slots),
-            "facts_of": lambda *_: SimpleNamespace(warnings=lambda *_: [], addresses=[]),
+            "facts_of": lambda *_: SimpleNamespace(
+                warnings=lambda *_: [], addresses=[], host_id=None
+            ),
             "refuse_unprovisioned": lambda *_: None,
             "parts_of": lambda _tools: ([], []),
             "try_pairs": lambda *_, **__: Preflight([], {}),

@@ -11,7 +11,7 @@ from dnnbench.errors import ConfigError
 from dnnbench.settings.hostlists.ansible import read_inventory
 from dnnbench.settings.hostlists.host import HostConfig
 from dnnbench.settings.hostlists.hostfile import read_hostfile
-from dnnbench.settings.hostlists.ranges import MOST, expand
+from dnnbench.settings.hostlists.ranges import MOST, expand, expand_list
 from dnnbench.settings.hostlists.sources import HostsChoice
 from dnnbench.settings.load import load
 from dnnbench.settings.schema import Config, Resolved
@@ -391,3 +391,45 @@ def test_whatever_is_typed_for_hosts_it_is_hosts_or_one_line(text: str) -> None:
         assert "\n" not in hosts
     else:
         assert len({host.name for host in hosts}) == len(hosts) > 0
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("a,b", ["a", "b"]),
+        ("node[01-03]", ["node01", "node02", "node03"]),
+        ("node[01:03]", ["node01", "node02", "node03"]),
+        ("node[1-2,7,09-10],x", ["node1", "node2", "node7", "node09", "node10", "x"]),
+        ("rack[a-b]-n[1:3:2]", ["racka-n1", "racka-n3", "rackb-n1", "rackb-n3"]),
+        ("me@n[1-2].lab:2222", ["me@n1.lab:2222", "me@n2.lab:2222"]),
+        ("[::1], me@[fe80::1]:2222", ["[::1]", "me@[fe80::1]:2222"]),
+        ("a, ,b", ["a", "", "b"]),
+    ],
+)
+def test_hosts_of_the_option_may_be_ranges_of_slurm_and_ansible(
+    text: str, found: list[str]
+) -> None:
+    assert expand_list(text, "--hosts") == found
+
+
+def test_ranges_of_the_option_are_hosts() -> None:
+    assert names(hosts_of(hosts="node[01-02],b:2222")) == ["node01", "node02", "b"]
+    for text, problem in (
+        ("node[01-4]", "as many digits at both ends"),
+        ("node[4-1]", "expected a start not above the end"),
+        ("node[]", "expected a range as"),
+        ("node[1-2", "--hosts: "),
+        (f"a[1-{MOST}],b", f"expected at most {MOST} hosts"),
+        ("a[1-9999],b[1-9999]", f"expected at most {MOST} hosts"),
+    ):
+        with pytest.raises(ConfigError, match=problem):
+            hosts_of(hosts=text)
+
+
+@pytest.mark.parametrize("port", [1, 4, 21])
+def test_slots_after_a_colon_are_told_from_a_port(port: int) -> None:
+    line = f"a:{port} means port {port}, where no SSH server listens; {port} slots are `a slots="
+    with pytest.raises(ConfigError, match=line):
+        hosts_of(hosts=f"a:{port}")
+    with pytest.raises(ConfigError, match=line):
+        hostfile(f"a:{port}\n")

@@ -1,0 +1,27 @@
+"""Commands in messages, completed with the options that they need to find the same hosts."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_COMMAND: Final = re.compile(r"\bdnnbench (?:provision|launch|status|stop|hosts trust)\b")
+"""Those that are about hosts; ``run --resume`` knows the hosts of its sweep."""
+
+
+def finding_options(given: Mapping[str, object]) -> str:
+    """Write the options of a command that another one needs to find the same hosts.
+
+    Args:
+        given: option -> value; None where it was not given.
+    """
+    return shlex.join(word for name, value in given.items() if value for word in (name, str(value)))
+
+
+def completed(text: str, options: str) -> str:
+    """Give the commands in a message their options: a cure is there to be pasted."""
+    return _COMMAND.sub(lambda command: f"{command[0]} {options}", text) if options else text
