@@ -7,6 +7,7 @@ import sys
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
+from dnnbench.text.safe import one_line, visible
 from dnnbench.text.screen import Screen
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Printer:
         return Screen(_terminal_width(), is_styled=True, is_coloured=is_coloured)
 
     def result(self, text: str) -> None:
-        """Print a result as it is.
+        """Print a result as it is: who lays it out has made safe what came from outside.
 
         Raises:
             OutputClosedError: nobody reads standard output any more.
@@ -62,20 +63,21 @@ class Printer:
             raise OutputClosedError from None
 
     def note(self, line: str) -> None:
-        """Tell the user something that is no result."""
+        """Print a line that is not a result; its text may come from anywhere."""
         if not self.quiet:
-            _to_stderr(f"{line}\n")
+            _to_stderr(f"{one_line(line)}\n")
 
     def error(self, line: str) -> None:
-        """Print why the command failed."""
-        _to_stderr(f"dnnbench: {line}\n")
+        """Print why the command failed; the text may come from anywhere."""
+        _to_stderr(f"dnnbench: {one_line(line)}\n")
 
     def traceback(self) -> None:
         """Print the traceback of the exception being handled, if the user asked for it."""
         if self.debug:
             import traceback  # only where something failed
 
-            _to_stderr(traceback.format_exc())
+            lines = traceback.format_exc().splitlines()
+            _to_stderr("".join(f"{visible(line)}\n" for line in lines))
 
     @cached_property
     def err(self) -> Console:
