@@ -15,6 +15,9 @@ from dnnbench.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK, DnnbenchError
 EXIT_OUTPUT_CLOSED: Final = 141
 """What a shell reports of a program that SIGPIPE ended."""
 
+_HELP_SHOWN: Final = getattr(click.exceptions, "NoArgsIsHelpError", ())
+"""A group without a command shows its help; click before 8.2 needs no exception for it."""
+
 COMMANDS: Final = {
     "run": "Run a sweep of trials, or go on with one.",
     "report": "Show a sweep's figures beside the published ones.",
@@ -79,7 +82,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         code = group.main(arguments, prog_name="dnnbench", standalone_mode=False, obj=printer)
     except click.ClickException as error:
-        error.show()
+        if isinstance(error, _HELP_SHOWN):
+            error.show()
+        else:
+            printer.error(f"error: {_usage_line(error)}")
         return error.exit_code
     except DnnbenchError as error:
         printer.traceback()
@@ -97,6 +103,13 @@ def main(arguments: list[str] | None = None) -> int:
         printer.error(f"bug: {_bug_line(error)}{again}")
         return EXIT_BUG
     return code if isinstance(code, int) else EXIT_OK
+
+
+def _usage_line(error: click.ClickException) -> str:
+    """Put click's complaint into one line, with the command whose help tells more."""
+    line = error.format_message().rstrip(".")
+    command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else None
+    return f"{line}; see `{command} --help`" if command else line
 
 
 def _bug_line(error: Exception) -> str:

@@ -12,6 +12,7 @@ import click
 from dnnbench.cli.shared.options import common_options, hosts_options
 from dnnbench.errors import EXIT_OK, ConfigError, HostError
 from dnnbench.settings.load import load
+from dnnbench.text.safe import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -97,6 +98,6 @@ def _listing(unknown: Iterable[Shown]) -> str:
     lines = ["", "Keys of hosts that are not known yet"]
     for shown in unknown:
         name, known_as = shown.target.name, shown.target.known_as
-        lines.append(name if name == known_as else f"{name}  {known_as}")
-        lines.append(f"    {shown.key.name} {shown.key.fingerprint}")
+        lines.append(one_line(name if name == known_as else f"{name}  {known_as}"))
+        lines.append(f"    {one_line(f'{shown.key.name} {shown.key.fingerprint}')}")
     return "\n".join(lines) + "\n"

@@ -16,6 +16,7 @@ from dnnbench.errors import ConfigError, HostError
 from dnnbench.sweep.launcher import Launcher
 from dnnbench.sweep.placement import place, to_host
 from dnnbench.sweep.runner import signals_interrupt
+from dnnbench.text.safe import json_text
 from dnnbench.text.tables import Column, Table, table_text
 from dnnbench.trial.tasks import ClusterSpec, split_task
 
@@ -146,4 +147,4 @@ def _document(placement: Mapping[str, str], addresses: Mapping[str, str]) -> str
         "addresses": addresses,
         "cluster": ClusterSpec.from_tasks(dict(addresses)).as_dict(),
     }
-    return msgspec.json.format(msgspec.json.encode(document)).decode() + "\n"
+    return json_text(document)

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from dnnbench.analysis.context import load_analysis
-from dnnbench.cli.shared.data import find_data
+from dnnbench.cli.shared.data import check_dataset, find_data
 from dnnbench.cli.shared.options import common_options, hosts_options, settings_options
 from dnnbench.cli.views.sweep import make_view
 from dnnbench.data import catalogue
@@ -39,6 +38,7 @@ from dnnbench.sweep.store import (
     open_sweep,
     sweep_names,
 )
+from dnnbench.text.safe import json_text
 from dnnbench.trial.machine import snapshot
 from dnnbench.trial.spec import DataSpec
 
@@ -98,7 +98,7 @@ def command(
         resolved = load(config_path, os.environ, settings, hosts)
         find_user_module(resolved.config.train.model, resolved.origins["train.model"])
         if dry_run:
-            plan = _plan(resolved.config, _data_by_name(resolved.config))
+            plan = _plan(resolved.config, _data_by_name(check_dataset(resolved, printer)))
             _show_plan(plan, plan.orders, printer, as_json=as_json)
             return
         store = _new_sweep(resolved, printer)
@@ -206,9 +206,8 @@ def _hosts(config: Config) -> list[Host] | None:
     return [to_host(host, targets[host.name].address) for host in config.hosts]
 
 
-def _data_by_name(config: Config) -> DataSpec:
+def _data_by_name(name: str) -> DataSpec:
     """Return the data set without looking for it, which could mean a download."""
-    name = config.train.dataset
     if name == catalogue.SYNTHETIC:
         return DataSpec(name, None, catalogue.SYNTHETIC_DIGEST)
     return DataSpec(name, None, catalogue.file_set(name).digest)
@@ -232,15 +231,16 @@ def _report(store: SweepStore, printer: Printer, *, as_json: bool) -> None:
         printer.note(f"note: {note}")
     if as_json:
         document = {"sweep_path": str(store.path), **export.as_document(analysis)}
-        printer.result(msgspec.json.format(msgspec.json.encode(document)).decode() + "\n")
+        printer.result(json_text(document))
     else:
         printer.result(terminal.render(analysis, printer.screen()))
     write_markdown(analysis, store.path / "report.md")
     sweep = _argument(store)
+    printer.note("")
     printer.note(
-        f"\nresults are in {store.path}: report.md, its figure, every trial's events and logs"
-        f"\nnext: `dnnbench report{sweep}`, `dnnbench cost{sweep}`"
+        f"results are in {store.path}: report.md, its figure, every trial's events and logs"
     )
+    printer.note(f"next: `dnnbench report{sweep}`, `dnnbench cost{sweep}`")
 
 
 def _standing(store: SweepStore) -> str:

@@ -6,10 +6,10 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from dnnbench.cli.shared.hosts import load_with_hosts, reached, refuse_missing
 from dnnbench.cli.shared.options import common_options, hosts_options, settings_options
+from dnnbench.text.safe import json_text
 from dnnbench.text.tables import NONE, Column, Table, table_text
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def command(
     leftovers = {host: found for host, (_, found) in answers.items()}
     if as_json:
         document = {"orphans": leftovers} if orphans else {"clusters": parts}
-        printer.result(msgspec.json.format(msgspec.json.encode(document)).decode() + "\n")
+        printer.result(json_text(document))
     else:
         table = _leftovers(leftovers) if orphans else _parts(parts)
         text = table_text(table, printer.screen())

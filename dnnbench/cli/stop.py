@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from dnnbench.cli.shared.hosts import load_with_hosts, reached, refuse_missing
 from dnnbench.cli.shared.options import common_options, hosts_options, settings_options
 from dnnbench.errors import HostError
+from dnnbench.text.safe import json_text, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,7 +69,7 @@ def command(
     with reached(config, printer) as reach:
         ended = reach.each(end_all)
     if as_json:
-        printer.result(msgspec.json.format(msgspec.json.encode(ended)).decode() + "\n")
+        printer.result(json_text(ended))
     else:
         printer.result(_text(ended, cluster) if ended else "")
     unclean = {
@@ -87,12 +87,14 @@ def command(
 
 def _text(ended: Mapping[str, Mapping[str, Ended]], cluster: str | None) -> str:
     lines = [
-        f"{host}: cluster {name}: {what.ended} process{'es' * (what.ended != 1)} ended, "
-        + ("none is left, every port is free" if what.is_clean else _rest(what))
+        one_line(
+            f"{host}: cluster {name}: {what.ended} process{'es' * (what.ended != 1)} ended, "
+            + ("none is left, every port is free" if what.is_clean else _rest(what))
+        )
         for host, all_ended in ended.items()
         for name, what in all_ended.items()
     ]
-    what = f"cluster {cluster}" if cluster else "a cluster of yours"
+    what = one_line(f"cluster {cluster}") if cluster else "a cluster of yours"
     return "\n".join(lines or [f"no host that answered has {what}"]) + "\n"
 
 

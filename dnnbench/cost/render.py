@@ -9,6 +9,7 @@ import msgspec
 from dnnbench.cost.sweep import SweepCost
 from dnnbench.cost.table1 import Table1
 from dnnbench.cost.tables import cost_facts, cost_tables, price_books
+from dnnbench.text.safe import json_text
 from dnnbench.text.tables import fields_markdown, fields_text, table_markdown, table_text
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def as_json(table_1: Table1, sweep: SweepCost | None) -> str:
     """Return one versioned JSON document, indented."""
     content = msgspec.to_builtins(CostDocument(table_1, sweep))
     document = {"dnnbench_cost": JSON_VERSION, **content}
-    return msgspec.json.format(msgspec.json.encode(document)).decode() + "\n"
+    return json_text(document)
 
 
 def render(table_1: Table1, sweep: SweepCost | None, screen: Screen) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dnnbench.analysis.published import SOURCE
+from dnnbench.text.safe import csv_field, json_text
 from dnnbench.trial.spec import EPOCH_DEFINITIONS
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def as_document(analysis: Analysis) -> dict[str, Any]:
 
 def as_json(analysis: Analysis) -> str:
     """Return ``as_document`` as indented JSON text."""
-    return msgspec.json.format(msgspec.json.encode(as_document(analysis))).decode() + "\n"
+    return json_text(as_document(analysis))
 
 
 def as_csv(analysis: Analysis) -> str:
@@ -61,7 +62,8 @@ def as_csv(analysis: Analysis) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    for row in rows:
+        writer.writerow({name: csv_field(value) for name, value in row.items()})
     return text.getvalue()
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from dnnbench.errors import ConfigError, ResultsError
 from dnnbench.report.epochs import epoch_figure
+from dnnbench.text.safe import one_line
 from dnnbench.trial.protocols import find_protocol, position
 
 if TYPE_CHECKING:
@@ -58,14 +59,14 @@ def save(analysis: Analysis, path: Path, nodes: int | None = None) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    # Text stays text, and equal figures are equal files.
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "dnnbench"}):
+    # Text stays text, in which no $ begins a formula, and equal figures are equal files.
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "dnnbench", "text.parse_math": False}):
         figure = Figure(figsize=(7.5, 4.2), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
         for protocol, trial in drawn.trials.items():
             colour, marker = _style(protocol)
-            label = f"{find_protocol(protocol).title}, trial {trial.id}"
+            label = one_line(f"{find_protocol(protocol).title}, trial {trial.id}")
             axes.plot(trial.epochs, trial.mean_s, color=colour, marker=marker, label=label)
             axes.fill_between(
                 trial.epochs,
@@ -85,7 +86,7 @@ def save(analysis: Analysis, path: Path, nodes: int | None = None) -> None:
             )
         axes.set_ylim(drawn.ticks_s[0], drawn.ticks_s[-1])
         axes.set_yticks(drawn.ticks_s)
-        axes.set_title(drawn.title, fontsize="medium")
+        axes.set_title(one_line(drawn.title), fontsize="medium")
         axes.set_xlabel("Epoch (line: mean over workers; band: fastest to slowest worker)")
         axes.set_ylabel("Seconds per epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from dnnbench.report import wording as w
 from dnnbench.report.tables import facts, report_tables
-from dnnbench.text.tables import escape, fields_markdown, table_markdown
+from dnnbench.text.safe import markdown
+from dnnbench.text.tables import fields_markdown, table_markdown
 
 if TYPE_CHECKING:
     from dnnbench.analysis.analyse import Analysis
@@ -21,10 +22,10 @@ def render(analysis: Analysis, *, figure: str | None = None, nodes: int | None =
         figure: path of the saved figure, relative to the Markdown; None leaves it out.
         nodes: whose epochs the figure shows; the smallest node count if not given.
     """
-    sections = [f"# dnnbench report: {escape(analysis.settings.sweep)}"]
+    sections = [f"# dnnbench report: {markdown(analysis.settings.sweep)}"]
     sections.append(fields_markdown(facts(analysis)))
     if analysis.warnings:
-        sections.append("\n".join(f"> **Warning**: {escape(x)}  " for x in analysis.warnings))
+        sections.append("\n".join(f"> **Warning**: {markdown(x)}  " for x in analysis.warnings))
     first, *others = map(table_markdown, report_tables(analysis))
     sections.append(first)
     if figure is not None:
@@ -33,9 +34,9 @@ def render(analysis: Analysis, *, figure: str | None = None, nodes: int | None =
 
 
 def _figure(analysis: Analysis, figure: str, nodes: int) -> str:
-    title = escape(w.figure_title(analysis, nodes))
+    title = markdown(w.figure_title(analysis, nodes))
     target = figure.replace("\\", "/").replace(" ", "%20")
     if not re.fullmatch(r"[\w./%-]+", target):
         target = f"<{target}>"  # parentheses would end the link
-    notes = "\n".join(f"- {escape(note)}" for note in w.figure_notes(analysis))
+    notes = "\n".join(f"- {markdown(note)}" for note in w.figure_notes(analysis))
     return "\n\n".join([f"## {title}", f"![{title}]({target})", notes])

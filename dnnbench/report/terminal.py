@@ -61,7 +61,7 @@ def _plot(analysis: Analysis, screen: Screen, nodes: int | None) -> str:
         [
             title,
             f"{drawing}\n",
-            screen.paragraph(_legend(figure)),
+            screen.paragraph(*_legend(figure)),
             *(screen.paragraph(note, dim=True) for note in w.figure_notes(analysis)),
         ]
     )
@@ -94,10 +94,10 @@ def _marker(protocol: ProtocolName) -> tuple[str, str]:
     return _MARKERS[position(protocol) % len(_MARKERS)]
 
 
-def _legend(figure: EpochFigure) -> str:
+def _legend(figure: EpochFigure) -> list[str]:
     entries = [f"{_marker(name)[0]} {name} (trial {t.id})" for name, t in figure.trials.items()]
     lines = ["   ".join(entries)]
     if figure.published_s:
         means = ", ".join(f"{name} {mean_s:.2f} s" for name, mean_s in figure.published_s.items())
         lines.append(f"{_REFERENCE} published mean: {means}")
-    return "\n".join(lines)
+    return lines

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from dnnbench.errors import ConfigError, nearest
 from dnnbench.settings.schema import settings
@@ -55,6 +54,8 @@ def check_index_url(url: str, where: str) -> None:
 
     No message repeats it: where a URL is malformed, what is a login in it cannot be told.
     """
+    from urllib.parse import urlsplit  # most settings have no URL
+
     try:
         parts = urlsplit(url)
         is_url = parts.scheme in _INDEX_SCHEMES and bool(parts.netloc or parts.path)

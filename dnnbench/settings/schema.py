@@ -18,6 +18,7 @@ from dnnbench.settings.setting import Field, fields_of
 from dnnbench.settings.tables.hosts import ClusterConfig, ProvisionConfig, SshConfig
 from dnnbench.settings.tables.sweep import CostConfig, RunConfig, SweepConfig
 from dnnbench.settings.tables.training import LAMBDA0, ProtocolConfig, TrainConfig
+from dnnbench.text.safe import redacted
 
 __all__ = [
     "BY_PROFILE",
@@ -35,6 +36,7 @@ __all__ = [
     "SweepConfig",
     "TrainConfig",
     "settings",
+    "without_secrets",
 ]
 
 PROFILES: Final[dict[str, dict[str, int]]] = {
@@ -71,6 +73,19 @@ class Resolved(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     config: Config
     origins: dict[str, str]
+
+
+def without_secrets(resolved: Resolved) -> Resolved:
+    """Return the settings as they may be stored and shown: without the logins of URLs."""
+    changed: dict[str, msgspec.Struct] = {}
+    for field in settings().values():
+        if field.setting.is_secret:
+            table = changed.get(field.table) or getattr(resolved.config, field.table)
+            value = getattr(table, field.name)
+            hidden = redacted(value) if value is not None else None
+            changed[field.table] = msgspec.structs.replace(table, **{field.name: hidden})
+    config = msgspec.structs.replace(resolved.config, **changed)
+    return msgspec.structs.replace(resolved, config=config)
 
 
 TABLES: Final[dict[str, type[msgspec.Struct]]] = {

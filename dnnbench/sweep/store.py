@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 import msgspec
 
 from dnnbench.errors import ResultsError, nearest
-from dnnbench.settings.schema import Resolved
+from dnnbench.settings.schema import Resolved, without_secrets
 from dnnbench.sweep.documents import (
     check_header,
     header_line,
@@ -263,7 +263,7 @@ def new_sweep_id(results_dir: Path, now: datetime | None = None) -> str:
 def create(
     results_dir: Path, resolved: Resolved, plan: Plan, environment: MachineSnapshot
 ) -> SweepStore:
-    """Make a sweep's directory, all of it or nothing.
+    """Make a sweep's directory, all of it or nothing; no secret of the settings is stored.
 
     Raises:
         NameTakenError: it is there already.
@@ -276,7 +276,7 @@ def create(
     try:
         with writing(path):
             (aside / "trials").mkdir(parents=True)
-            write_document(aside / "config.json", "config", resolved)
+            write_document(aside / "config.json", "config", without_secrets(resolved))
             write_document(aside / "plan.json", "plan", plan)
             write_document(aside / _ENVIRONMENT, "environment", [Session(environment)])
             write_whole(aside / _TRIALS, header_line("trials"))

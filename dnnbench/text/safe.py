@@ -19,7 +19,7 @@ HIDDEN: Final = "***"
 
 _LOGIN_MOST: Final = 1000  # characters
 _LOGIN: Final = re.compile(
-    r"""(?<=://)(?:
+    r"""(?:(?<=://)|(?<=https:/)|(?<=http:/))(?:  # a path as Python tidies it has one slash
         [^\s/?#"\\]+             # name:password, or a token alone
       | [^\s/?#"\\:@]+:(?!\d+/)[^\s"\\@]*  # with a slash in the password, which is no port
     )@""",
@@ -29,14 +29,14 @@ _FORMULA: Final = re.compile(r"[=+\-@\t\r]")
 _MARKDOWN: Final = re.compile(
     r"""[\\`*|\[\]~]            # code, emphasis, cells of a table, links, struck text
       | (?<![^\W_])_ | _(?![^\W_])  # emphasis; inside a word it is a plain character
-      | ^[#+\-=>]               # a heading, a list, a quotation""",
+      | ^[#>] | ^[+-](?=\s)      # a heading, a quotation, an entry of a list""",
     re.VERBOSE,
 )
 
 
 def redacted(text: str) -> str:
     """Hide the logins of URLs: ``https://name:password@host`` becomes ``https://***@host``."""
-    return _LOGIN.sub(f"{HIDDEN}@", text) if "://" in text else text
+    return _LOGIN.sub(f"{HIDDEN}@", text) if ":/" in text else text
 
 
 def visible(text: str) -> str:
@@ -60,11 +60,6 @@ def one_line(text: str, limit: int = LIMIT) -> str:
     if len(text) > limit or len(shown) > limit:  # escapes are longer than what they stand for
         return f"{shown[:limit]} ... ({len(text):,} characters)"
     return shown
-
-
-def lines(text: str) -> list[str]:
-    """Split a text that may have several lines, such as a cell, and make each of them safe."""
-    return [visible(line) for line in text.split("\n")]
 
 
 def markdown(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What a result is laid out for: a terminal or a file."""
+"""The place that a result is laid out for: a terminal or a file."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import NamedTuple
 
 import click
 
+from dnnbench.text.safe import one_line
+
 
 class Screen(NamedTuple):
-    """What a text is laid out for.
+    """The place that a text is laid out for.
 
     Attributes:
         width: in columns.
@@ -29,27 +31,17 @@ class Screen(NamedTuple):
             return text
         return click.style(text, bold=bold, dim=dim, fg=fg if self.is_coloured else None)
 
-    def paragraph(self, text: str, *, bold: bool | None = None, dim: bool | None = None) -> str:
-        """Break a text into lines that fit, each of them styled and ended."""
+    def paragraph(self, *texts: str, bold: bool | None = None, dim: bool | None = None) -> str:
+        """Break texts from anywhere into lines that fit, each of them styled and ended."""
         return "".join(
-            f"{self.styled(line, bold=bold, dim=dim)}\n" for line in wrapped(text, self.width)
+            f"{self.styled(line, bold=bold, dim=dim)}\n"
+            for text in texts
+            for line in wrapped(one_line(text), self.width)
         )
 
 
-def wrapped(text: str, width: int) -> list[str]:
-    """Break a text into lines: at its own breaks and between words, within words only as needed."""
-    wrap = textwrap.TextWrapper(max(width, 1), break_on_hyphens=False).wrap  # names have hyphens
-    lines = []
-    for part in printable(text).split("\n"):
-        lines += [part] if 0 < len(part) <= width else wrap(part)
-    return lines
-
-
-def printable(text: str) -> str:
-    """Blank what could move the cursor or change colours: some texts come from hosts.
-
-    Line breaks stay.
-    """
-    if text.isprintable():
-        return text
-    return "".join(sign if sign.isprintable() or sign == "\n" else " " for sign in text)
+def wrapped(line: str, width: int) -> list[str]:
+    """Break a line into some that fit: between words, within words only as needed."""
+    if 0 < len(line) <= width:
+        return [line]
+    return textwrap.wrap(line, max(width, 1), break_on_hyphens=False)  # names have hyphens

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from dnnbench.text.safe import markdown, one_line
 from dnnbench.text.screen import wrapped
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def table_text(table: Table, screen: Screen) -> str:
     """Lay a table out for a terminal: an empty line, its title, the table and its notes."""
     from tabulate import SEPARATING_LINE  # most commands do without
 
-    head, body = _headings(table.columns), [*table.rows, *table.totals]
+    head = _headings(table.columns)
+    body = [list(map(one_line, row)) for row in [*table.rows, *table.totals]]
     widths = _widths([*head, *body], [c.is_text for c in table.columns], screen.width)
     rows: list[list[str] | str] = [
         *(_folded(names, widths, partial(screen.styled, bold=True)) for names in head),
@@ -67,8 +69,8 @@ def table_text(table: Table, screen: Screen) -> str:
 def fields_text(facts: Fields, screen: Screen, warnings: Sequence[str] = ()) -> str:
     """Lay facts out for a terminal, with warnings beneath."""
     entries: list[tuple[str, str, str | None]]
-    entries = [(name, line, None) for name, line in facts]
-    entries += [("Warning", warning, "yellow") for warning in warnings]
+    entries = [(one_line(name), one_line(line), None) for name, line in facts]
+    entries += [("Warning", one_line(warning), "yellow") for warning in warnings]
     name_width = max((len(name) for name, _, _ in entries), default=0)
     widths = [name_width, screen.width - name_width - _GAP]
     rows = [
@@ -83,23 +85,17 @@ def fields_text(facts: Fields, screen: Screen, warnings: Sequence[str] = ()) -> 
 
 def table_markdown(table: Table) -> str:
     """Write a table as a section of GitHub Markdown."""
-    headers = [f"{c.group}<br>{c.name}" if c.group else c.name for c in table.columns]
-    rows = [[escape(text) for text in row] for row in [*table.rows, *table.totals]]
+    names = [(markdown(column.group), markdown(column.name)) for column in table.columns]
+    headers = [f"{group}<br>{name}" if group else name for group, name in names]
+    rows = [[markdown(text) for text in row] for row in [*table.rows, *table.totals]]
     body = _tabulate(rows, "pipe", table.columns, headers)
-    notes = "\n".join(f"- {escape(note)}" for note in table.notes)
-    return "\n\n".join([f"## {escape(table.title)}", body, *([notes] if notes else [])])
+    notes = "\n".join(f"- {markdown(note)}" for note in table.notes)
+    return "\n\n".join([f"## {markdown(table.title)}", body, *([notes] if notes else [])])
 
 
 def fields_markdown(facts: Fields) -> str:
     """Write facts as a Markdown list."""
-    return "\n".join(f"- **{name}**: {escape(line)}" for name, line in facts)
-
-
-def escape(text: str) -> str:
-    """Keep text from others from being read as Markdown or HTML."""
-    for sign, written in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), ("`", "\\`"), ("*", "\\*")):
-        text = text.replace(sign, written)
-    return " ".join(text.split("\n"))
+    return "\n".join(f"- **{markdown(name)}**: {markdown(line)}" for name, line in facts)
 
 
 def _tabulate(
@@ -121,8 +117,8 @@ def _tabulate(
 
 def _headings(columns: Sequence[Column]) -> list[list[str]]:
     """Return a row or two: a group's name stands over its first column only."""
-    names = [column.name for column in columns]
-    groups = [column.group for column in columns]
+    names = [one_line(column.name) for column in columns]
+    groups = [one_line(column.group) for column in columns]
     if not any(groups):
         return [names]
     befores = ["", *groups]
@@ -147,7 +143,7 @@ def _widths(rows: Sequence[Sequence[str]], are_text: Sequence[bool], room: int) 
     figures last of all.
     """
     columns = list(zip(*rows, strict=True))
-    longest = [max(len(line) for cell in cells for line in cell.split("\n")) for cells in columns]
+    longest = [max(map(len, cells)) for cells in columns]
     words = [max(len(word) for cell in cells for word in cell.split() or [""]) for cells in columns]
     figures = [1 if is_text else word for is_text, word in zip(are_text, words, strict=True)]
     room -= _GAP * (len(columns) - 1)

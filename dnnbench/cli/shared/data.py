@@ -6,19 +6,41 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dnnbench.cli.views.download import download_view
+from dnnbench.data import catalogue
 from dnnbench.data.locate import Located, locate
+from dnnbench.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
     from dnnbench.cli.shared.printer import Printer
     from dnnbench.settings.schema import Resolved
 
 
+def check_dataset(resolved: Resolved, printer: Printer) -> str:
+    """Return the name of the data set; note where a directory is given that it does not need.
+
+    Raises:
+        ConfigError: there is no such data set.
+    """
+    train, origins = resolved.config.train, resolved.origins
+    if train.dataset not in catalogue.NAMES:
+        raise ConfigError(
+            f"expected one of {', '.join(catalogue.NAMES)}, got {train.dataset!r}",
+            where=origins["train.dataset"],
+            remedy=nearest(train.dataset, catalogue.NAMES),
+        )
+    if train.data_dir and train.dataset == catalogue.SYNTHETIC:
+        printer.note(f"note: {origins['train.data_dir']}: not read, {train.dataset} is generated")
+    return train.dataset
+
+
 def find_data(resolved: Resolved, printer: Printer) -> Located:
     """Find the data set on this machine or download it; tell what stands in for it.
 
     Raises:
+        ConfigError: there is no such data set.
         DataError: it was asked for by name, and is not to be had.
     """
+    check_dataset(resolved, printer)
     train = resolved.config.train
     with download_view(printer) as progress:
         located = locate(

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from dnnbench.cli.shared.cures import completed
+from dnnbench.text.safe import one_line, visible
 from dnnbench.text.screen import Screen
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Printer:
         return Screen(_terminal_width(), is_styled=True, is_coloured=is_coloured)
 
     def result(self, text: str) -> None:
-        """Print a result as it is.
+        """Print a result as it is: who lays it out has made safe what came from outside.
 
         Raises:
             OutputClosedError: nobody reads standard output any more.
@@ -65,13 +66,13 @@ class Printer:
             raise OutputClosedError from None
 
     def note(self, line: str) -> None:
-        """Tell the user something that is no result."""
+        """Print a line that is not a result; its text may come from anywhere."""
         if not self.quiet:
-            _to_stderr(f"{self.completed(line)}\n")
+            _to_stderr(f"{self.completed(one_line(line))}\n")
 
     def error(self, line: str) -> None:
-        """Print why the command failed."""
-        _to_stderr(f"dnnbench: {self.completed(line)}\n")
+        """Print why the command failed; the text may come from anywhere."""
+        _to_stderr(f"dnnbench: {self.completed(one_line(line))}\n")
 
     def completed(self, text: str) -> str:
         """Complete the commands in a message."""
@@ -82,7 +83,8 @@ class Printer:
         if self.debug:
             import traceback  # only where something failed
 
-            _to_stderr(traceback.format_exc())
+            lines = traceback.format_exc().splitlines()
+            _to_stderr("".join(f"{visible(line)}\n" for line in lines))
 
     @cached_property
     def err(self) -> Console:

@@ -34,7 +34,7 @@ def download_view(printer: Printer) -> Iterator[DownloadProgress]:
         TimeRemainingColumn,
     )
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn())
     with Progress(
         *columns,
         TimeRemainingColumn(),

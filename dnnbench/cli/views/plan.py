@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from dnnbench.text.safe import json_text
 from dnnbench.text.tables import Column, Table, table_text
 from dnnbench.text.words import count_text, duration_text
 from dnnbench.trial.tasks import split_task
@@ -25,13 +26,13 @@ def render(plan: Plan, pending: Sequence[TrialSpec], screen: Screen) -> str:
     """Lay out the trials that would run, in their order."""
     about = duration_text(sum(plan.estimated_s[order.id] for order in pending))
     first = plan.orders[0]
-    head = (
-        f"Sweep {plan.sweep}: {count_text(len(pending), 'trial')}, about {about}\n"
+    sweep = f"Sweep {plan.sweep}: {count_text(len(pending), 'trial')}, about {about}"
+    each = (
         f"Each: {count_text(first.epochs, 'epoch')} ({first.epoch_definition}) of "
         f"{first.data.name}, batch size {first.batch_size}, "
         f"after {count_text(first.warmup_steps, 'warm-up step')}"
     )
-    return screen.paragraph(head) + table_text(_table(plan, pending), screen)
+    return screen.paragraph(sweep, each) + table_text(_table(plan, pending), screen)
 
 
 def as_json(plan: Plan, pending: Sequence[TrialSpec]) -> str:
@@ -42,7 +43,7 @@ def as_json(plan: Plan, pending: Sequence[TrialSpec]) -> str:
         "pending": [order.id for order in pending],
         "placement": {order.id: plan.placement(order) for order in pending},
     }
-    return msgspec.json.format(msgspec.json.encode(document)).decode() + "\n"
+    return json_text(document)
 
 
 def placement_text(plan: Plan, order: TrialSpec) -> str:

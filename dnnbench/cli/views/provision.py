@@ -6,9 +6,8 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from dnnbench.hosts.provision.steps import STEPS
+from dnnbench.text.safe import json_text, one_line
 from dnnbench.text.tables import NONE, Column, Table, table_text
 
 if TYPE_CHECKING:
@@ -75,10 +74,10 @@ def rows(steps: Steps) -> LiveTable:
     for name in ("Host", *STEPS):
         table.add_column(name)
     for host, done in steps.items():
-        cells = [Text(_state_text(step), style=_STYLES[step.state]) for step in done]
+        cells = [Text(one_line(_state_text(step)), style=_STYLES[step.state]) for step in done]
         if len(done) < len(STEPS) and not any(step.state == "failed" for step in done):
             cells.append(Text("…"))
-        table.add_row(host, *cells)
+        table.add_row(Text(one_line(host)), *cells)
     return table
 
 
@@ -159,7 +158,7 @@ def removed(answers: Mapping[str, Mapping[str, Any]], directory: str) -> str:
         left = ", ".join(answer["left"])
         what = f"{directory} removed" if answer["removed"] else f"there was no {directory}"
         lines.append(f"{host}: {what}{f'; not ours and left there: {left}' if left else ''}")
-    return "".join(f"{line}\n" for line in lines)
+    return "".join(f"{one_line(line)}\n" for line in lines)
 
 
 def removed_document(
@@ -197,4 +196,4 @@ def _json(document: dict[str, Any]) -> str:
         name: {"problem": error.problem, "remedy": error.remedy}
         for name, error in document["missing"].items()
     }
-    return msgspec.json.format(msgspec.json.encode(document)).decode() + "\n"
+    return json_text(document)

@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from dnnbench.sweep.progress import SweepProgress
+from dnnbench.text.safe import one_line
 from dnnbench.text.words import duration_text, seconds
 
 if TYPE_CHECKING:
@@ -178,20 +179,24 @@ class LiveView(QuietView):
                 self._live.refresh()
 
     def _show_phase(self, text: str) -> None:
-        self._phase, self._phase_start_s = text, self._clock()
+        self._phase, self._phase_start_s = one_line(text), self._clock()
 
     def _show_notice(self, text: str) -> None:
-        text = self._printer.completed(text)
-        self._console.print(f"note: {text}", style="yellow", markup=False, soft_wrap=True)
+        self._print(f"note: {text}", "yellow")
 
     def _show_outcome(self, outcome: TrialOutcome) -> None:
         self._show_phase("")
-        style = None if outcome.status == "ok" else "yellow"
+        style = "" if outcome.status == "ok" else "yellow"
         first, *others = outcome_lines(outcome)
         for line in (f"{outcome.order.id:<16}  {first}", *others):
-            self._console.print(
-                self._printer.completed(line), style=style, markup=False, soft_wrap=True
-            )
+            self._print(line, style)
+
+    def _print(self, line: str, style: str) -> None:
+        """Print a line above the view: as a Text, in which rich looks for no markup or emoji."""
+        from rich.text import Text  # on a terminal only
+
+        text = self._printer.completed(one_line(line))
+        self._console.print(Text(text, style), soft_wrap=True)
 
     def render(self) -> RenderableType:
         """Lay out the view; called by the thread that draws it."""
@@ -230,8 +235,8 @@ class LiveView(QuietView):
             trains = bool(role.epoch)
             bar = ProgressBar(total=1.0, completed=role.done(epochs)) if trains else ""
             table.add_row(
-                role.task,
-                Text(role.state, style="red" if role.state == "failed" else ""),
+                Text(one_line(role.task)),
+                Text(one_line(role.state), style="red" if role.state == "failed" else ""),
                 f"{role.epoch}/{epochs}" if trains else "",
                 bar,
                 f"{role.step}/{role.steps_per_epoch}" if trains else "",

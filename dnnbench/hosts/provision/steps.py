@@ -12,6 +12,7 @@ import msgspec
 from dnnbench.errors import HostError
 from dnnbench.hosts.provision.facts import Facts, chosen_python, facts_of, refuse_unfit
 from dnnbench.hosts.provision.wanted import environment_of
+from dnnbench.settings.checks import check_index_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -150,13 +151,16 @@ def _environment(
         return "ok", needed[0]
     _refuse_follower(tools, leader)
     pushed = _push_missing(tools, facts, wanted.wheels)
+    index_url = config.provision.index_url
+    if index_url is not None:
+        check_index_url(index_url, "[provision] index_url")  # settings of a sweep hold no login
     _install(
         tools,
         environment={
             "key": key,
             "python": python.path,
             "requirements": needed,
-            "index_url": config.provision.index_url,
+            "index_url": index_url,
             "find_links": "wheels" if wanted.wheels else None,
         },
     )

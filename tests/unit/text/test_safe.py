@@ -52,7 +52,7 @@ def test_a_line_has_a_limit_and_tells_what_was_left_out() -> None:
 @given(TEXTS)
 def test_nothing_that_acts_is_left_for_any_place(text: str) -> None:
     assert acts(safe.one_line(text)) == []
-    assert acts("".join(safe.lines(text))) == []
+    assert acts(safe.visible(text)) == []
     assert acts(safe.markdown(text)) == []
     assert acts(str(safe.csv_field(text))) == []
 
@@ -77,10 +77,41 @@ def test_json_keeps_its_data_and_shows_no_control_character(key: str, text: str)
         ("a\\|b", "a\\\\\\|b"),
         ("# title\n# title", "\\# title # title"),
         ("> quotation", "\\> quotation"),
+        ("- entry", "\\- entry"),
+        ("-", "-"),
+        ("+7.0", "+7.0"),
     ],
 )
 def test_markdown_shows_text_and_takes_none_of_it_for_markup(text: str, line: str) -> None:
     assert safe.markdown(text) == line
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("see https://bob:secret@pypi.example/simple", "see https://***@pypi.example/simple"),
+        ("https:/bob:secret@host is not a file", "https:/***@host is not a file"),
+        ("https://token@host", "https://***@host"),
+        ("https://b:p%40ss@host and http://u:p@h:1/a", "https://***@host and http://***@h:1/a"),
+        ("https://bob:p@ss@host/", "https://***@host/"),
+        ("https://bob:se/cret@host/simple", "https://***@host/simple"),
+        ("http://host:8080/@scope/package", "http://host:8080/@scope/package"),
+        ("https://host/simple, mail a@b", "https://host/simple, mail a@b"),
+        ("user@host", "user@host"),
+    ],
+)
+def test_the_login_of_a_url_is_shown_nowhere(text: str, shown: str) -> None:
+    assert safe.redacted(text) == shown
+    assert safe.one_line(text) == shown
+    assert safe.visible(text) == shown
+    assert safe.csv_field(text) == shown
+    assert safe.markdown(text) == shown.replace("*", "\\*")
+    assert json.loads(safe.json_text({"a": "http://x", "b": text})) == {"a": "http://x", "b": shown}
+
+
+def test_a_login_is_hidden_where_a_line_is_cut_in_the_middle_of_it() -> None:
+    for limit in range(8, 30):
+        assert "PASS" not in safe.one_line("http://bob:PASSPASSPASS@host", limit)
 
 
 def test_a_spreadsheet_takes_no_text_for_a_formula_and_figures_stay_figures() -> None:
