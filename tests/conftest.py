@@ -1,7 +1,22 @@
+"""Three tiers of tests, each a folder: what a test starts decides where it stands.
+
+- ``unit``: functions and objects of the folder of the same name in ``dnnbench``. No process but
+  this one and, here and there, a Python or a shell that shows something and ends. Under 30 s.
+- ``hosts``: SSH servers, keepers, agents without TensorFlow, firewall rules, virtual environments,
+  as processes on loopback addresses. Without OpenSSH, or the rights for namespaces, what needs them
+  is skipped; with ``CI=true`` in the environment it fails.
+- ``cluster``: TensorFlow for real, up to whole sweeps over SSH.
+
+``support`` has what they are made of: `sshd` (SSH servers), `namespaces` (networks of their own),
+`farm` and `drill` (hosts with a user's commands), `kept` (keepers), `fake_agent` and the agents'
+scripts, `factories` (values), `processes` (waiting for an end).
+"""
+
 from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -10,6 +25,14 @@ from support import sshd
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+# Before NumPy is imported: a small matrix product takes ten times as long on two threads, which
+# wait for each other.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+# A shell has what it starts in the background ignore Ctrl-C, and so would what the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class StartHosts(Protocol):

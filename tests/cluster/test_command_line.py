@@ -36,9 +36,7 @@ class Sweep(NamedTuple):
 
 
 def environment() -> dict[str, str]:
-    kept = {
-        name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)
-    }
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(ENVIRONMENT_PREFIX)}
     package = Path(dnnbench.__file__).parent.parent
     return {**kept, "PYTHONPATH": str(package), "COLUMNS": "120"}
 

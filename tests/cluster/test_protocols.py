@@ -18,8 +18,6 @@ from dnnbench.trial.spec import ModelSpec, ProtocolSpec
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = pytest.mark.tensorflow
-
 Vector = np.ndarray[Any, np.dtype[np.float64]]
 
 SIZE = 1000

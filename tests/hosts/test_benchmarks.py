@@ -3,81 +3,20 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from functools import partial
 from typing import TYPE_CHECKING
 
-import msgspec
 import pytest
 from support.processes import Witness, of_session
 
 from benchmarks import provision
-from benchmarks.document import fill
-from benchmarks.harness import Options, Report, Result, Row, as_json, in_turn
+from benchmarks.harness import Options
 from benchmarks.processes import BenchmarkError, descendants, run_peer, started, wait_for
 from benchmarks.stored import store_sweep
-from dnnbench.trial.machine import snapshot
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import StartHosts
-
-
-def report(*results: Result) -> Report:
-    return Report(snapshot(), (0.5, 0.5, 0.5), quick=False, results=list(results))
-
-
-def test_every_other_round_runs_the_sides_backwards() -> None:
-    order: list[str] = []
-
-    def side(name: str, number: int) -> dict[str, float]:
-        order.append(f"{name}{number}")
-        return {"s": float(number)}
-
-    rounds = in_turn("g", {name: partial(side, name) for name in "abc"}, 3)
-    assert order == ["a0", "b0", "c0", "c1", "b1", "a1", "a2", "b2", "c2"]
-    assert [a_round["b"] for a_round in rounds] == [{"s": 0.0}, {"s": 1.0}, {"s": 2.0}]
-
-
-def test_a_row_is_judged_by_its_medians_and_shows_the_ratios_within_rounds() -> None:
-    verdict = Row("w", "a", "s", [1.0, 2.0, 9.0], [10.0, 4.0, 5.0], target=0.4).verdict()
-    assert (verdict.ours, verdict.theirs) == (2.0, 5.0)
-    assert verdict.ratio == pytest.approx(0.4)
-    assert (verdict.low, verdict.high) == pytest.approx((0.1, 1.8))
-    assert verdict.reached
-    assert not Row("w", "a", "s", [1.0], [2.0], target=0.49).verdict().reached
-
-
-@pytest.mark.parametrize(
-    ("ours", "reached"),
-    [([1.01, 1.02, 1.015], True), ([0.9, 1.1, 1.0], False), ([1.01], False), ([1.03] * 3, False)],
-    ids=["close", "scattered", "one round", "too slow"],
-)
-def test_a_row_with_a_limit_needs_its_whole_interval_below_it(
-    ours: list[float], reached: bool
-) -> None:
-    row = Row("w", "a", "s", ours, [1.0] * len(ours), 1.02, limit=1.03, spread="interval")
-    assert row.verdict().reached is reached
-
-
-def test_figures_go_into_their_sections_alone() -> None:
-    document = (
-        "a\n<!-- figures: Step -->\nold\n<!-- end -->\nb\n<!-- figures: X -->\nc\n<!-- end -->\n"
-    )
-    found = report(Result("Step", [Row("epoch", "tutorial", "s", [1.0], [4.0], 0.3)]))
-    once = fill(document, found)
-    assert "old" not in once
-    assert "0.25" in once
-    assert once.startswith("a\n<!-- figures: Step -->\n")
-    assert once.endswith("<!-- end -->\nb\n<!-- figures: X -->\nc\n<!-- end -->\n")
-    assert fill(once, found) == once
-
-
-def test_a_report_is_read_back_as_it_was_written_and_carries_its_verdicts() -> None:
-    found = report(Result("Step", [Row("epoch", "tutorial", "s", [1.0], [4.0], 0.2)]))
-    text = as_json(found)
-    assert msgspec.json.decode(text, type=Report) == found
-    assert msgspec.json.decode(text)["results"][0]["rows"][0]["verdict"]["reached"] is False
 
 
 def test_nothing_that_a_command_started_outlives_it(tmp_path: Path) -> None:

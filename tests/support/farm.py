@@ -61,11 +61,7 @@ class Command:
     """
 
     def __init__(self, directory: Path, *arguments: str, user: str | None = None) -> None:
-        kept = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(ENVIRONMENT_PREFIX)
-        }
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(ENVIRONMENT_PREFIX)}
         kept.pop("SSH_AUTH_SOCK", None)
         if user:
             kept["LOGNAME"] = user

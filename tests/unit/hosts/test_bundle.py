@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import subprocess
 import sys
 import zipfile
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import dnnbench
 from dnnbench.errors import HostError
 from dnnbench.hosts.provision import bundle
 
@@ -36,31 +34,6 @@ def test_the_tools_run_from_their_file_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("make", [bundle.tools, bundle.wheel])
 def test_the_same_sources_give_the_same_bytes(make: Any) -> None:
     assert make.__wrapped__() == make.__wrapped__()  # not the one that is kept
-
-
-def test_pip_installs_the_wheel_and_the_package_works_from_there(tmp_path: Path) -> None:
-    wheel = bundle.wheel()
-    (tmp_path / wheel.file_name).write_bytes(wheel.content)
-    target = tmp_path / "target"
-    pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--no-compile"]
-    subprocess.run([*pip, "--target", target, tmp_path / wheel.file_name], check=True)
-    script = """\
-import importlib.metadata
-from pathlib import Path
-import dnnbench.trial.messages
-package = Path(dnnbench.trial.messages.__file__).parent.parent
-book = package / "cost/books/gcp-2017-08.toml"
-print(importlib.metadata.version("dnnbench"), package, book.exists())
-"""
-    shown = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(target)},
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    assert shown.stdout.split() == [dnnbench.__version__, str(target / "dnnbench"), "True"]
 
 
 def test_the_wheel_has_what_the_package_has_but_nothing_compiled() -> None:
