@@ -15,7 +15,7 @@ import pytest
 from support.processes import Witness, children_of, of_session
 
 import dnnbench
-from dnnbench.settings.load import PREFIX
+from dnnbench.settings.setting import ENVIRONMENT_PREFIX
 from dnnbench.sweep.store import open_sweep
 
 DNNBENCH = [sys.executable, "-m", "dnnbench"]
@@ -36,7 +36,9 @@ class Sweep(NamedTuple):
 
 
 def environment() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)
+    }
     package = Path(dnnbench.__file__).parent.parent
     return {**kept, "PYTHONPATH": str(package), "COLUMNS": "120"}
 

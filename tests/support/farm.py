@@ -16,7 +16,7 @@ import dnnbench
 from dnnbench.hosts.onhost.directory import mark_complete
 from dnnbench.hosts.onhost.ports import is_free
 from dnnbench.hosts.provision.wanted import environment_of
-from dnnbench.settings.load import PREFIX
+from dnnbench.settings.setting import ENVIRONMENT_PREFIX
 from dnnbench.sweep.store import open_sweep
 from support import sshd
 from support.processes import Witness
@@ -61,7 +61,11 @@ class Command:
     """
 
     def __init__(self, directory: Path, *arguments: str, user: str | None = None) -> None:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(ENVIRONMENT_PREFIX)
+        }
         kept.pop("SSH_AUTH_SOCK", None)
         if user:
             kept["LOGNAME"] = user
