@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import click
@@ -28,7 +29,7 @@ def command(printer: Printer, *, config_path: Path | None, force: bool) -> None:
     It changes nothing until you edit it: every setting in it is a comment that holds the default.
     """
     path = config_path or DEFAULT_PATH
-    if path.exists() and not force:
+    if os.path.lexists(path) and not force:
         raise ConfigError("is there already", where=str(path), remedy="--force replaces it")
     write_whole(path, template().encode())
     printer.note(f"wrote {path}; edit it, then `dnnbench run`")

@@ -10,7 +10,7 @@ import click
 
 from dnnbench.analysis.context import load_analysis
 from dnnbench.cli.shared.options import common_options, settings_options
-from dnnbench.cli.shared.output import deliver, output_options
+from dnnbench.cli.shared.output import deliver, named_file, output_options
 from dnnbench.errors import ConfigError
 from dnnbench.report.files import write_figure, write_markdown
 from dnnbench.settings.load import load
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
     help="Also draw the figure into this .png or .svg file.",
+    callback=named_file,
 )
 @click.option(
     "--nodes", type=int, metavar="N", help="Node count of the figure.  [default: the smallest]"

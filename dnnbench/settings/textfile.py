@@ -13,6 +13,7 @@ MOST_BYTES: Final = 8_000_000
 """An inventory of 10,000 hosts has one million."""
 
 _NAME_MOST_BYTES: Final = 255  # of Linux's file systems
+_PATH_MOST_BYTES: Final = 3500  # of 4095, so that there is room for what is made inside
 _KINDS: Final = {
     stat.S_IFDIR: "a directory",
     stat.S_IFIFO: "a named pipe",
@@ -58,9 +59,13 @@ def local_path(text: str, where: str) -> Path:
         path = Path(text).expanduser()
     except RuntimeError:
         raise ConfigError(f"{text!r}: there is no such home directory", where=where) from None
-    if any(len(os.fsencode(part)) > _NAME_MOST_BYTES for part in path.parts):
-        problem = f"expected a path whose names have at most {_NAME_MOST_BYTES} bytes, got {text!r}"
-        raise ConfigError(problem, where=where)
+    longest_bytes = max((len(os.fsencode(name)) for name in path.parts), default=0)
+    if longest_bytes > _NAME_MOST_BYTES or len(os.fsencode(path)) > _PATH_MOST_BYTES:
+        raise ConfigError(
+            f"expected a path whose names have at most {_NAME_MOST_BYTES} bytes each, and "
+            f"{_PATH_MOST_BYTES} together, got {text!r}",
+            where=where,
+        )
     return path
 
 

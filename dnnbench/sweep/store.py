@@ -13,13 +13,13 @@ import os
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import msgspec
 
 from dnnbench.errors import ResultsError, nearest
 from dnnbench.settings.schema import Resolved, without_secrets
+from dnnbench.settings.textfile import local_path
 from dnnbench.sweep.documents import (
     check_header,
     header_line,
@@ -35,6 +35,7 @@ from dnnbench.trial.outcome import TrialOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
     from types import TracebackType
 
     from typing_extensions import Self
@@ -307,12 +308,14 @@ def open_sweep(
         need_outcomes: pass over sweeps that no trial ended in, as a report must.
 
     Raises:
+        ConfigError: the name is no path.
         ResultsError: there is none, or none with an outcome.
     """
     names = sweep_names(results_dir)
     results_dir = results_dir.expanduser()
     if name is not None:
-        for path in (results_dir / name, Path(name).expanduser()):
+        named = local_path(name, "SWEEP")
+        for path in (results_dir / name, named):
             if (path / "plan.json").is_file():
                 return SweepStore(path)
         remedy = nearest(name, names) or (f"the newest is {names[-1]}" if names else None)

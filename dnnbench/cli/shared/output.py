@@ -29,6 +29,7 @@ def output_options(
             type=click.Path(path_type=Path, dir_okay=False),
             metavar="FILE",
             help=help_of_output,
+            callback=named_file,
         )(command)
         return click.option(
             "--format",
@@ -48,6 +49,13 @@ def deliver(printer: Printer, text: str, output: Path | None) -> None:
         return
     write_whole(output, text.encode())
     printer.note(f"wrote {output}")
+
+
+def named_file(_ctx: click.Context, _parameter: click.Parameter, path: Path | None) -> Path | None:
+    """Refuse a path to write to that has no name, as an empty variable of a shell makes it."""
+    if path is not None and not path.name:
+        raise click.BadParameter("expected the name of a file")
+    return path
 
 
 def _layout(ctx: click.Context, _parameter: click.Parameter, value: str | None) -> str:

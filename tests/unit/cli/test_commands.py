@@ -7,6 +7,7 @@ import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -19,7 +20,9 @@ from dnnbench.cli import COMMANDS, EXIT_OUTPUT_CLOSED, main
 from dnnbench.cli import run as run_module
 from dnnbench.cli.shared import data as data_module
 from dnnbench.data.locate import Located
-from dnnbench.errors import DataError, HostError, TrialError
+from dnnbench.errors import ConfigError, DataError, HostError, TrialError
+from dnnbench.hosts.provision import steps
+from dnnbench.hosts.provision.facts import Facts, HostPython
 from dnnbench.settings.documents import with_tables
 from dnnbench.settings.load import load
 from dnnbench.settings.schema import Config, settings
@@ -163,6 +166,19 @@ def test_help_lists_every_command_with_its_own_first_line(call: Callable[..., Re
             "--hosts, --share: a resumed sweep keeps its own",
         ),
         (("run", "--hosts", "a,b", "--inventory", "c"), 2, "only one of --hosts, --inventory can"),
+        (
+            ("run", "--dry-run", "--dataset", "imagenet"),
+            2,
+            "--dataset: expected one of mnist, fash",
+        ),
+        (("run", "--dry-run", "--nodes", "1000000000"), 2, "--nodes: expected whole numbers <= "),
+        (("run", "--dry-run", "--repeats", "1000000"), 2, "--repeats: expected a whole number <"),
+        (("run", "--config", "/dev/zero"), 2, "/dev/zero: expected a regular file, found a dev"),
+        (("report", "-o", ""), 2, "'-o' / '--output': expected the name of a file; see `dnnbench"),
+        (("report", "--figure", ""), 2, "'--figure': expected the name of a file; see `dnnbench"),
+        (("report", "~nosuchuser/x"), 2, "SWEEP: '~nosuchuser/x': there is no such home directory"),
+        (("report", "a" * 300), 2, "SWEEP: expected a path whose names have at most 255 bytes"),
+        (("report", "--nodes", "x"), 2, "'--nodes': 'x' is not .*; see `dnnbench report --help`"),
         (("run", "--ports", "2000-1999"), 2, "--ports: .cluster. ports: expected the first not"),
         (("run", "--model", "nets:wide"), 2, "--model: there is no source of module nets in /"),
         (("report", "-o", "no/where.md"), 3, "results: there is no sweep"),
@@ -405,6 +421,65 @@ def test_run_reports_at_its_end_and_leaves_the_report_with_the_results(
     assert call("run", "--resume").code == 3
 
 
+def test_the_login_of_a_package_index_is_neither_stored_nor_shown(
+    call: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DNNBENCH_PROVISION_INDEX_URL", "https://bob:PASSWORD@pypi.example/simple")
+    engine(monkeypatch, failing="n08-dc-sgd-r02")
+    given = ("run", "--dataset", "synthetic-mnist", "--debug")
+    said = [call(*given, "--dry-run"), call(*given, "--dry-run", "--json"), call(*given)]
+    said += [call("run", "--resume", "--dry-run"), call("report", "--format", "json")]
+    (sweep,) = Path("results").iterdir()
+    stored = [path.read_bytes() for path in sweep.rglob("*") if path.is_file()]
+    assert len(stored) > 5
+    assert not any(b"PASSWORD" in content for content in stored)
+    assert "PASSWORD" not in "".join(result.out + result.err for result in said)
+    assert b'"https://***@pypi.example/simple"' in (sweep / "config.json").read_bytes()
+
+
+def test_a_resumed_sweep_goes_on_without_the_login_and_never_sends_what_stands_for_it(
+    call: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolved = load(None, {"DNNBENCH_PROVISION_INDEX_URL": "https://bob:PASSWORD@a/b"}, {})
+    plan = make_plan(resolved.config, SYNTHETIC, "2026-11-22T14-28-41Z", cores=2.0)
+    store = create(Path("results"), resolved, plan, ENVIRONMENT)
+    assert store.resolved.config.provision.index_url == "https://***@a/b"
+    assert resolved.config.provision.index_url == "https://bob:PASSWORD@a/b"
+    engine(monkeypatch)
+    assert call("run", "--resume").code == 0
+    monkeypatch.setattr(
+        steps, "chosen_python", lambda *_: HostPython("python3", "3.11.7", venv=True)
+    )
+    facts = Facts(**dict.fromkeys(Facts.__struct_fields__, None))  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"login of this URL is \*\*\*.* give the login itself"):
+        steps._environment(
+            SimpleNamespace(host="node1"),  # type: ignore[arg-type]
+            store.resolved.config,
+            SimpleNamespace(wheels=[]),  # type: ignore[arg-type]
+            facts,
+            None,
+        )
+
+
+@pytest.mark.parametrize(
+    ("url", "line"),
+    [
+        ("https://***@host/simple", "the login of this URL is ***"),
+        ("https://bob:PASS/WORD@host/simple", "expected a URL such as https://host/simple"),
+        ("bob:PASSWORD@host", "expected a URL such as https://host/simple"),
+        ("ftp://bob:PASSWORD@host", "expected a URL such as https://host/simple"),
+        ("https://bob:PASSWORD@host\x07", "expected text, not empty and without control"),
+    ],
+)
+def test_an_index_that_is_refused_is_not_repeated(
+    call: Callable[..., Result], url: str, line: str
+) -> None:
+    result = call("provision", "--hosts", "a", "--index-url", url)
+    assert result.code == 2
+    assert result.err.startswith(f"dnnbench: error: --index-url: {line}")
+    assert "WORD" not in result.err
+
+
 def test_a_sweep_whose_name_was_taken_a_moment_ago_takes_another(
     call: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -579,6 +654,11 @@ def test_commands_for_hosts_say_when_there_are_none(call: Callable[..., Result])
         assert "there are no hosts; list them in dnnbench.toml, or name them with --hosts" in (
             result.err
         )
+
+
+def test_a_directory_of_data_that_is_not_needed_is_noted(call: Callable[..., Result]) -> None:
+    given = ("run", "--dry-run", "--dataset", "synthetic-mnist", "--data-dir", "nosuch")
+    assert call(*given).err == "note: --data-dir: not read, synthetic-mnist is generated\n"
 
 
 def test_a_dry_run_places_tasks_on_the_hosts(call: Callable[..., Result]) -> None:

@@ -226,6 +226,7 @@ def test_a_complaint_of_msgspec_that_is_not_known_is_shown_as_it_is(
         ),
         ("sweep.results_dir", "a\udcffb", "--results-dir: expected a path, not empty and without"),
         ("sweep.results_dir", "", "--results-dir: expected a path, not empty and without control"),
+        ("sweep.results_dir", "ab/" * 1300, "--results-dir: expected a path whose names have"),
         ("ssh.config", "~nosuchuser/x", "--config: '~nosuchuser/x': there is no such home"),
         (
             "train.dataset",
