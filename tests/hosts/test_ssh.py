@@ -388,6 +388,21 @@ def test_algorithms_that_the_configuration_leaves_out_are_not_used(
     assert "Accepted publickey" in log
 
 
+def test_a_host_key_that_is_smaller_than_the_configuration_asks_for_is_refused(
+    start_hosts: StartHosts, tmp_path: Path
+) -> None:
+    key = tmp_path / "rsa"
+    subprocess.run(["ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", key], check=True)
+    hosts = start_hosts(1, options=[f"HostKey {key}"])
+    kind, public = key.with_suffix(".pub").read_text().split()[:2]
+    known = f"{hosts.sshds[0].known_hosts_line.split()[0]} {kind} {public}\n"
+    settings = settings_of(tmp_path, known, "RequiredRSASize 2048\n")
+    open_connection(hosts, settings=settings).close()
+    settings = settings_of(tmp_path, known, "RequiredRSASize 3072\n")
+    with pytest.raises(HostError, match="its RSA key has 2048 bits, RequiredRSASize asks for 3072"):
+        open_connection(hosts, settings=settings)
+
+
 def test_a_host_that_only_takes_passwords_is_named(start_hosts: StartHosts) -> None:
     options = ["PubkeyAuthentication no", "KbdInteractiveAuthentication yes"]
     with pytest.raises(HostError, match=r"a key is not enough to log in as .*interactive"):

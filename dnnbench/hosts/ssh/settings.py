@@ -83,12 +83,6 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return self.host_key_alias
         return self.address if self.port == DEFAULT_PORT else f"[{self.address}]:{self.port}"
 
-    @property
-    def route(self) -> tuple[object, ...]:
-        """Return what two names of one SSH server have in common."""
-        way = self.jump.route if self.jump else self.proxy_command
-        return (self.address, self.port, way)
-
 
 class _Named(NamedTuple):
     """A host as the inventory or a ProxyJump names it; what is None is looked up."""

@@ -321,6 +321,15 @@ def test_a_file_that_keeps_nothing_does_not_make_hosts_unknown_for_ever(
     assert target.trust_file in target.known_hosts
 
 
+@pytest.mark.parametrize(
+    "name", ["$(reboot)", "a;b", "a b", "`x`", "-oProxyCommand=x", "a'b", "a\\"]
+)
+def test_a_name_from_a_list_is_no_part_of_a_shells_line(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="has a character that means something to a shell"):
+        resolved(tmp_path, "ProxyCommand nc %r %h\n", user=name)
+    assert resolved(tmp_path, "", user="DOMAIN\\me").user == "DOMAIN\\me"
+
+
 def test_the_first_of_jump_and_command_counts(tmp_path: Path) -> None:
     target = resolved(tmp_path, "Host a\n ProxyCommand none\n ProxyJump gate\n")
     assert (target.jump, target.proxy_command) == (None, None)

@@ -10,6 +10,7 @@ import getpass
 import ipaddress
 import os
 import pwd
+import re
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -38,6 +39,8 @@ _HIGHEST_PORT: Final = 65535
 _ADD_UP: Final = frozenset({"certificatefile", "identityfile"})
 _RIVALS: Final = {"proxycommand": "proxyjump", "proxyjump": "proxycommand"}
 """Of these two, the one that comes first counts."""
+_FOR_A_SHELL: Final = re.compile(r"""[\s'"`$;&<>|(){}]|^-|\\$""")
+"""What OpenSSH, too, takes in no name that the configuration itself does not have."""
 _USER_DIRECTORY: Final = "~/.ssh"
 _SYSTEM_DIRECTORY: Final = "/etc/ssh"
 
@@ -121,6 +124,10 @@ class Files:
         Raises:
             ConfigError: a file cannot be understood, or asks for what is not supported.
         """
+        for name in (original, user or ""):
+            if _FOR_A_SHELL.search(name):
+                problem = f"{name!r} has a character that means something to a shell"
+                raise ConfigError(problem, remedy="it would be part of ProxyCommand's line")
         return _Lookup(self, original, user, port).run()
 
 
