@@ -171,7 +171,7 @@ class Host:
         self.lines: list[str] = []
         self.given: list[bytes] = []
 
-    def run(self, line: str, given: bytes, *_: Any, **__: Any) -> Completed:
+    def run(self, line: str, given: bytes = b"", *_: Any, **__: Any) -> Completed:
         self.lines.append(line)
         if line.startswith("echo "):
             return Completed(0, f"{line[5:]}\n".encode(), b"")
