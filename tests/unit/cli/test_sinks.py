@@ -140,7 +140,7 @@ def test_tables_and_fields(text: str) -> None:
 
 
 @nasty
-def test_the_report(text: str, tmp_path: Path) -> None:
+def test_the_report(text: str) -> None:
     analysis = analysis_of(text)
     check(terminal.render(analysis, SCREEN))
     check_markdown(markdown.render(analysis))
@@ -150,7 +150,11 @@ def test_the_report(text: str, tmp_path: Path) -> None:
     check(export.as_csv(analysis))
     (row, *_) = csv.DictReader(io.StringIO(export.as_csv(analysis)))
     assert not row["sweep"].startswith("=")
-    figure.save(analysis, tmp_path / "figure.svg")
+
+
+@pytest.mark.parametrize("name", ["clear screen", "line", "mathtext", "login"])
+def test_the_figure(name: str, tmp_path: Path) -> None:
+    figure.save(analysis_of(NASTY[name]), tmp_path / "figure.svg")
     check((tmp_path / "figure.svg").read_text())
 
 
