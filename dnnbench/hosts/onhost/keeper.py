@@ -26,27 +26,28 @@ from __future__ import annotations
 
 import json
 import select
-import time
 from functools import partial
-from typing import TYPE_CHECKING, Callable, Dict, NamedTuple, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, Tuple
 
-from . import holdings, peers
+from . import holdings
+from .clock import Clock
 from .ledger import Activity, Ledger
-from .lines import Lines
 from .log import note
 from .signals import Signals
 from .state import card
+from .visitors import Visitors, refuse, tell
 from .wire import decoded
 
 if TYPE_CHECKING:
     import socket
 
     from .agent_process import AgentProcess
+    from .clock import Patience
     from .ledger import Message
+    from .lines import Lines
     from .state import Record
 
 _GREETING_TIMEOUT_S = 10.0
-_FLUSH_TIMEOUT_S = 5.0
 _POLL_STEP_S = 0.001  # poll() rounds down to it
 _OVERLONG = "the agent wrote a line that does not end"
 _MORE_MEMORY = "give this host fewer slots, or use one with more memory"
@@ -54,20 +55,6 @@ _STOP_ORDER = {"order": "stop"}
 _READABLE, _WRITABLE = select.POLLIN, select.POLLOUT
 
 Watched = Dict[int, Tuple[int, Callable[[], object]]]
-
-
-class Patience(NamedTuple):
-    """How long a silent controller is waited for.
-
-    Attributes:
-        grace_s: then its roles are killed, and it has to attach anew.
-        lease_s: then the cluster ends.
-        first_s: in place of the lease, until the first one has come: who started it may be gone.
-    """
-
-    grace_s: float
-    lease_s: float
-    first_s: float
 
 
 class Keeper:
@@ -83,12 +70,10 @@ class Keeper:
         claim: socket.socket,
     ) -> None:
         self._record = record
-        self._patience = patience
-        self._lease_s = patience.first_s
         self._agent = agent
         self._listener = listener
         self._claim = claim
-        self._peers: list[Lines] = []
+        self._visitors = Visitors(listener)
         self._ledger = Ledger()
         self._activity = Activity()
         self._controller: str | None = None
@@ -96,7 +81,7 @@ class Keeper:
         self._purpose: str = record["purpose"]
         self._is_fenced = False
         self._is_new = True
-        self._heard_s = time.monotonic()
+        self._clock = Clock(patience)
         self._signals = Signals(terminate=partial(self._finish, "SIGTERM"))
         self._cause: str | None = None
         self._agent_cause: str | None = None
@@ -127,10 +112,7 @@ class Keeper:
         farewell = {"ended": self._agent.code, "cause": self.cause}
         if self.agent_failed and self._agent.lacked_memory:
             farewell["remedy"] = _MORE_MEMORY
-        for peer in self._peers:
-            peer.send(farewell)
-            peer.flush_all(_FLUSH_TIMEOUT_S)
-            peer.close()
+        self._visitors.say_goodbye(farewell)
 
     def _is_over(self) -> bool:
         # The last words of an agent that ended wait for a controller whose connection was lost, and
@@ -157,13 +139,13 @@ class Keeper:
     def _watched(self) -> Watched:
         watched: Watched = {
             self._signals.reading: (_READABLE, self._signals.drain),
-            self._listener.fileno(): (_READABLE, self._accept),
+            self._listener.fileno(): (_READABLE, self._visitors.accept),
             self._claim.fileno(): (
                 _READABLE,
                 lambda: holdings.show_card(self._claim, self.card),
             ),
         }
-        for peer in self._peers:
+        for peer in self._visitors:
             mask = _READABLE | (_WRITABLE if peer.is_pending else 0)
             watched[peer.reading] = (mask, partial(self._hear, peer))
         if self._agent_cause is None:
@@ -177,23 +159,20 @@ class Keeper:
 
     def _wait_s(self) -> float:
         """Return how long nothing can become due."""
-        silent_s = time.monotonic() - self._heard_s
-        left_s = [(self._patience.grace_s if self._controller else self._lease_s) - silent_s]
-        if any(peer is not self._connection for peer in self._peers):
+        left_s = [self._clock.left_s(is_attached=self._controller is not None)]
+        if any(peer is not self._connection for peer in self._visitors):
             left_s.append(_GREETING_TIMEOUT_S)
         return max(min(left_s), 0) + _POLL_STEP_S
 
     def _check_clocks(self) -> None:
-        now_s = time.monotonic()
-        silent_s = now_s - self._heard_s
-        if self._controller is not None and silent_s >= self._patience.grace_s:
-            note(f"no word from {self._controller} for {self._patience.grace_s:g} s")
+        clock = self._clock
+        if self._controller is not None and clock.left_s(is_attached=True) <= 0:
+            note(f"no word from {self._controller} for {clock.grace_s:g} s")
             self._detach()
-        if self._controller is None and silent_s >= self._lease_s:
-            self._finish(f"its lease of {self._lease_s:g} s without a controller ended")
-        for peer in self._peers:
-            late = now_s - peer.opened_s >= _GREETING_TIMEOUT_S
-            if late and peer is not self._connection:
+        if self._controller is None and clock.left_s(is_attached=False) <= 0:
+            self._finish(f"its lease of {clock.lease_s:g} s without a controller ended")
+        for peer in self._visitors.older_than(_GREETING_TIMEOUT_S):
+            if peer is not self._connection:
                 self._drop(peer)
 
     # --- the agent --------------------------------------------------------------------------------
@@ -217,11 +196,9 @@ class Keeper:
             line = json.dumps(event).encode()
         if isinstance(event, dict):
             self._activity.told(event)
-        if self._controller is None:
+        if self._controller is None or (self._is_fenced and not self._activity.is_clear):
             return
         if self._is_fenced:
-            if not self._activity.is_clear:
-                return
             self._is_fenced = False
             line = json.dumps(self._activity.ready).encode()
         line = self._ledger.add(line)
@@ -239,14 +216,6 @@ class Keeper:
 
     # --- controllers ------------------------------------------------------------------------------
 
-    def _accept(self) -> None:
-        connection, _ = self._listener.accept()
-        if not peers.is_trusted(connection):  # nobody else gets to it; this costs nothing
-            connection.close()
-            return
-        fd = connection.detach()
-        self._peers.append(Lines(fd, fd))
-
     def _hear(self, peer: Lines) -> None:
         """Deal with what a peer has written, and write what it can take."""
         if not peer.is_open:  # replaced a moment ago
@@ -263,7 +232,7 @@ class Keeper:
                 else:
                     self._greet(peer, message)
             except (ValueError, TypeError, KeyError, AttributeError) as error:
-                _refuse(peer, f"cannot be understood: {error!r}: {line[:80]!r}")
+                refuse(peer, f"cannot be understood: {error!r}: {line[:80]!r}")
                 self._drop(peer)
         if lines is None:
             self._drop(peer)
@@ -275,24 +244,24 @@ class Keeper:
             return
         if "stop" in message:
             if self._connection and not message["stop"]["force"]:
-                _refuse(peer, f"a controller is attached: {self._purpose}", "wait, or use --force")
+                refuse(peer, f"a controller is attached: {self._purpose}", "wait, or use --force")
             else:
                 peer.send({"stopping": self._record["pid"]})
                 self._finish(f"stopped by {message['stop']['by']}")
                 return  # it is told of the end
         elif "status" in message:
-            peer.send(self._answer())
+            tell(peer, self._answer())
         else:
             raise ValueError("expected hello, status or stop")
-        peer.flush_all(_FLUSH_TIMEOUT_S)
         self._drop(peer)
 
     def _answer(self) -> Message:
         """Return the card and what is going on."""
-        silent_s = 0 if self._connection else time.monotonic() - self._heard_s
+        clock = self._clock
+        left_s = clock.lease_s if self._connection else clock.left_s(is_attached=False)
         return {
             **self.card,
-            "lease_left_s": round(self._lease_s - silent_s, 1),
+            "lease_left_s": round(left_s, 1),
             "attached": self._connection is not None,
             "controller": self._controller,
             "doing": self._activity.doing,
@@ -310,7 +279,7 @@ class Keeper:
         is_same = controller == self._controller
         if self._controller not in (None, controller, succeeds):
             # Once its connection is gone, it comes back or is given up soon.
-            _refuse(
+            refuse(
                 peer,
                 f"another controller is attached: {self._purpose}",
                 "wait for its end, or run dnnbench stop --force",
@@ -319,7 +288,7 @@ class Keeper:
             self._drop(peer)
             return
         if read_on_from is not None and not is_same:
-            _refuse(peer, f"the agent gave up: no word for {self._patience.grace_s:g} s")
+            refuse(peer, f"the agent gave up: no word for {self._clock.grace_s:g} s")
             self._drop(peer)
             return
         if is_same and self._connection:
@@ -332,7 +301,7 @@ class Keeper:
         note(f"{controller} is attached: {purpose}")
         self._is_new = False
         self._controller, self._purpose, self._connection = controller, purpose, peer
-        self._heard_s, self._lease_s = time.monotonic(), self._patience.lease_s
+        self._clock.attached()
         welcome = {
             "orders": self._ledger.orders,
             "events": self._ledger.events,
@@ -346,7 +315,7 @@ class Keeper:
     def _obey(self, message: Message) -> None:
         """Deal with a line of the controller."""
         assert self._connection
-        self._heard_s = time.monotonic()
+        self._clock.heard()
         if "order" in message:
             if self._ledger.take(message["n"]):
                 self._order(message["order"])
@@ -355,8 +324,7 @@ class Keeper:
             self._connection.send({"beat": self._ledger.orders})
         elif "leave" in message:
             note(f"{self._controller} left")
-            self._connection.send({"left": True})
-            self._connection.flush_all(_FLUSH_TIMEOUT_S)
+            tell(self._connection, {"left": True})
             self._detach()
         elif "end" in message:
             self._finish("ended by its controller")
@@ -376,12 +344,6 @@ class Keeper:
             self._drop(self._connection)
 
     def _drop(self, peer: Lines) -> None:
-        peer.close()
-        self._peers = [other for other in self._peers if other is not peer]
+        self._visitors.drop(peer)
         if peer is self._connection:
             self._connection = None
-
-
-def _refuse(peer: Lines, problem: str, remedy: str | None = None, *, passing: bool = False) -> None:
-    peer.send({"refused": {"problem": problem, "remedy": remedy, "passing": passing}})
-    peer.flush_all(_FLUSH_TIMEOUT_S)

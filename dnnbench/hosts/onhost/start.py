@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from . import directory, holdings, process_table
 from .agent_process import AgentProcess
+from .clock import Patience
 from .deadline import deadline
-from .keeper import Keeper, Patience
+from .keeper import Keeper
 from .log import last_line, note
 from .state import START_TIMEOUT_S, State, is_kept, place, problem_of, scope
 from .wire import HostProblem
