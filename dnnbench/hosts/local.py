@@ -1,4 +1,4 @@
-"""An agent on this machine, over its standard input and output."""
+"""Agents on this machine, over their standard input and output."""
 
 from __future__ import annotations
 
@@ -11,18 +11,16 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 import dnnbench
 from dnnbench.errors import HostError
 from dnnbench.hosts.agent_environment import ENVIRONMENT
-from dnnbench.sweep.agents import Arrival, Crew
-from dnnbench.trial.messages import decode_event, encode
+from dnnbench.sweep.agents import Agents, Arrival, Inbox
+from dnnbench.sweep.event_checks import read_event
+from dnnbench.trial.messages import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from dnnbench.sweep.agents import Inbox
     from dnnbench.sweep.placement import Host
     from dnnbench.trial.messages import AnyEvent, Order
 
@@ -58,7 +56,7 @@ class LocalAgent:
         self._reader.start()
 
     def send(self, order: Order) -> None:
-        """See :class:`dnnbench.sweep.agents.AgentHandle`."""
+        """See :class:`dnnbench.sweep.agents.Agent`."""
         assert self._process.stdin
         try:
             self._process.stdin.write(encode(order))
@@ -67,7 +65,7 @@ class LocalAgent:
             raise self._gone() from None
 
     def close(self) -> None:
-        """See :class:`dnnbench.sweep.agents.AgentHandle`."""
+        """End the agent and everything it started; return once they are gone. Idempotent."""
         assert self._process.stdin
         with contextlib.suppress(OSError):
             self._process.stdin.close()
@@ -89,10 +87,9 @@ class LocalAgent:
 
     def _understood(self, line: bytes) -> AnyEvent | HostError:
         try:
-            return decode_event(line)
-        except msgspec.DecodeError as error:
-            problem = f"expected an event, found {line[:80]!r}: {error}"
-            return HostError(problem, where=self.host)
+            return read_event(self.host, line)
+        except HostError as error:
+            return error
 
     def _gone(self) -> HostError:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -107,33 +104,32 @@ class LocalAgent:
         )
 
 
-class LocalCrew:
-    """A source of agents on this machine. They live as long as their crew."""
+class LocalAgents:
+    """A source of agents on this machine; see `AgentSource`."""
 
     def start(
         self,
         hosts: Sequence[Host],
         needed: int,  # noqa: ARG002 - one process serves any number of nodes
-        inbox: Inbox,
         log_dir: Path,
         notify: Callable[[str], None],  # noqa: ARG002 - a process starts at once
-    ) -> Crew:
-        """See :class:`dnnbench.sweep.agents.CrewSource`."""
-        agents: dict[str, LocalAgent] = {}
+    ) -> Agents:
+        """See :class:`dnnbench.sweep.agents.AgentSource`."""
+        inbox = Inbox()
+        agents: list[LocalAgent] = []
+
+        def release() -> None:
+            for agent in agents:
+                agent.close()
+
         try:
             for host in hosts:
                 log_file = log_dir / f"agent-{host.name}.log"
-                agents[host.name] = LocalAgent(host.name, log_file, inbox)
+                agents.append(LocalAgent(host.name, log_file, inbox))
         except BaseException:
-            for agent in agents.values():
-                agent.close()
+            release()
             raise
-        return Crew(agents, hosts)
-
-    def finish(self, crew: Crew) -> None:
-        """See :class:`dnnbench.sweep.agents.CrewSource`."""
-        for agent in crew.agents.values():
-            agent.close()
+        return Agents(agents, hosts, inbox, release=release)
 
 
 def _python_path() -> str:

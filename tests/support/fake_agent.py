@@ -51,7 +51,7 @@ class FakeAgent:
         self.sent: list[Order] = []
         self.running: list[str] = []
         self.inbox = inbox
-        self.is_closed = False
+        self.is_closed = False  # set by whoever started it
         self.is_gone = False
         self._answers = GOOD | answers
         self._ports = count(FIRST_PORT)
@@ -64,9 +64,6 @@ class FakeAgent:
             if isinstance(event, RoleExited) and event.task in self.running:
                 self.running.remove(event.task)
             self.inbox.put(Arrival(self.host, event))
-
-    def close(self) -> None:
-        self.is_closed = True
 
     def die(self) -> None:
         """End as a killed agent does, or a host that is switched off: its roles end, too."""

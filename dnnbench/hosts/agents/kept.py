@@ -1,4 +1,4 @@
-"""An agent on another host, kept by a keeper there: a lost connection is no lost trial.
+"""An agent behind a keeper on another host. Losing the connection does not lose the trial.
 
 Orders are numbered and sent again until the keeper has confirmed them, events are numbered by the
 keeper and kept until they are acknowledged here, so that each arrives once and in order however
@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Final, Protocol
 import msgspec
 
 from dnnbench.errors import HostError
+from dnnbench.hosts.agents.clusters import GRACE_S
 from dnnbench.sweep.agents import Arrival
-from dnnbench.trial.messages import decode_event, encode
+from dnnbench.sweep.event_checks import read_event
+from dnnbench.trial.messages import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from dnnbench.sweep.agents import Inbox
     from dnnbench.trial.messages import Order
 
-GRACE_S: Final = 20.0
 BEAT_S: Final = 5.0
 _MISSED_BEATS: Final = 3
 _FIRST_PAUSE_S: Final = 0.1
@@ -94,7 +95,7 @@ class _FinalError(HostError):
 
 
 class KeptAgent:
-    """Holds on to a keeper's agent; see :class:`dnnbench.sweep.agents.AgentHandle`.
+    """Holds on to a keeper's agent; see :class:`dnnbench.sweep.agents.Agent`.
 
     ``AgentReady`` arrives once the agent is ready for this controller, whatever an earlier one left
     behind; what is sent before that may be answered by nobody.
@@ -343,10 +344,9 @@ class KeptAgent:
 
     def _arrived(self, event: msgspec.Raw) -> None:
         try:
-            self._inbox.put(Arrival(self.host, decode_event(bytes(event))))
-        except msgspec.DecodeError as error:
-            problem = f"expected an event, found {bytes(event)[:_SHOWN_BYTES]!r}: {error}"
-            self._inbox.put(Arrival(self.host, HostError(problem, where=self.host)))
+            self._inbox.put(Arrival(self.host, read_event(self.host, bytes(event))))
+        except HostError as error:
+            self._inbox.put(Arrival(self.host, error))
 
     def _lose(self, error: HostError) -> None:
         """Say once that the agent is gone, unless that is what was asked for."""
