@@ -16,15 +16,18 @@ from dnnbench.errors import HostError
 from dnnbench.hosts.agent_environment import ENVIRONMENT
 from dnnbench.sweep.agents import Agents, Arrival, Inbox
 from dnnbench.sweep.event_checks import read_event
+from dnnbench.text.safe import one_line
+from dnnbench.trial.bounds import LINE_BYTES
 from dnnbench.trial.messages import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from dnnbench.sweep.placement import Host
-    from dnnbench.trial.messages import AnyEvent, Order
+    from dnnbench.trial.messages import Order
 
 _CLOSE_TIMEOUT_S = 2.0
+_TAIL_BYTES = 1 << 16
 
 
 _PACKAGE_PARENT = Path(dnnbench.__file__).resolve().parent.parent
@@ -81,27 +84,33 @@ class LocalAgent:
     def _read(self) -> None:
         assert self._process.stdout
         with self._process.stdout as lines:
-            for line in lines:
-                self._inbox.put(Arrival(self.host, self._understood(line)))
+            try:
+                while line := lines.readline(LINE_BYTES + 1):
+                    event = read_event(self.host, line)
+                    self._inbox.put(Arrival(self.host, event), len(line))
+            except HostError as error:  # nothing more is believed; the closed pipe ends the agent
+                self._inbox.put(Arrival(self.host, error))
+                return
         self._inbox.put(Arrival(self.host, self._gone()))
-
-    def _understood(self, line: bytes) -> AnyEvent | HostError:
-        try:
-            return read_event(self.host, line)
-        except HostError as error:
-            return error
 
     def _gone(self) -> HostError:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(1.0)
-        tail = self._log_file.read_text(errors="replace").strip().splitlines()[-1:]
         code = self._process.poll()
         ended = "closed its pipe" if code is None else f"ended with {code}"
+        last = self._last_words()
         return HostError(
-            f"the agent {ended}{': ' + tail[0] if tail else ''}",
+            f"the agent {ended}{': ' + last if last else ''}",
             where=self.host,
             remedy=f"see {self._log_file}",
         )
+
+    def _last_words(self) -> str:
+        """Return the last line of the agent's log, which may be of any size."""
+        with self._log_file.open("rb") as log:
+            log.seek(max(log.seek(0, os.SEEK_END) - _TAIL_BYTES, 0))
+            lines = log.read(_TAIL_BYTES).decode(errors="replace").strip().splitlines()
+        return one_line(lines[-1]) if lines else ""
 
 
 class LocalAgents:

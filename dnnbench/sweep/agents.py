@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import queue
+import threading
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from dnnbench.errors import HostError
@@ -24,6 +25,8 @@ _STOPPED_S: Final = 1.0
 """A gap this much longer than a slice is a stop (SIGSTOP, a suspended machine), not a wait."""
 _BACKLOG_S: Final = 10.0
 """Longest time to read what had arrived by a deadline. What comes after that is a flood."""
+UNREAD_BYTES: Final = 4 << 20
+"""Lines in an inbox beyond which hosts wait; once read, a line may take ten times its bytes."""
 _NAMED: Final = 3  # hosts in one line
 
 
@@ -35,25 +38,49 @@ class Arrival(NamedTuple):
 
 
 class Inbox:
-    """Where the events of all hosts arrive, in the order in which they did."""
+    """Where the events of all hosts arrive, in the order in which they did.
+
+    Bounded: what reads from a host waits while too much is unread, and so does the host. It cannot
+    fill this machine's memory by sending faster than a trial takes events.
+    """
 
     def __init__(self) -> None:
-        self._arrivals: queue.SimpleQueue[Arrival] = queue.SimpleQueue()
+        self._arrivals: deque[tuple[Arrival, int]] = deque()
+        self._unread_bytes = 0
+        self._is_closed = False
+        self._changed = threading.Condition()
 
-    def put(self, arrival: Arrival) -> None:
-        """Add what arrived; called from the threads that read from hosts."""
-        self._arrivals.put(arrival)
+    def put(self, arrival: Arrival, size_bytes: int = 0) -> None:
+        """Add what arrived; called from the threads that read from hosts.
+
+        Args:
+            arrival: is dropped if the inbox is closed.
+            size_bytes: of the line that it came in.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_closed or self._unread_bytes < UNREAD_BYTES)
+            if not self._is_closed:
+                self._arrivals.append((arrival, size_bytes))
+                self._unread_bytes += size_bytes
+                self._changed.notify_all()
 
     def get(self, timeout_s: float) -> Arrival | None:
-        """Return what arrived first; None if nothing is there within the given time."""
-        try:
-            return (
-                self._arrivals.get(timeout=timeout_s)
-                if timeout_s > 0
-                else self._arrivals.get_nowait()
-            )
-        except queue.Empty:
-            return None
+        """Return what arrived first; None if nothing does within the given time."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._arrivals, max(timeout_s, 0.0))
+            if not self._arrivals:
+                return None
+            arrival, size_bytes = self._arrivals.popleft()
+            self._unread_bytes -= size_bytes
+            self._changed.notify_all()
+            return arrival
+
+    def close(self) -> None:
+        """Drop what is unread and all that comes; nobody reads any more. Idempotent."""
+        with self._changed:
+            self._is_closed = True
+            self._arrivals.clear()
+            self._changed.notify_all()
 
 
 class Agent(Protocol):
@@ -117,6 +144,7 @@ class Agents:
 
     def close(self) -> None:
         """End the agents, or let go of those that keep running. Idempotent."""
+        self._inbox.close()
         release, self._release = self._release, None
         if release is not None:
             release()
@@ -191,7 +219,8 @@ class Agents:
         Between two trials: it belongs to neither, but a host may have been lost meanwhile, which
         has to be known before the next trial is placed.
         """
-        while self.next(self.now_s(), self._agents):
+        deadline_s = self.now_s()
+        while self.next(deadline_s, self._agents):
             pass
 
     @property

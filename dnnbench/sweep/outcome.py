@@ -13,7 +13,7 @@ import msgspec
 from dnnbench.trial.messages import EpochEnd, Evaluated, Log, Served, Trained, WarmedUp
 from dnnbench.trial.outcome import TrialOutcome
 from dnnbench.trial.seeds import task_seed
-from dnnbench.trial.tasks import split_task
+from dnnbench.trial.tasks import WORKER, split_task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -76,6 +76,16 @@ class OutcomeBuilder:
     def log_tail(self, task: str) -> list[str]:
         """Return the last lines that a task wrote."""
         return list(self._logs.get(task, []))
+
+    def gap(self, spec: TrialSpec, workers: Iterable[str]) -> tuple[str, str] | None:
+        """Return a worker that has left out a result, and which; None if all are there."""
+        for worker in sorted(workers, key=split_task):
+            found = sum(record.task == worker for record in self._epochs)
+            if found < spec.epochs:
+                return worker, f"expected results of {spec.epochs} epochs, found {found}"
+        if not any(record.epoch is None for record in self._evaluations):
+            return f"{WORKER}:0", "expected the accuracy of the final parameters, found none"
+        return None
 
     def outcome(
         self,

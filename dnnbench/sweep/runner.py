@@ -6,7 +6,7 @@ import contextlib
 import signal
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from dnnbench.errors import ConfigError, HostError, TrialError
 from dnnbench.sweep.agents import combined
@@ -16,11 +16,12 @@ from dnnbench.sweep.trial_run import run_trial
 from dnnbench.trial.machine import load_average, snapshot
 from dnnbench.trial.messages import Log
 from dnnbench.trial.outcome import Failure
+from dnnbench.trial.tasks import AGENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
-    from typing import TextIO
+    from typing import BinaryIO
 
     from typing_extensions import Self
 
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from dnnbench.trial.spec import TrialSpec
 
 MAX_FAILURES_IN_A_ROW = 3
+LOG_BYTES: Final = 64 << 20
+"""Longest log of a task that is kept."""
+_LOG_END: Final = b"(the rest is left out)\n"
 
 
 class Observer(Protocol):
@@ -223,21 +227,21 @@ def _placed(spec: TrialSpec, hosts: list[Host]) -> dict[str, str] | None:
 
 
 class _Recorder:
-    """Keeps what a trial's roles say: events in one file, log lines in one a task."""
+    """Keeps a trial's events in one file, and the lines of each task's log in another."""
 
     def __init__(
         self,
         store: SweepStore,
-        order: TrialSpec,
+        spec: TrialSpec,
         placement: Mapping[str, str],
         observer: Observer,
     ) -> None:
-        self._order = order
+        self._spec = spec
         self._placement = placement
         self._observer = observer
-        self._events = store.event_writer(order)
-        self._log_dir: Path = store.log_dir(order)
-        self._logs: dict[str, TextIO] = {}
+        self._events = store.event_writer(spec)
+        self._log_dir: Path = store.log_dir(spec)
+        self._logs: dict[str, BinaryIO] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -250,15 +254,26 @@ class _Recorder:
     def record(self, event: AnyEvent) -> None:
         """Keep an event, and show it."""
         if isinstance(event, Log):
-            if event.task not in self._logs:
-                path = self._log_dir / f"{event.task.replace(':', '-')}.log"
-                self._logs[event.task] = path.open("a", encoding="utf-8")
-            place = f"{event.task} on {self._placement.get(event.task, '?')}"
-            self._logs[event.task].write(f"{place} | {event.line}\n")
-            self._logs[event.task].flush()
+            self._log(event)
             return
         self._events.write(event)
-        self._observer.event(self._order, event)
+        self._observer.event(self._spec, event)
+
+    def _log(self, event: Log) -> None:
+        """Add a line to the log of its task, which is one of the placement or the agent's."""
+        task, host = event.task, self._placement.get(event.task)
+        if host is None and task != AGENT:
+            raise ValueError(f"expected a task of the trial, found {task!r}")
+        if task not in self._logs:
+            path = self._log_dir / f"{task.replace(':', '-')}.log"
+            self._logs[task] = path.open("ab")
+        log, place = self._logs[task], f"{task} on {host}" if host else task
+        size_bytes = log.tell()
+        if size_bytes < LOG_BYTES:
+            line = f"{place} | {event.line}\n".encode(errors="backslashreplace")
+            is_last = size_bytes + len(line) >= LOG_BYTES
+            log.write(line + (_LOG_END if is_last else b""))
+            log.flush()
 
 
 def _refuse_to_go_on_failing(outcomes: list[TrialOutcome]) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from dnnbench.errors import HostError
+from dnnbench.sweep.agents import Arrival
+from dnnbench.sweep.event_checks import EventCheck
 from dnnbench.sweep.failures import Failed, cause_in, failure_of_host, listed, only_noticed
 from dnnbench.sweep.outcome import OutcomeBuilder
 from dnnbench.trial.messages import (
@@ -24,8 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
     from dnnbench.settings.schema import RunConfig
-    from dnnbench.sweep.agents import Agents, Arrival
+    from dnnbench.sweep.agents import Agents
     from dnnbench.trial.messages import AnyEvent
+    from dnnbench.trial.spec import TrialSpec
 
 _EventT = TypeVar("_EventT", bound=Event)
 
@@ -47,14 +50,18 @@ class TrialEvents:
 
     def __init__(
         self,
+        spec: TrialSpec,
         placement: Mapping[str, str],
         agents: Agents,
+        *,
         limits: RunConfig,
         watch: Callable[[AnyEvent], None],
     ) -> None:
         self.hosts = list(dict.fromkeys(placement.values()))
         self.running: set[str] = set()
         self.account = OutcomeBuilder()
+        self._spec = spec
+        self._check = EventCheck(spec, placement)
         self._placement = placement
         self._agents = agents
         self._limits = limits
@@ -131,6 +138,16 @@ class TrialEvents:
             waiting_for = f"the accounts of {listed(missing, self._placement)}"
             self._next(deadline_s, waiting_for, limit_s)
 
+    def complete(self, workers: Collection[str]) -> None:
+        """Refuse a trial of which a result is missing.
+
+        Raises:
+            Failed: a worker has left one out.
+        """
+        if gap := self.account.gap(self._spec, workers):
+            task, cause = gap
+            raise Failed(Failure(cause=cause, task=task, host=self._placement[task]))
+
     def exits(self, limit_s: float) -> set[str]:
         """Wait for the exits of all roles on hosts that are not lost; return who is left.
 
@@ -184,10 +201,19 @@ class TrialEvents:
         return Failed(failure, noticed=True)
 
     def _take(self, deadline_s: float) -> Arrival | None:
-        """Return what arrives next from a host of this trial, noted; None if it is too late."""
+        """Return what arrives next from a host of this trial, noted; None if it is too late.
+
+        An event that no honest agent sends is the loss of its host.
+        """
         arrival = self._agents.next(deadline_s, self.hosts)
-        if arrival is not None and not isinstance(arrival.what, HostError):
-            self._note(arrival.what)
+        if arrival is None or isinstance(arrival.what, HostError):
+            return arrival
+        try:
+            self._check.refuse_odd(arrival.host, arrival.what)
+        except HostError as error:
+            self._agents.lose(arrival.host, error)
+            return Arrival(arrival.host, error)
+        self._note(arrival.what)
         return arrival
 
     def _note(self, event: AnyEvent) -> None:

@@ -67,7 +67,7 @@ def run_trial(
     Raises:
         KeyboardInterrupt: after the tear-down.
     """
-    events = TrialEvents(placement, agents, limits, watch)
+    events = TrialEvents(spec, placement, agents, limits=limits, watch=watch)
     trial = _Trial(spec, placement, agents, events, cores=cores, phase=phase)
     failed: Failed | None = None
     try:
@@ -131,6 +131,7 @@ class _Trial:
         events.let_end()
         self._send(Finish())
         events.accounts(self._servers, self.workers)
+        events.complete(self.workers)
         self._send(Leave())
         events.from_tasks(RoleExited, self._servers)
 

@@ -61,7 +61,7 @@ class Patient(Inbox):
 
 
 def log(line: str) -> AnyEvent:
-    return Log(task="worker:0", line=line)
+    return Log(task="worker:0", at_s=0.0, line=line)
 
 
 @pytest.fixture
@@ -159,3 +159,50 @@ def test_the_errors_of_many_hosts_are_one_line_that_names_them() -> None:
         "n0: is down (0); also missing: n1 (is down (1)), n2 (is down (2)), n3 (is down (3)) "
         "and 2 more; ?"
     )
+
+
+def test_a_host_that_sends_faster_than_it_is_read_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agents_module, "UNREAD_BYTES", 100)
+    inbox = Inbox()
+    put: list[int] = []
+
+    def send() -> None:
+        for number in range(20):
+            inbox.put(Arrival("host-0", log(str(number))), 40)
+            put.append(number)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    read: list[AnyEvent | HostError] = []
+    while len(read) < 20:
+        arrival = inbox.get(10.0)
+        assert arrival is not None
+        read.append(arrival.what)
+        assert len(put) <= len(read) + 3  # 120 bytes, and the one that waits
+    sender.join(10.0)
+    assert read == [log(str(number)) for number in range(20)]
+
+
+def test_a_sender_that_waits_is_let_go_when_the_inbox_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(agents_module, "UNREAD_BYTES", 1)
+    inbox = Inbox()
+    inbox.put(Arrival("host-0", log("first")), 1)
+    sender = threading.Thread(target=inbox.put, args=[Arrival("host-0", log("second")), 1])
+    sender.start()
+    Agents([], [], inbox, release=lambda: None).close()
+    sender.join(10.0)
+    assert not sender.is_alive()
+    assert inbox.get(0) is None
+
+
+def test_news_between_two_trials_are_read_though_a_host_sends_without_end(clock: Clock) -> None:
+    class Flood(Inbox):
+        def get(self, timeout_s: float) -> Arrival | None:
+            del timeout_s
+            clock.now_s += 0.01
+            return Arrival("host-0", log("again"))
+
+    agents_on(Flood()).drain()
+    assert clock.now_s < 1000.0 + 4 * LIMIT_S
