@@ -1,8 +1,7 @@
-"""dnnbench's own side: trials on this machine through its launcher, as a sweep runs them."""
+"""dnnbench's own side: trials on this machine, as a sweep runs them."""
 
 from __future__ import annotations
 
-import queue
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +13,10 @@ from benchmarks.processes import BenchmarkError
 from dnnbench.data import catalogue
 from dnnbench.data.load import load
 from dnnbench.data.locate import locate
-from dnnbench.hosts.local import LocalAgent
+from dnnbench.hosts.local import LocalAgents
 from dnnbench.settings.schema import RunConfig, TrainConfig
-from dnnbench.sweep.launcher import Launcher
 from dnnbench.sweep.placement import local_inventory
+from dnnbench.sweep.trial_run import run_trial
 from dnnbench.trial.machine import usable_cores
 from dnnbench.trial.seeds import repeat_seed
 from dnnbench.trial.spec import ModelSpec, ProtocolSpec, TrialSpec
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from benchmarks.harness import Measures
-    from dnnbench.sweep.agents import Inbox
+    from dnnbench.sweep.agents import Agents
     from dnnbench.trial.outcome import TrialOutcome
     from dnnbench.trial.spec import DataSpec
 
@@ -58,14 +57,14 @@ def export_data(order: DataSpec, directory: Path) -> None:
 
 
 class Engine:
-    """An agent on this machine and a launcher on it."""
+    """An agent on this machine, for one trial after the other."""
 
-    def __init__(self, agent: LocalAgent, inbox: Inbox, data: DataSpec, *, quick: bool) -> None:
+    def __init__(self, agents: Agents, data: DataSpec, *, quick: bool) -> None:
         self._data = data
         self._quick = quick
-        limits = RunConfig(trial_timeout_s=600.0)
-        self._launcher = Launcher({HOST: agent}, local_inventory(), inbox, limits)
-        self._launcher.await_agents()
+        self._agents = agents
+        self._limits = RunConfig(trial_timeout_s=600.0)
+        agents.await_ready(self._limits.ready_timeout_s)
 
     def run(
         self,
@@ -99,8 +98,15 @@ class Engine:
             steps_per_run=TRAIN.steps_per_run,
         )
         placement = dict.fromkeys(task_names(order.nodes, parameter_servers), HOST)
-        cores = {HOST: max(1, int(usable_cores()))}
-        outcome = self._launcher.run(order, placement, cores, _ignore, _ignore)
+        outcome = run_trial(
+            order,
+            placement,
+            self._agents,
+            cores={HOST: max(1, int(usable_cores()))},
+            limits=self._limits,
+            watch=_ignore,
+            phase=_ignore,
+        )
         if outcome.status != "ok":
             raise BenchmarkError(f"trial {order.id}: {outcome.failure}")
         return outcome
@@ -109,13 +115,11 @@ class Engine:
 @contextmanager
 def running(data: DataSpec, *, quick: bool) -> Iterator[Engine]:
     """Start an engine; end it with everything that it started."""
-    inbox: Inbox = queue.SimpleQueue()
-    with tempfile.TemporaryDirectory() as directory:
-        agent = LocalAgent(HOST, Path(directory) / "agent.log", inbox)
-        try:
-            yield Engine(agent, inbox, data, quick=quick)
-        finally:
-            agent.close()
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        LocalAgents().start(local_inventory(), 1, Path(directory), _ignore) as agents,
+    ):
+        yield Engine(agents, data, quick=quick)
 
 
 def measures(outcome: TrialOutcome) -> Measures:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 EXIT_OK = 0
 EXIT_BUG = 1
@@ -84,18 +84,3 @@ def nearest(name: str, known: Iterable[str], *, after: str = "") -> str | None:
     rests = [other.removeprefix(after) for other in known]
     close = difflib.get_close_matches(name.removeprefix(after), rests, n=1)
     return f"did you mean {after}{close[0]}?" if close else None
-
-
-_NAMED = 3  # hosts in one line
-
-
-def together(missing: Mapping[str, HostError]) -> HostError:
-    """Put the loss of several hosts into one error: the first one's, the others named in it."""
-    (name, first), *others = missing.items()
-    if not others:
-        return HostError(first.problem, where=name, remedy=first.remedy)
-    also = ", ".join(f"{host} ({error.problem})" for host, error in others[:_NAMED])
-    more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
-    return HostError(
-        f"{first.problem}; also missing: {also}{more}", where=name, remedy=first.remedy
-    )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import queue
-from pathlib import Path
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import click
@@ -13,7 +12,6 @@ from dnnbench.cli.shared.data import find_data
 from dnnbench.cli.shared.hosts import load_with_hosts, refuse_missing
 from dnnbench.cli.shared.options import common_options, hosts_options, settings_options
 from dnnbench.errors import ConfigError, HostError
-from dnnbench.sweep.launcher import Launcher
 from dnnbench.sweep.placement import place, to_host
 from dnnbench.sweep.runner import signals_interrupt
 from dnnbench.text.safe import json_text
@@ -21,11 +19,13 @@ from dnnbench.text.tables import Column, Table, table_text
 from dnnbench.trial.tasks import ClusterSpec, split_task
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
     from dnnbench.cli.shared.printer import Printer
+    from dnnbench.hosts.agents.launching import Cluster
     from dnnbench.settings.hostlists.sources import HostsChoice
-    from dnnbench.sweep.agents import Crew, Inbox
+    from dnnbench.sweep.placement import Host
 
 
 @click.command("launch")
@@ -48,7 +48,9 @@ def command(
     once every worker is proven to reach every parameter server. `dnnbench run` uses it;
     `dnnbench stop` ends it, and so does its lease, an hour without a controller if not set.
     """
-    from dnnbench.hosts.agents.source import SshAgents  # paramiko takes a while to import
+    from dnnbench.hosts.agents.launching import Request, find_or_launch  # paramiko takes a while
+    from dnnbench.hosts.agents.source import attach
+    from dnnbench.hosts.connected import ConnectedHosts
     from dnnbench.hosts.provision.wanted import wanted_for
     from dnnbench.hosts.ssh.settings import resolve
 
@@ -60,31 +62,28 @@ def command(
     listed = [to_host(host, targets[host.name].address) for host in config.hosts]
     place(nodes, servers, listed)
     data = find_data(resolved, printer).order
-    source = SshAgents(
+    request = Request(
         config,
-        data,
         wanted_for(config, data),
         f"launch of {nodes} nodes",
-        printer.note,
+        nodes,
+        notify=printer.note,
+        warn=printer.note,
         lease_s=config.cluster.lease_s,
     )
-    inbox: Inbox = queue.SimpleQueue()
-    with signals_interrupt():
-        crew = source.start(listed, nodes, inbox, Path(), printer.note)
-        try:
-            _placed(nodes, servers, crew, crew.missing, printer)
+    with signals_interrupt(), ConnectedHosts(config) as connected, ExitStack() as undo:
+        cluster = find_or_launch(connected, listed, request)
+        undo.callback(cluster.end)
+        _placed(nodes, servers, cluster.hosts, connected.missing, printer)
+        with attach(cluster, request, is_kept=True) as agents:
             printer.note("importing TensorFlow")
-            launcher = Launcher(crew.agents, crew.hosts, inbox, config.run)
-            launcher.await_agents()
-            missing = {**crew.missing, **launcher.lost()}
-            placement = _placed(nodes, servers, crew, missing, printer)
+            agents.await_ready(config.run.ready_timeout_s)
+            missing = {**connected.missing, **agents.lost}
+            placement = _placed(nodes, servers, cluster.hosts, missing, printer)
             for error in missing.values():
                 printer.note(f"note: another host stands in for one that is missing: {error}")
-        except BaseException:
-            source.abandon(crew)
-            raise
-        source.finish(crew)
-    addresses = _addresses(placement, crew)
+        undo.pop_all()  # from now on it runs without this command
+    addresses = _addresses(placement, cluster)
     if as_json:
         printer.result(_document(placement, addresses))
     else:
@@ -98,7 +97,7 @@ def command(
 def _placed(
     nodes: int,
     servers: int,
-    crew: Crew,
+    hosts: Iterable[Host],
     missing: Mapping[str, HostError],
     printer: Printer,
 ) -> dict[str, str]:
@@ -107,7 +106,7 @@ def _placed(
     Raises:
         HostError: there are too few; every missing one has been named.
     """
-    up = [host for host in crew.hosts if host.name not in missing]
+    up = [host for host in hosts if host.name not in missing]
     try:
         return place(nodes, servers, up)
     except ConfigError:
@@ -115,10 +114,10 @@ def _placed(
         raise
 
 
-def _addresses(placement: Mapping[str, str], crew: Crew) -> dict[str, str]:
-    """Return task -> the address that is held for it, as `TrialRun` gives them out."""
-    hosts = {host.name: host.address for host in crew.hosts}
-    free = {name: iter(agent.ports or []) for name, agent in crew.agents.items()}
+def _addresses(placement: Mapping[str, str], cluster: Cluster) -> dict[str, str]:
+    """Return task -> the address that is held for it, in the order in which trials take them."""
+    hosts = {host.name: host.address for host in cluster.hosts}
+    free = {name: iter(keeper.ports) for name, keeper in cluster.keepers.items()}
     return {task: f"{hosts[name]}:{next(free[name])}" for task, name in placement.items()}
 
 

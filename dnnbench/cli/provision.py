@@ -120,9 +120,14 @@ def _check(config: Config, wanted: Wanted, printer: Printer, *, as_json: bool) -
 
 def _remove(config: Config, printer: Printer, *, as_json: bool) -> None:
     from dnnbench.cli.views import provision as view
+    from dnnbench.hosts.provision.answers import convert
+    from dnnbench.hosts.provision.steps import Removed
+
+    def remove(tools: HostTools) -> Removed:
+        return convert(tools.host, tools.call("remove", REMOVE_TIMEOUT_S), Removed)
 
     with reached(config, printer) as reach:
-        removed = reach.each(lambda tools: tools.call("remove", REMOVE_TIMEOUT_S))
+        removed = reach.each(remove)
     if as_json:
         printer.result(view.removed_document(removed, reach.missing))
     else:

@@ -21,7 +21,7 @@ from dnnbench.errors import (
     ResultsError,
     TrialError,
 )
-from dnnbench.hosts.local import LocalCrew
+from dnnbench.hosts.local import LocalAgents
 from dnnbench.report.files import write_markdown
 from dnnbench.settings.load import load
 from dnnbench.settings.schema import settings as all_settings
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from dnnbench.cli.shared.printer import Printer
     from dnnbench.settings.hostlists.sources import HostsChoice
     from dnnbench.settings.schema import Config, Resolved
-    from dnnbench.sweep.agents import CrewSource
+    from dnnbench.sweep.agents import AgentSource
     from dnnbench.sweep.placement import Host
     from dnnbench.sweep.plan import Plan
     from dnnbench.sweep.runner import Observer
@@ -106,7 +106,7 @@ def command(
     stopped: TrialError | None = None
     try:
         with make_view(printer) as view:
-            run_sweep(store, view, _crew_source(store, view))
+            run_sweep(store, view, _agent_source(store, view))
     except KeyboardInterrupt:
         printer.note(f"interrupted after {_standing(store)}")
         ctx.exit(EXIT_INTERRUPTED)
@@ -167,16 +167,16 @@ def _unfinished_sweep(
     )
 
 
-def _crew_source(store: SweepStore, observer: Observer) -> CrewSource:
+def _agent_source(store: SweepStore, observer: Observer) -> AgentSource:
     """Return where a sweep's agents come from."""
     config = store.resolved.config
     if not config.hosts:
-        return LocalCrew()
+        return LocalAgents()
     from dnnbench.hosts.agents.source import SshAgents  # paramiko takes a while to import
     from dnnbench.hosts.provision.wanted import wanted_for
 
-    data = store.plan.orders[0].data
-    return SshAgents(config, data, wanted_for(config, data), f"sweep {store.name}", observer.notice)
+    wanted = wanted_for(config, store.plan.orders[0].data)
+    return SshAgents(config, wanted, f"sweep {store.name}", observer.notice)
 
 
 def _plan(config: Config, data: DataSpec, data_note: str | None = None) -> Plan:

@@ -1,4 +1,4 @@
-"""The hosts of a command: those that let us in, with their tools, and why the others did not."""
+"""SSH connections of one command: the reachable hosts with their tools, an error for each other."""
 
 from __future__ import annotations
 
@@ -8,20 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dnnbench.errors import HostError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from typing_extensions import Self
-
-    from dnnbench.hosts.ssh.connection import Connection
-    from dnnbench.hosts.ssh.settings import Target
-    from dnnbench.settings.hostlists.host import HostConfig
-    from dnnbench.settings.schema import SshConfig
-from contextlib import ExitStack
-from typing import TYPE_CHECKING
-
-from dnnbench.hosts.parallel import AT_ONCE, T, each
+from dnnbench.hosts.parallel import T, each
 from dnnbench.hosts.provision.tools import HostTools
 from dnnbench.sweep.placement import to_host
 
@@ -30,15 +17,17 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from dnnbench.settings.schema import Config
+    from dnnbench.hosts.ssh.connection import Connection
+    from dnnbench.hosts.ssh.settings import Target
+    from dnnbench.settings.schema import Config, SshConfig
     from dnnbench.sweep.placement import Host
 
 
 class ConnectedHosts:
-    """Connections to hosts and the tools there, for as long as a command takes.
+    """Connections to hosts and the tools there; closed together at the end of the ``with`` block.
 
     Attributes:
-        hosts: that let us in, as a plan has them; in the inventory's order.
+        hosts: that can be reached, as a plan has them; in the inventory's order.
         tools: host -> its tools; of the same hosts.
         missing: host -> why it is none of them; in the inventory's order.
     """
@@ -46,8 +35,10 @@ class ConnectedHosts:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._listed = {host.name: host for host in config.hosts}
-        self._fleets: dict[str, Fleet] = {}
-        self._stack = ExitStack()
+        self._targets: dict[str, Target] = {}
+        self._lock = threading.Lock()
+        self._opened: list[Connection] = []
+        self._is_closed = False
         self.hosts: list[Host] = []
         self.tools: dict[str, HostTools] = {}
         self.missing: dict[str, HostError] = {}
@@ -56,32 +47,51 @@ class ConnectedHosts:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stack.close()
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections, also those that are still being opened. Idempotent."""
+        with self._lock:
+            self._is_closed = True
+            opened, self._opened = self._opened, []
+        for connection in opened:
+            connection.close()
 
     def open(self, names: Iterable[str] | None = None) -> Self:
-        """Connect to hosts at once, to all if none are named; the missing ones say why."""
+        """Connect to hosts concurrently, to all if none are named; note why others are missing."""
+        from dnnbench.hosts.ssh.settings import resolve  # paramiko takes a while to import
+
         hosts = [self._listed[name] for name in (self._listed if names is None else names)]
-        fleet = self._stack.enter_context(Fleet(hosts, self._config.ssh))
-        for name, connection in fleet.connections.items():
-            self._fleets[name] = fleet
-            self.tools[name] = HostTools(connection, self._config)
-            self.hosts.append(to_host(self._listed[name], connection.address))
-        self.drop(fleet.failures)
+        self._targets |= resolve(hosts, self._config.ssh)
+        outcomes = each(hosts, lambda host: self._connect(host.name, self._config.ssh))
+        failures: dict[str, HostError] = {}
+        for name, outcome in outcomes.items():
+            if isinstance(outcome, HostError):
+                failures[name] = outcome
+            else:
+                self.tools[name] = HostTools(outcome, self._config)
+                self.hosts.append(to_host(self._listed[name], outcome.address))
+        self.drop(failures)
         return self
 
     def reopen(self, name: str) -> HostTools:
-        """Connect to a host again, whose connection is lost; trying once.
+        """Connect to a host anew, in place of the connection there may be.
+
+        Once: the caller, who lost a connection, knows best how long to go on trying.
 
         Raises:
-            HostError: in vain.
+            HostError: it cannot be reached.
         """
-        self.tools[name] = HostTools(self._fleets[name].reopen(name), self._config)
+        if name in self.tools:
+            self.tools[name].connection.close()
+        connection = self._connect(name, msgspec.structs.replace(self._config.ssh, tries=1))
+        self.tools[name] = HostTools(connection, self._config)
         return self.tools[name]
 
     def each(
         self, do: Callable[[HostTools], T], names: Iterable[str] | None = None
     ) -> dict[str, T]:
-        """Do something on hosts at once; do without those where it fails from then on."""
+        """Call a function on hosts concurrently; hosts where it fails are missing from then on."""
         asked = list(self.tools if names is None else names)
         results = each(asked, lambda name: do(self.tools[name]))
         self.drop({name: got for name, got in results.items() if isinstance(got, HostError)})
@@ -95,77 +105,10 @@ class ConnectedHosts:
         for name in failures:
             self.tools.pop(name, None)
 
+    def _connect(self, name: str, settings: SshConfig) -> Connection:
+        from dnnbench.hosts.ssh.connection import connect  # paramiko takes a while to import
 
-class Fleet:
-    """Connections to hosts, opened together, closed together.
-
-    Attributes:
-        connections: name -> connection, of the hosts that could be reached; in their order.
-        failures: name -> why not, of the others.
-    """
-
-    def __init__(self, hosts: Iterable[HostConfig], settings: SshConfig) -> None:
-        self._hosts = list(hosts)
-        self._settings = settings
-        self._targets: dict[str, Target] = {}
-        self._lock = threading.Lock()
-        self._opened: list[Connection] = []
-        self._is_closed = False
-        self.connections: dict[str, Connection] = {}
-        self.failures: dict[str, HostError] = {}
-
-    def __enter__(self) -> Self:
-        from dnnbench.hosts.ssh.settings import resolve  # paramiko takes a while to import
-
-        self._targets = resolve(self._hosts, self._settings)
-        try:
-            outcomes = each(self._targets, self._open)
-        except BaseException:
-            self.close()
-            raise
-        for name, outcome in outcomes.items():
-            if isinstance(outcome, HostError):
-                self.failures[name] = outcome
-            else:
-                self.connections[name] = outcome
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def each(
-        self, do: Callable[[Connection], T], *, at_once: int = AT_ONCE
-    ) -> dict[str, T | HostError]:
-        """Do the same with every open connection; see the function `each`."""
-        return each(self.connections, lambda name: do(self.connections[name]), at_once=at_once)
-
-    def reopen(self, name: str) -> Connection:
-        """Connect to a host anew, in place of the connection there may be.
-
-        Once: whoever lost a connection knows best how long to go on trying.
-
-        Raises:
-            HostError: in vain.
-        """
-        if name in self.connections:
-            self.connections[name].close()
-        connection = self._open(name, msgspec.structs.replace(self._settings, tries=1))
-        self.connections[name] = connection
-        self.failures.pop(name, None)
-        return connection
-
-    def close(self) -> None:
-        """Close all connections, also those that are still being opened. Safe to do twice."""
-        with self._lock:
-            self._is_closed = True
-            opened, self._opened = self._opened, []
-        for connection in opened:
-            connection.close()
-
-    def _open(self, name: str, settings: SshConfig | None = None) -> Connection:
-        from dnnbench.hosts.ssh.connection import connect  # as above
-
-        connection = connect(self._targets[name], settings or self._settings)
+        connection = connect(self._targets[name], settings)
         with self._lock:
             if not self._is_closed:
                 self._opened.append(connection)

@@ -1,4 +1,4 @@
-"""An agent on this machine, over its standard input and output."""
+"""Agents on this machine, over their standard input and output."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 import dnnbench
 from dnnbench.errors import HostError
 from dnnbench.hosts.agent_environment import ENVIRONMENT
-from dnnbench.sweep.agents import Arrival, Crew
-from dnnbench.trial.messages import decode_event, encode
+from dnnbench.sweep.agents import Agents, Arrival, Inbox
+from dnnbench.sweep.event_checks import read_event
+from dnnbench.text.safe import one_line
+from dnnbench.trial.bounds import LINE_BYTES
+from dnnbench.trial.messages import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from dnnbench.sweep.agents import Inbox
     from dnnbench.sweep.placement import Host
-    from dnnbench.trial.messages import AnyEvent, Order
+    from dnnbench.trial.messages import Order
 
 _CLOSE_TIMEOUT_S = 2.0
+_TAIL_BYTES = 1 << 16
 
 
 _PACKAGE_PARENT = Path(dnnbench.__file__).resolve().parent.parent
@@ -58,7 +59,7 @@ class LocalAgent:
         self._reader.start()
 
     def send(self, order: Order) -> None:
-        """See :class:`dnnbench.sweep.agents.AgentHandle`."""
+        """See :class:`dnnbench.sweep.agents.Agent`."""
         assert self._process.stdin
         try:
             self._process.stdin.write(encode(order))
@@ -67,7 +68,7 @@ class LocalAgent:
             raise self._gone() from None
 
     def close(self) -> None:
-        """See :class:`dnnbench.sweep.agents.AgentHandle`."""
+        """End the agent and everything it started; return once they are gone. Idempotent."""
         assert self._process.stdin
         with contextlib.suppress(OSError):
             self._process.stdin.close()
@@ -83,57 +84,61 @@ class LocalAgent:
     def _read(self) -> None:
         assert self._process.stdout
         with self._process.stdout as lines:
-            for line in lines:
-                self._inbox.put(Arrival(self.host, self._understood(line)))
+            try:
+                while line := lines.readline(LINE_BYTES + 1):
+                    event = read_event(self.host, line)
+                    self._inbox.put(Arrival(self.host, event), len(line))
+            except HostError as error:  # nothing more is believed; the closed pipe ends the agent
+                self._inbox.put(Arrival(self.host, error))
+                return
         self._inbox.put(Arrival(self.host, self._gone()))
-
-    def _understood(self, line: bytes) -> AnyEvent | HostError:
-        try:
-            return decode_event(line)
-        except msgspec.DecodeError as error:
-            problem = f"expected an event, found {line[:80]!r}: {error}"
-            return HostError(problem, where=self.host)
 
     def _gone(self) -> HostError:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(1.0)
-        tail = self._log_file.read_text(errors="replace").strip().splitlines()[-1:]
         code = self._process.poll()
         ended = "closed its pipe" if code is None else f"ended with {code}"
+        last = self._last_words()
         return HostError(
-            f"the agent {ended}{': ' + tail[0] if tail else ''}",
+            f"the agent {ended}{': ' + last if last else ''}",
             where=self.host,
             remedy=f"see {self._log_file}",
         )
 
+    def _last_words(self) -> str:
+        """Return the last line of the agent's log, which may be of any size."""
+        with self._log_file.open("rb") as log:
+            log.seek(max(log.seek(0, os.SEEK_END) - _TAIL_BYTES, 0))
+            lines = log.read(_TAIL_BYTES).decode(errors="replace").strip().splitlines()
+        return one_line(lines[-1]) if lines else ""
 
-class LocalCrew:
-    """A source of agents on this machine. They live as long as their crew."""
+
+class LocalAgents:
+    """A source of agents on this machine; see `AgentSource`."""
 
     def start(
         self,
         hosts: Sequence[Host],
         needed: int,  # noqa: ARG002 - one process serves any number of nodes
-        inbox: Inbox,
         log_dir: Path,
         notify: Callable[[str], None],  # noqa: ARG002 - a process starts at once
-    ) -> Crew:
-        """See :class:`dnnbench.sweep.agents.CrewSource`."""
-        agents: dict[str, LocalAgent] = {}
+    ) -> Agents:
+        """See :class:`dnnbench.sweep.agents.AgentSource`."""
+        inbox = Inbox()
+        agents: list[LocalAgent] = []
+
+        def release() -> None:
+            for agent in agents:
+                agent.close()
+
         try:
             for host in hosts:
                 log_file = log_dir / f"agent-{host.name}.log"
-                agents[host.name] = LocalAgent(host.name, log_file, inbox)
+                agents.append(LocalAgent(host.name, log_file, inbox))
         except BaseException:
-            for agent in agents.values():
-                agent.close()
+            release()
             raise
-        return Crew(agents, hosts)
-
-    def finish(self, crew: Crew) -> None:
-        """See :class:`dnnbench.sweep.agents.CrewSource`."""
-        for agent in crew.agents.values():
-            agent.close()
+        return Agents(agents, hosts, inbox, release=release)
 
 
 def _python_path() -> str:

@@ -1,32 +1,89 @@
-"""What the runner and the launcher need of hosts, and no more."""
+"""The interface between a sweep and whatever starts agents: this machine, or hosts over SSH."""
 
 from __future__ import annotations
 
-import queue
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from dnnbench.errors import HostError
+from dnnbench.trial.messages import AgentReady
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from dnnbench.errors import HostError
+    from typing_extensions import Self
+
     from dnnbench.sweep.placement import Host
     from dnnbench.trial.messages import AnyEvent, Order
 
+_SLICE_S: Final = 0.5
+"""Longest single wait, so that a stop of this process shows as a gap between two of them."""
+_STOPPED_S: Final = 1.0
+"""A gap this much longer than a slice is a stop (SIGSTOP, a suspended machine), not a wait."""
+_BACKLOG_S: Final = 10.0
+"""Longest time to read what had arrived by a deadline. What comes after that is a flood."""
+UNREAD_BYTES: Final = 4 << 20
+"""Lines in an inbox beyond which hosts wait; once read, a line may take ten times its bytes."""
+_NAMED: Final = 3  # hosts in one line
+
 
 class Arrival(NamedTuple):
-    """What came from a host: an event, or the news that its agent is gone."""
+    """One event from a host, or the news that its agent is lost."""
 
     host: str
     what: AnyEvent | HostError
 
 
-Inbox = queue.SimpleQueue[Arrival]
-"""Where the events of all hosts arrive, in the order in which they did."""
+class Inbox:
+    """Where the events of all hosts arrive, in the order in which they did.
+
+    Bounded: what reads from a host waits while too much is unread, and so does the host. It cannot
+    fill this machine's memory by sending faster than a trial takes events.
+    """
+
+    def __init__(self) -> None:
+        self._arrivals: deque[tuple[Arrival, int]] = deque()
+        self._unread_bytes = 0
+        self._is_closed = False
+        self._changed = threading.Condition()
+
+    def put(self, arrival: Arrival, size_bytes: int = 0) -> None:
+        """Add what arrived; called from the threads that read from hosts.
+
+        Args:
+            arrival: is dropped if the inbox is closed.
+            size_bytes: of the line that it came in.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_closed or self._unread_bytes < UNREAD_BYTES)
+            if not self._is_closed:
+                self._arrivals.append((arrival, size_bytes))
+                self._unread_bytes += size_bytes
+                self._changed.notify_all()
+
+    def get(self, timeout_s: float) -> Arrival | None:
+        """Return what arrived first; None if nothing does within the given time."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._arrivals, max(timeout_s, 0.0))
+            if not self._arrivals:
+                return None
+            arrival, size_bytes = self._arrivals.popleft()
+            self._unread_bytes -= size_bytes
+            self._changed.notify_all()
+            return arrival
+
+    def close(self) -> None:
+        """Drop what is unread and all that comes; nobody reads any more. Idempotent."""
+        with self._changed:
+            self._is_closed = True
+            self._arrivals.clear()
+            self._changed.notify_all()
 
 
-class AgentHandle(Protocol):
+class Agent(Protocol):
     """A running agent on one host; its events go to the inbox it was started with.
 
     Attributes:
@@ -44,46 +101,167 @@ class AgentHandle(Protocol):
             HostError: the agent is gone.
         """
 
-    def close(self) -> None:
-        """End the agent and everything it started; return once they are gone. Safe to do twice."""
 
+class Agents:
+    """The agents that trials can run on, what arrives from them, and which of them are lost.
 
-@dataclass(frozen=True)
-class Crew:
-    """Agents that trials can run on.
+    Leaving the ``with`` block closes them.
 
-    Attributes:
-        agents: host -> its agent.
+    Args:
+        agents: the running ones; their events go to the inbox.
         hosts: those with an agent, in the inventory's order.
-        missing: host -> why it has none, in the inventory's order; only of hosts that were tried.
-        data_directory: where hosts have the data set; None where the trial's order says so.
+        inbox: where the agents' events arrive; read by this object alone.
+        release: ends the agents, or lets go of those that keep running; never raises.
+        missing: host -> why it has no agent, in the inventory's order; of hosts that were tried.
+        data_directory: where the hosts have the data set; None where the trial's spec names it.
     """
 
-    agents: Mapping[str, AgentHandle]
-    hosts: Sequence[Host]
-    missing: Mapping[str, HostError] = field(default_factory=dict)
-    data_directory: str | None = None
+    def __init__(
+        self,
+        agents: Iterable[Agent],
+        hosts: Sequence[Host],
+        inbox: Inbox,
+        *,
+        release: Callable[[], None],
+        missing: Mapping[str, HostError] | None = None,
+        data_directory: str | None = None,
+    ) -> None:
+        self.hosts = list(hosts)
+        self.missing = dict(missing or {})
+        self.data_directory = data_directory
+        self._agents = {agent.host: agent for agent in agents}
+        self._inbox = inbox
+        self._release: Callable[[], None] | None = release
+        self._lost: dict[str, HostError] = {}
+        self._looked_s = time.monotonic()
+        self._stopped_s = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the agents, or let go of those that keep running. Idempotent."""
+        self._inbox.close()
+        release, self._release = self._release, None
+        if release is not None:
+            release()
+
+    def await_ready(self, limit_s: float) -> dict[str, AgentReady]:
+        """Wait until every agent has imported TensorFlow; return host -> its ``AgentReady``.
+
+        An agent that ends, or is not ready in time, is lost; the others are waited for.
+
+        Raises:
+            HostError: none is left.
+        """
+        ready: dict[str, AgentReady] = {}
+        deadline_s = self.now_s() + limit_s
+        while awaited := self._agents.keys() - ready.keys() - self._lost.keys():
+            arrival = self.next(deadline_s, self._agents)
+            if arrival is None:
+                for host in awaited:
+                    self.lose(host, _late(host, limit_s))
+                break
+            if isinstance(arrival.what, HostError):
+                ready.pop(arrival.host, None)
+            elif isinstance(arrival.what, AgentReady):
+                ready[arrival.host] = arrival.what
+        if not ready:
+            raise combined(self.lost)
+        return {host: ready[host] for host in self._agents if host in ready}
+
+    def ports(self, host: str) -> list[int] | None:
+        """Return the ports that are held on a host for its roles; None where the kernel chooses."""
+        return self._agents[host].ports
+
+    def send(self, host: str, order: Order) -> None:
+        """Send an order to the agent on a host.
+
+        Raises:
+            HostError: the agent is gone, and the host lost.
+        """
+        try:
+            self._agents[host].send(order)
+        except HostError as error:
+            self.lose(host, error)
+            raise
+
+    def next(self, deadline_s: float, hosts: Collection[str]) -> Arrival | None:
+        """Return what arrives next from one of these hosts; None if nothing does in time.
+
+        What had arrived by the deadline is still returned after it. The loss of any other host is
+        noted; its events belong to nobody.
+
+        Args:
+            deadline_s: on the clock of `now_s`.
+            hosts: that the caller waits for.
+        """
+        while True:
+            left_s = deadline_s - self.now_s()
+            if left_s < -_BACKLOG_S:
+                return None
+            arrival = self._inbox.get(min(left_s, _SLICE_S))
+            if arrival is None:
+                if left_s <= 0:
+                    return None
+                continue
+            if isinstance(arrival.what, HostError):
+                self.lose(arrival.host, arrival.what)
+            if arrival.host in hosts:
+                return arrival
+
+    def drain(self) -> None:
+        """Read what arrived while nobody waited.
+
+        Between two trials: it belongs to neither, but a host may have been lost meanwhile, which
+        has to be known before the next trial is placed.
+        """
+        deadline_s = self.now_s()
+        while self.next(deadline_s, self._agents):
+            pass
+
+    @property
+    def lost(self) -> dict[str, HostError]:
+        """Host -> why nothing can run there any more, as far as it was read."""
+        return {host: self._lost[host] for host in self._agents if host in self._lost}
+
+    def lose(self, host: str, error: HostError) -> None:
+        """Note that nothing can run on a host any more; the first reason stays."""
+        self._lost.setdefault(host, error)
+
+    def now_s(self) -> float:
+        """Return monotonic seconds, without those in which this process was stopped.
+
+        Hosts are not to blame for what nobody could read: after a stop, what they sent meanwhile
+        has as long to be read as it would have had without it.
+        """
+        now_s = time.monotonic()
+        gap_s, self._looked_s = now_s - self._looked_s, now_s
+        if gap_s > _SLICE_S + _STOPPED_S:
+            self._stopped_s += gap_s
+        return now_s - self._stopped_s
 
 
-class CrewSource(Protocol):
-    """Where agents come from: this machine, hosts over SSH, or a cluster that stands already."""
+class AgentSource(Protocol):
+    """Where agents come from: this machine, or hosts over SSH."""
 
     def start(
         self,
         hosts: Sequence[Host],
         needed: int,
-        inbox: Inbox,
         log_dir: Path,
         notify: Callable[[str], None],
-    ) -> Crew:
-        """Start an agent a host, or attach to the one that is there.
+    ) -> Agents:
+        """Start one agent per host, or attach to the agent already running there.
 
-        ``AgentReady`` of each arrives in the inbox afterwards, also where it was ready before.
+        Each one's ``AgentReady`` arrives afterwards, even if it was ready before.
 
         Args:
-            hosts: that may be used, in the inventory's order; later ones stand in for missing ones.
+            hosts: that may be used, in the inventory's order; later ones replace missing ones.
             needed: slots that the largest trial takes; hosts beyond them need not be started.
-            inbox: where the agents' events go.
             log_dir: for ``agent-<host>.log``.
             notify: is called with what is waited for.
 
@@ -91,5 +269,22 @@ class CrewSource(Protocol):
             HostError: no host at all came up. Whatever is raised, nothing stays started.
         """
 
-    def finish(self, crew: Crew) -> None:
-        """Give a crew back: end its agents, or leave those of a standing cluster. Never raises."""
+
+def combined(missing: Mapping[str, HostError]) -> HostError:
+    """Make one error of several hosts' errors: the first one's, with the others named in it."""
+    (name, first), *others = missing.items()
+    if not others:
+        return HostError(first.problem, where=name, remedy=first.remedy)
+    also = ", ".join(f"{host} ({error.problem})" for host, error in others[:_NAMED])
+    more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
+    return HostError(
+        f"{first.problem}; also missing: {also}{more}", where=name, remedy=first.remedy
+    )
+
+
+def _late(host: str, limit_s: float) -> HostError:
+    return HostError(
+        f"expected the agent within {limit_s:g} s",
+        where=host,
+        remedy="raise [run] ready_timeout_s if the host is slow",
+    )

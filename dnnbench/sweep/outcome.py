@@ -1,53 +1,48 @@
-"""What the events of a trial add up to: its outcome, and the last lines of every task's log."""
+"""Build a trial's outcome from its events; keep the last lines of every task's log."""
 
 from __future__ import annotations
 
 import time
-from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING
-
-from dnnbench.trial.outcome import TrialOutcome
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from dnnbench.trial.messages import AnyEvent
-    from dnnbench.trial.outcome import Failure, Status
-    from dnnbench.trial.spec import TrialSpec
-
 from collections import deque
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from dnnbench.trial.messages import EpochEnd, Evaluated, Log, Served, Trained, WarmedUp
+from dnnbench.trial.outcome import TrialOutcome
 from dnnbench.trial.seeds import task_seed
-from dnnbench.trial.tasks import split_task
+from dnnbench.trial.tasks import WORKER, split_task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from dnnbench.trial.messages import AnyEvent
-    from dnnbench.trial.outcome import EpochRecord, EvaluationRecord, Failure, WarmupRecord
+    from dnnbench.trial.outcome import (
+        EpochRecord,
+        EvaluationRecord,
+        Failure,
+        Status,
+        WarmupRecord,
+    )
     from dnnbench.trial.spec import TrialSpec
 
-_LOG_TAIL_LINES = 12
+_LOG_TAIL_LINES: Final = 12
 
 
 class OutcomeBuilder:
-    """Keeps what a trial's events say, from its start on.
+    """Adds up a trial's events, from its start on.
 
     Attributes:
-        start_s: monotonic.
-        start_up_s: set once the measured part begins; ``training_s`` once it is over.
         served: parameter servers that have accounted.
     """
 
     def __init__(self) -> None:
-        self.start_s = time.monotonic()
-        self.start_up_s = 0.0
-        self.training_s = 0.0
         self.served: dict[str, Served] = {}
+        self._start_s = time.monotonic()
+        self._start_up_s = 0.0
+        self._training_s = 0.0
         self._started_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self._logs: dict[str, deque[str]] = {}
         self._warmups: list[WarmupRecord] = []
@@ -55,8 +50,16 @@ class OutcomeBuilder:
         self._evaluations: list[EvaluationRecord] = []
         self._pushed: dict[str, int] = {}
 
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Measure the block as the trial's training; what came before was its start-up."""
+        go_s = time.monotonic()
+        self._start_up_s = go_s - self._start_s
+        yield
+        self._training_s = time.monotonic() - go_s
+
     def note(self, event: AnyEvent) -> None:
-        """Keep what an event says."""
+        """Add an event."""
         if isinstance(event, Log):
             self._logs.setdefault(event.task, deque(maxlen=_LOG_TAIL_LINES)).append(event.line)
         elif isinstance(event, WarmedUp):
@@ -74,6 +77,16 @@ class OutcomeBuilder:
         """Return the last lines that a task wrote."""
         return list(self._logs.get(task, []))
 
+    def gap(self, spec: TrialSpec, workers: Iterable[str]) -> tuple[str, str] | None:
+        """Return a worker that has left out a result, and which; None if all are there."""
+        for worker in sorted(workers, key=split_task):
+            found = sum(record.task == worker for record in self._epochs)
+            if found < spec.epochs:
+                return worker, f"expected results of {spec.epochs} epochs, found {found}"
+        if not any(record.epoch is None for record in self._evaluations):
+            return f"{WORKER}:0", "expected the accuracy of the final parameters, found none"
+        return None
+
     def outcome(
         self,
         order: TrialSpec,
@@ -88,9 +101,9 @@ class OutcomeBuilder:
             order=order,
             status="failed" if failure else "ok",
             started_at=self._started_at,
-            duration_s=time.monotonic() - self.start_s,
-            start_up_s=self.start_up_s,
-            training_s=self.training_s,
+            duration_s=time.monotonic() - self._start_s,
+            start_up_s=self._start_up_s,
+            training_s=self._training_s,
             parameter_server_cpu_s=cpu_s,
             updates_pushed=sum(self._pushed.values()),
             updates_applied=[

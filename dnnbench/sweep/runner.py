@@ -1,30 +1,31 @@
-"""Runs a plan: one trial after the other, each outcome stored before the next one starts."""
+"""Run a plan: one trial after the other, each outcome stored before the next one starts."""
 
 from __future__ import annotations
 
 import contextlib
-import queue
 import signal
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from dnnbench.errors import ConfigError, HostError, TrialError, together
-from dnnbench.sweep.launcher import Launcher
+from dnnbench.errors import ConfigError, HostError, TrialError
+from dnnbench.sweep.agents import combined
 from dnnbench.sweep.outcome import without_result
 from dnnbench.sweep.placement import place
+from dnnbench.sweep.trial_run import run_trial
 from dnnbench.trial.machine import load_average, snapshot
 from dnnbench.trial.messages import Log
 from dnnbench.trial.outcome import Failure
+from dnnbench.trial.tasks import AGENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
-    from typing import TextIO
+    from typing import BinaryIO
 
     from typing_extensions import Self
 
-    from dnnbench.sweep.agents import Crew, CrewSource, Inbox
+    from dnnbench.sweep.agents import Agents, AgentSource
     from dnnbench.sweep.placement import Host
     from dnnbench.sweep.plan import Plan
     from dnnbench.sweep.store import SweepStore
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from dnnbench.trial.spec import TrialSpec
 
 MAX_FAILURES_IN_A_ROW = 3
+LOG_BYTES: Final = 64 << 20
+"""Longest log of a task that is kept."""
+_LOG_END: Final = b"(the rest is left out)\n"
 
 
 class Observer(Protocol):
@@ -57,7 +61,7 @@ class Observer(Protocol):
         """Say what came of it; it is stored by now. One that was not run was never started."""
 
 
-def run_sweep(store: SweepStore, observer: Observer, source: CrewSource) -> list[TrialOutcome]:
+def run_sweep(store: SweepStore, observer: Observer, source: AgentSource) -> list[TrialOutcome]:
     """Run every pending trial of a sweep, in the plan's order.
 
     Trials that need more hosts than are up are not run; they stay pending.
@@ -102,16 +106,16 @@ class _Cluster:
         self,
         store: SweepStore,
         observer: Observer,
-        source: CrewSource,
+        source: AgentSource,
         pending: list[TrialSpec],
     ) -> None:
         self._store = store
         self._observer = observer
         self._source = source
+        self._limits = store.resolved.config.run
         self._needed = max((order.nodes for order in pending), default=0)
         self._out: dict[str, HostError] = {}
-        self._crew: Crew | None = None
-        self._launcher: Launcher | None = None
+        self._agents: Agents | None = None
         self._hosts: list[Host] = []
         self._cores: dict[str, int] = {}
 
@@ -121,71 +125,77 @@ class _Cluster:
     def __exit__(self, *_: object) -> None:
         self._close()
 
-    def run(self, order: TrialSpec) -> TrialOutcome:
+    def run(self, spec: TrialSpec) -> TrialOutcome:
         """Run one trial, if the hosts that are up suffice for it, and store its outcome."""
-        launcher = self._launcher or self._start()
-        placement = _placed(order, self._hosts)
-        if placement and launcher.lost().keys() & set(placement.values()):
+        agents = self._agents or self._start()
+        placement = _placed(spec, self._hosts)
+        agents.drain()
+        if placement and agents.lost.keys() & set(placement.values()):
             self._close()
-            launcher = self._start()
-            placement = _placed(order, self._hosts)
+            agents = self._start()
+            placement = _placed(spec, self._hosts)
         if placement is None:
-            outcome = without_result(order, {}, "not run", self._shortage())
+            outcome = without_result(spec, {}, "not run", self._shortage())
         else:
-            outcome = self._carry_out(order, placement, launcher)
+            outcome = self._carry_out(spec, placement, agents)
         self._store.append(outcome)
         self._observer.trial_ended(outcome)
         return outcome
 
     def _carry_out(
-        self, order: TrialSpec, placement: Mapping[str, str], launcher: Launcher
+        self, spec: TrialSpec, placement: Mapping[str, str], agents: Agents
     ) -> TrialOutcome:
         """Run a trial; store what an interrupt or a bug leaves of it."""
         observer = self._observer
         start_s = time.monotonic()
         try:
-            observer.trial_started(order)
-            with _Recorder(self._store, order, placement, observer) as recorder:
-                return launcher.run(order, placement, self._cores, recorder.record, observer.phase)
+            observer.trial_started(spec)
+            with _Recorder(self._store, spec, placement, observer) as recorder:
+                return run_trial(
+                    spec,
+                    placement,
+                    agents,
+                    cores=self._cores,
+                    limits=self._limits,
+                    watch=recorder.record,
+                    phase=observer.phase,
+                )
         except BaseException as error:
             status: Status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
             failure = Failure(type(error).__name__)
             duration_s = time.monotonic() - start_s
-            self._store.append(without_result(order, placement, status, failure, duration_s))
+            self._store.append(without_result(spec, placement, status, failure, duration_s))
             raise
 
-    def _start(self) -> Launcher:
+    def _start(self) -> Agents:
         """Get agents and wait until they have TensorFlow in memory.
 
-        One that is not ready in the end may have kept out a host that would have been; then all of
-        it begins again without that one.
+        An agent that is not ready in time may have kept out a host that would have been; then all
+        of it begins again without that one.
 
         Raises:
             HostError: no host is left.
         """
+        notify = self._observer.phase
         while True:
             hosts = [host for host in self._store.plan.hosts if host.name not in self._out]
             if not hosts:
-                raise together(self._out)
-            inbox: Inbox = queue.SimpleQueue()
-            notify = self._observer.phase
-            crew = self._source.start(hosts, self._needed, inbox, self._store.path, notify)
-            self._crew = crew
+                raise combined(self._out)
+            agents = self._source.start(hosts, self._needed, self._store.path, notify)
+            self._agents = agents
             notify("importing TensorFlow")
-            limits = self._store.resolved.config.run
-            self._launcher = Launcher(crew.agents, crew.hosts, inbox, limits, crew.data_directory)
-            ready = self._launcher.await_agents()
-            self._hosts = [host for host in crew.hosts if host.name in ready]
-            late = {name: e for name, e in self._launcher.lost().items() if name not in ready}
-            self._keep_out({**crew.missing, **late})
-            stand_ins = {host.name for host in hosts} - {host.name for host in crew.hosts}
-            if len(ready) == len(crew.hosts) or stand_ins <= self._out.keys():
+            ready = agents.await_ready(self._limits.ready_timeout_s)
+            self._hosts = [host for host in agents.hosts if host.name in ready]
+            late = {name: error for name, error in agents.lost.items() if name not in ready}
+            self._keep_out({**agents.missing, **late})
+            stand_ins = {host.name for host in hosts} - {host.name for host in agents.hosts}
+            if len(ready) == len(agents.hosts) or stand_ins <= self._out.keys():
                 break
             self._close()
-        machines = {name: said.machine for name, said in ready.items()}
+        machines = {name: event.machine for name, event in ready.items()}
         self._store.note_hosts(machines)
         self._cores = {name: max(1, int(m.cores_usable)) for name, m in machines.items()}
-        return self._launcher
+        return agents
 
     def _keep_out(self, missing: Mapping[str, HostError]) -> None:
         for name, error in missing.items():
@@ -199,39 +209,39 @@ class _Cluster:
             cause = f"the cluster that stands there takes {slots} tasks at once"
             return Failure(f"{cause}; run `dnnbench stop`, then `dnnbench launch`")
         order = {host.name: number for number, host in enumerate(self._store.plan.hosts)}
-        error = together(dict(sorted(self._out.items(), key=lambda item: order[item[0]])))
+        error = combined(dict(sorted(self._out.items(), key=lambda item: order[item[0]])))
         return Failure(error.problem, host=error.where)
 
     def _close(self) -> None:
-        if self._crew is not None:
-            self._source.finish(self._crew)
-        self._crew = self._launcher = None
+        agents, self._agents = self._agents, None
+        if agents is not None:
+            agents.close()
 
 
-def _placed(order: TrialSpec, hosts: list[Host]) -> dict[str, str] | None:
+def _placed(spec: TrialSpec, hosts: list[Host]) -> dict[str, str] | None:
     """Give every task of a trial a host; None if they have too few slots."""
     try:
-        return place(order.nodes, order.parameter_servers, hosts)
+        return place(spec.nodes, spec.parameter_servers, hosts)
     except ConfigError:
         return None
 
 
 class _Recorder:
-    """Keeps what a trial's roles say: events in one file, log lines in one a task."""
+    """Keeps a trial's events in one file, and the lines of each task's log in another."""
 
     def __init__(
         self,
         store: SweepStore,
-        order: TrialSpec,
+        spec: TrialSpec,
         placement: Mapping[str, str],
         observer: Observer,
     ) -> None:
-        self._order = order
+        self._spec = spec
         self._placement = placement
         self._observer = observer
-        self._events = store.event_writer(order)
-        self._log_dir: Path = store.log_dir(order)
-        self._logs: dict[str, TextIO] = {}
+        self._events = store.event_writer(spec)
+        self._log_dir: Path = store.log_dir(spec)
+        self._logs: dict[str, BinaryIO] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -244,15 +254,26 @@ class _Recorder:
     def record(self, event: AnyEvent) -> None:
         """Keep an event, and show it."""
         if isinstance(event, Log):
-            if event.task not in self._logs:
-                path = self._log_dir / f"{event.task.replace(':', '-')}.log"
-                self._logs[event.task] = path.open("a", encoding="utf-8")
-            place = f"{event.task} on {self._placement.get(event.task, '?')}"
-            self._logs[event.task].write(f"{place} | {event.line}\n")
-            self._logs[event.task].flush()
+            self._log(event)
             return
         self._events.write(event)
-        self._observer.event(self._order, event)
+        self._observer.event(self._spec, event)
+
+    def _log(self, event: Log) -> None:
+        """Add a line to the log of its task, which is one of the placement or the agent's."""
+        task, host = event.task, self._placement.get(event.task)
+        if host is None and task != AGENT:
+            raise ValueError(f"expected a task of the trial, found {task!r}")
+        if task not in self._logs:
+            path = self._log_dir / f"{task.replace(':', '-')}.log"
+            self._logs[task] = path.open("ab")
+        log, place = self._logs[task], f"{task} on {host}" if host else task
+        size_bytes = log.tell()
+        if size_bytes < LOG_BYTES:
+            line = f"{place} | {event.line}\n".encode(errors="backslashreplace")
+            is_last = size_bytes + len(line) >= LOG_BYTES
+            log.write(line + (_LOG_END if is_last else b""))
+            log.flush()
 
 
 def _refuse_to_go_on_failing(outcomes: list[TrialOutcome]) -> None:

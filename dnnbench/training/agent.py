@@ -40,22 +40,30 @@ from dnnbench.trial.messages import (
     decode_order,
     encode,
 )
-from dnnbench.trial.tasks import PARAMETER_SERVER, split_task
+from dnnbench.trial.tasks import AGENT, PARAMETER_SERVER, split_task
 
 if TYPE_CHECKING:
     from dnnbench.training.prepare import PreparedTrial
 
-AGENT = "agent"
 _READ_BYTES = 1 << 16
+_LOG_LINE_BYTES = 1 << 16
+"""Longest line of a log in one event, which stays far below `LINE_BYTES` with all its escapes."""
+_CAUSE_CHARACTERS = 2000
 _BOILERPLATE = ("Graph execution error", "Detected at node", "Node:", "From /job:")
 
 
 class _Lines:
-    """Splits what arrives on a file descriptor into lines."""
+    """Splits what arrives on a file descriptor into lines.
 
-    def __init__(self, fd: int) -> None:
+    Args:
+        fd: to read from.
+        longest_bytes: a longer line is split; None to keep lines whole.
+    """
+
+    def __init__(self, fd: int, longest_bytes: int | None = None) -> None:
         self.fd = fd
         self.rest = b""
+        self._longest_bytes = longest_bytes
 
     def read(self) -> list[bytes] | None:
         """Return the complete lines that have arrived; None at the end of the file."""
@@ -63,6 +71,9 @@ class _Lines:
         if not chunk:
             return None
         *lines, self.rest = (self.rest + chunk).split(b"\n")
+        if self._longest_bytes and len(self.rest) >= self._longest_bytes:
+            lines.append(self.rest)
+            self.rest = b""
         return lines
 
 
@@ -74,7 +85,7 @@ class _Role:
         self.pid = pid
         self.orders_fd = orders_fd
         self.events = _Lines(events_fd)
-        self.log = _Lines(log_fd)
+        self.log = _Lines(log_fd, _LOG_LINE_BYTES)
         self.open_fds = {events_fd, log_fd}
 
     def kill(self) -> None:
@@ -137,7 +148,7 @@ class Agent:
                     with contextlib.suppress(BrokenPipeError):  # gone; its exit code says why
                         os.write(role.orders_fd, line + b"\n")
         except (DnnbenchError, msgspec.DecodeError, OSError) as error:
-            _send(AgentFailed(task=AGENT, cause=str(error)))
+            _send(AgentFailed(task=AGENT, cause=str(error)[:_CAUSE_CHARACTERS]))
 
     def _prepare(self, order: Prepare) -> None:
         start_s = time.monotonic()
@@ -234,7 +245,8 @@ def _one_line(error: Exception) -> str:
     """Return an error's name and the line that says most; TensorFlow's first ones say where."""
     lines = [line.strip() for line in str(error).splitlines()]
     telling = [line for line in lines if line and not line.startswith(_BOILERPLATE)]
-    return f"{type(error).__name__}: {(telling or lines or [''])[0]}"
+    line = (telling or lines or [""])[0]
+    return f"{type(error).__name__}: {line[:_CAUSE_CHARACTERS]}"
 
 
 def _redirect_standard_streams(log_fd: int) -> None:

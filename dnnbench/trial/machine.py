@@ -14,6 +14,13 @@ from typing import Final
 import msgspec
 
 import dnnbench
+from dnnbench.trial.bounds import (
+    Count,
+    PositiveCount,
+    PositiveQuantity,
+    Quantity,
+    Text,
+)
 
 PACKAGES: Final = ("tensorflow", "keras", "numpy")
 _SOURCE: Final = Path(dnnbench.__file__).resolve().parent.parent
@@ -36,18 +43,18 @@ class MachineSnapshot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             common share one machine. None where the kernel does not say.
     """
 
-    taken_at: str
-    hostname: str
-    cpu_model: str
-    cores: int
-    cores_usable: float
-    memory_bytes: int
-    kernel: str
-    python: str
-    versions: dict[str, str | None]
-    git_commit: str | None
-    load_average: tuple[float, float, float]
-    boot_id: str | None = None
+    taken_at: Text
+    hostname: Text
+    cpu_model: Text
+    cores: PositiveCount
+    cores_usable: PositiveQuantity
+    memory_bytes: Count
+    kernel: Text
+    python: Text
+    versions: dict[Text, Text | None]
+    git_commit: Text | None
+    load_average: tuple[Quantity, Quantity, Quantity]
+    boot_id: Text | None = None
 
 
 def snapshot() -> MachineSnapshot:

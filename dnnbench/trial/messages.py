@@ -11,6 +11,17 @@ from typing import Union
 
 import msgspec
 
+from dnnbench.trial.bounds import (
+    Count,
+    ExitCode,
+    Moment,
+    Port,
+    PositiveCount,
+    ProcessId,
+    Quantity,
+    Seconds,
+    Text,
+)
 from dnnbench.trial.machine import MachineSnapshot
 from dnnbench.trial.outcome import EpochRecord, EvaluationRecord, WarmupRecord
 from dnnbench.trial.spec import TrialSpec
@@ -85,30 +96,30 @@ class Event(
 ):
     """Base of all events; ``task`` is ``agent`` for those that no role sent."""
 
-    task: str
-    at_s: float = msgspec.field(default_factory=time.time)
+    task: Text
+    at_s: Moment = msgspec.field(default_factory=time.time)
 
 
 class AgentReady(Event, frozen=True, tag="agent_ready"):
     """TensorFlow is imported; roles can be forked."""
 
-    pid: int
-    preload_s: float
+    pid: ProcessId
+    preload_s: Seconds
     machine: MachineSnapshot
 
 
 class Prepared(Event, frozen=True, tag="prepared"):
     """Data and graph of a trial stand."""
 
-    duration_s: float
-    parameters: int
+    duration_s: Seconds
+    parameters: Count
 
 
 class PortReserved(Event, frozen=True, tag="port_reserved"):
     """A role's process runs and holds a port."""
 
-    pid: int
-    port: int
+    pid: ProcessId
+    port: Port
 
 
 class ServerReady(Event, frozen=True, tag="server_ready"):
@@ -118,7 +129,7 @@ class ServerReady(Event, frozen=True, tag="server_ready"):
 class PortClash(Event, frozen=True, tag="port_clash"):
     """The reserved port was taken before the TensorFlow server could bind it."""
 
-    port: int
+    port: Port
 
 
 class WarmedUp(Event, frozen=True, tag="warmed_up"):
@@ -130,10 +141,10 @@ class WarmedUp(Event, frozen=True, tag="warmed_up"):
 class Progress(Event, frozen=True, tag="progress"):
     """Where a worker is, a few times a second."""
 
-    epoch: int
-    step: int
-    steps_per_epoch: int
-    examples_per_s: float
+    epoch: PositiveCount
+    step: Count
+    steps_per_epoch: PositiveCount
+    examples_per_s: Quantity
     loss: float
 
 
@@ -146,14 +157,14 @@ class EpochEnd(Event, frozen=True, tag="epoch_end"):
 class Trained(Event, frozen=True, tag="trained"):
     """A worker has done its epochs and pushed this many updates, warm-up included."""
 
-    updates_pushed: int
+    updates_pushed: Count
 
 
 class Served(Event, frozen=True, tag="served"):
     """A parameter server's account: CPU seconds of the measured part, updates applied in all."""
 
-    cpu_s: float
-    updates_applied: int
+    cpu_s: Seconds
+    updates_applied: Count
 
 
 class Evaluated(Event, frozen=True, tag="evaluated"):
@@ -177,7 +188,7 @@ class RoleFailed(Event, frozen=True, tag="role_failed"):
 class RoleExited(Event, frozen=True, tag="role_exited"):
     """A role's process is gone. ``code`` as in ``subprocess``: negative for a signal."""
 
-    code: int
+    code: ExitCode
 
 
 class AgentFailed(Event, frozen=True, tag="agent_failed"):

@@ -9,6 +9,15 @@ from typing import Literal
 
 import msgspec
 
+from dnnbench.trial.bounds import (
+    Count,
+    PositiveCount,
+    PositiveSeconds,
+    Seconds,
+    Share,
+    StalenessCounts,
+    Text,
+)
 from dnnbench.trial.spec import TrialSpec
 
 Status = Literal["ok", "failed", "interrupted", "not run"]
@@ -21,7 +30,7 @@ class Staleness(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         counts: ``counts[s]`` updates had staleness ``s``; as long as the largest one needs.
     """
 
-    counts: list[int]
+    counts: StalenessCounts
 
     @property
     def updates(self) -> int:
@@ -46,9 +55,9 @@ class Staleness(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class WarmupRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A worker's steps before the measured epochs."""
 
-    task: str
-    steps: int
-    duration_s: float
+    task: Text
+    steps: Count
+    duration_s: Seconds
 
 
 class EpochRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -67,14 +76,14 @@ class EpochRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             steps; None for a protocol that does not compensate.
     """
 
-    task: str
-    epoch: int
-    steps: int
-    examples: int
-    duration_s: float
+    task: Text
+    epoch: PositiveCount
+    steps: PositiveCount
+    examples: PositiveCount
+    duration_s: PositiveSeconds
     loss: float
-    cpu_s: float
-    parameter_server_cpu_s: float
+    cpu_s: Seconds
+    parameter_server_cpu_s: Seconds
     staleness: Staleness
     compensation_ratio: float | None = None
 
@@ -89,11 +98,11 @@ class EvaluationRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         parameters_sha256: of all shards' float32 values, so that bit-identical ones are known.
     """
 
-    epoch: int | None
-    global_step: int
-    validation_accuracy: float
-    test_accuracy: float
-    parameters_sha256: str = ""
+    epoch: PositiveCount | None
+    global_step: Count
+    validation_accuracy: Share
+    test_accuracy: Share
+    parameters_sha256: Text = ""
 
 
 class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -6,6 +6,8 @@ import msgspec
 
 PARAMETER_SERVER = "ps"
 WORKER = "worker"
+AGENT = "agent"
+"""Stands for a task in the events that no role sends."""
 
 
 def task_names(nodes: int, parameter_servers: int) -> list[str]:

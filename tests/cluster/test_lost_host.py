@@ -11,10 +11,9 @@ from support.real_cluster import SYNTHETIC
 
 from dnnbench.cli.views.sweep import QuietView
 from dnnbench.errors import HostError
-from dnnbench.hosts.local import LocalCrew
+from dnnbench.hosts.local import LocalAgents
 from dnnbench.settings.load import load
 from dnnbench.sweep import store
-from dnnbench.sweep.agents import Crew
 from dnnbench.sweep.placement import Host
 from dnnbench.sweep.plan import make_plan
 from dnnbench.sweep.runner import run_sweep
@@ -25,33 +24,32 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from dnnbench.sweep.agents import Inbox
+    from dnnbench.sweep.agents import Agents
     from dnnbench.trial.spec import TrialSpec
 
 HOSTS = [Host(f"node{n}", "127.0.0.1", slots=1) for n in (1, 2, 3)]
 GONE_S = 5.0
 
 
-class Site(LocalCrew):
+class Site(LocalAgents):
     """Hosts that can go down: an agent there is not started again."""
 
     def __init__(self) -> None:
         self.down: set[str] = set()
-        self.crews: list[Crew] = []
+        self.started: list[Agents] = []
 
     def start(
         self,
         hosts: Sequence[Host],
         needed: int,
-        inbox: Inbox,
         log_dir: Path,
         notify: Callable[[str], None],
-    ) -> Crew:
+    ) -> Agents:
         up = [host for host in hosts if host.name not in self.down]
-        missing = {name: HostError("no route to host", where=name) for name in self.down}
-        crew = super().start(up, needed, inbox, log_dir, notify)
-        self.crews.append(Crew(crew.agents, up, missing))
-        return self.crews[-1]
+        agents = super().start(up, needed, log_dir, notify)
+        agents.missing |= {name: HostError("no route to host", where=name) for name in self.down}
+        self.started.append(agents)
+        return agents
 
 
 class Accident(QuietView):
@@ -69,7 +67,7 @@ class Accident(QuietView):
             self._roles.append(event.pid)
         elif isinstance(event, Progress) and event.task == "worker:1" and not self._site.down:
             self._site.down = {"node3"}
-            agent = self._site.crews[-1].agents["node3"]
+            agent = self._site.started[-1]._agents["node3"]
             self.witness = Witness(self._roles)
             os.kill(agent._process.pid, signal.SIGKILL)  # type: ignore[attr-defined]
 

@@ -1,7 +1,8 @@
-"""Hosts that let us in and those that do not, as commands see them."""
+"""Hosts that can be reached and those that cannot, as commands see them."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -9,6 +10,7 @@ import pytest
 
 from dnnbench.errors import HostError
 from dnnbench.hosts.connected import ConnectedHosts
+from dnnbench.hosts.ssh import connection as connection_module
 from dnnbench.settings.schema import Config
 
 if TYPE_CHECKING:
@@ -19,11 +21,16 @@ if TYPE_CHECKING:
     from dnnbench.hosts.provision.tools import HostTools
 
 
-@pytest.fixture
-def config(start_hosts: StartHosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
-    """Four hosts, the third of which has no name that leads to it."""
+@pytest.fixture(autouse=True)
+def _nothing_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "user"))
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    monkeypatch.setattr(connection_module, "_FIRST_PAUSE_S", 0.01)
+
+
+@pytest.fixture
+def config(start_hosts: StartHosts) -> Config:
+    """Four hosts, the third of which has no name that leads to it."""
     farm = start_hosts(4, first=190)
     hosts = farm.configs
     hosts[0] = msgspec.structs.replace(hosts[0], data_address="fd00::1")
@@ -64,3 +71,29 @@ def test_a_lost_connection_is_opened_again_for_the_same_host(config: Config) -> 
         assert again is reach.tools["node1"]
         assert again.connection.run("exit 3").code == 3
         assert not lost.is_open
+
+
+def test_twelve_hosts_are_opened_and_asked_together(start_hosts: StartHosts) -> None:
+    farm = start_hosts(12)
+    with ConnectedHosts(Config(ssh=farm.settings, hosts=tuple(farm.configs))) as connected:
+        connected.open()
+        assert connected.missing == {}
+        answers = connected.each(lambda tools: tools.connection.run('printf %s "$HOME"').stdout)
+        assert answers == {sshd.name: str(sshd.home).encode() for sshd in farm.sshds}
+        connections = [tools.connection for tools in connected.tools.values()]
+    assert [connection.is_open for connection in connections] == [False] * 12
+
+
+def test_hosts_that_cannot_be_reached_leave_the_others_unharmed(start_hosts: StartHosts) -> None:
+    farm = start_hosts(3)
+    farm.sshds[1].stop()
+    hosts = farm.configs
+    hosts[2] = msgspec.structs.replace(hosts[2], key="/nowhere", user="nobody-at-all")
+    settings = msgspec.structs.replace(farm.settings, tries=2)
+    with ConnectedHosts(Config(ssh=settings, hosts=tuple(hosts))) as connected:
+        connected.open()
+        assert list(connected.tools) == ["node1"]
+        assert list(connected.missing) == ["node2", "node3"]
+        refused = str(connected.missing["node2"])
+        assert re.match(r"node2: .* refuses connections \(2 tries\); ", refused)
+        assert connected.tools["node1"].connection.run("true").code == 0

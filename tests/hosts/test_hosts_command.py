@@ -11,9 +11,10 @@ from support.sshd import listener, make_key
 
 from dnnbench.cli import main
 from dnnbench.errors import EXIT_OK, HostError
-from dnnbench.hosts.connected import Fleet
+from dnnbench.hosts.connected import ConnectedHosts
 from dnnbench.hosts.ssh import connection as connection_module
 from dnnbench.hosts.ssh.known_hosts import HostKey
+from dnnbench.settings.schema import Config
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,8 +89,9 @@ def test_it_shows_the_fingerprints_asks_once_and_then_the_hosts_are_known(
     assert result.err.count("[y/N]") == 1
     assert site.known_hosts.read_text() == hosts.known_hosts.read_text()
     settings = hosts.settings.__class__(config="/nowhere", known_hosts=str(site.known_hosts))
-    with Fleet(hosts.configs, settings) as fleet:
-        assert (len(fleet.connections), fleet.failures) == (3, {})
+    with ConnectedHosts(Config(ssh=settings, hosts=tuple(hosts.configs))) as connected:
+        connected.open()
+        assert (len(connected.tools), connected.missing) == (3, {})
     again = site.trust()
     assert (again.code, again.out) == (EXIT_OK, "")
     assert "known already, and right: 3" in again.err

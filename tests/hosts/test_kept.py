@@ -19,6 +19,7 @@ from dnnbench.hosts.agents.kept import KeptAgent
 from dnnbench.hosts.provision.bundle import tools
 from dnnbench.hosts.ssh.connection import connect
 from dnnbench.hosts.ssh.settings import resolve
+from dnnbench.sweep.agents import Inbox
 from dnnbench.trial.messages import AgentReady, Log, Start
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from dnnbench.hosts.agents.kept import Stream
     from dnnbench.hosts.ssh.connection import Connection
-    from dnnbench.sweep.agents import Inbox
     from dnnbench.trial.messages import AnyEvent
 
 
@@ -37,7 +37,7 @@ class Controller:
     """A remote agent, what came from it and what was said of it."""
 
     def __init__(self, host: KeptHost, open_relay: Callable[[], Stream], **options: Any) -> None:
-        self.inbox: Inbox = queue.SimpleQueue()
+        self.inbox = Inbox()
         self.notes: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.agent = KeptAgent(
             host.name,
@@ -49,7 +49,8 @@ class Controller:
         )
 
     def next(self) -> AnyEvent | HostError:
-        arrival = self.inbox.get(timeout=TIMEOUT_S)
+        arrival = self.inbox.get(TIMEOUT_S)
+        assert arrival is not None
         assert arrival.host == "node1"
         return arrival.what
 
@@ -105,7 +106,7 @@ def test_orders_and_events_arrive_once_and_in_order_however_often_the_connection
     lines += [controller.next_line() for _ in wanted[len(lines) :]]
     assert lines == wanted
     assert len(host.relays) >= 4
-    assert controller.inbox.empty()
+    assert controller.inbox.get(0) is None
 
 
 def test_people_are_told_of_a_lost_connection_and_of_its_return(
@@ -150,7 +151,7 @@ def test_close_ends_the_agent_and_its_keeper_and_is_safe_to_do_twice(
     assert not host.state().exists()
     with pytest.raises(HostError, match="found it closed"):
         controller.agent.send(numbered(1))
-    assert controller.inbox.empty()
+    assert controller.inbox.get(0) is None
 
 
 def test_close_gets_through_though_the_connection_was_just_lost(
@@ -184,7 +185,7 @@ def test_a_killed_keeper_is_one_error_and_no_order_goes_out_any_more(
     os.kill(host.keepers[0], signal.SIGKILL)
     assert "no cluster stands at" in str(controller.expect_loss())
     controller.agent.close()
-    assert controller.inbox.empty()
+    assert controller.inbox.get(0) is None
 
 
 def test_the_end_of_an_agent_is_told_with_its_last_words(

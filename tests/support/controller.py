@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dnnbench.data import locate
-from dnnbench.hosts.local import LocalCrew
+from dnnbench.hosts.local import LocalAgents
 from dnnbench.settings.load import load
 from dnnbench.sweep import store
 from dnnbench.sweep.plan import make_plan
@@ -63,7 +63,7 @@ def main(sweep: Path) -> None:
         data = locate.locate("synthetic-mnist").order
         plan = make_plan(resolved.config, data, sweep.name)
         store.create(sweep.parent, resolved, plan, snapshot())
-    run_sweep(store.SweepStore(sweep), Teller(), LocalCrew())
+    run_sweep(store.SweepStore(sweep), Teller(), LocalAgents())
 
 
 if __name__ == "__main__":

@@ -51,22 +51,22 @@ class FakeAgent:
         self.sent: list[Order] = []
         self.running: list[str] = []
         self.inbox = inbox
-        self.is_closed = False
+        self.is_closed = False  # set by whoever started it
         self.is_gone = False
         self._answers = GOOD | answers
         self._ports = count(FIRST_PORT)
+        self.epochs = 2
 
     def send(self, order: Order) -> None:
         self.sent.append(order)
+        if isinstance(order, Prepare):
+            self.epochs = order.trial.epochs
         if self.is_gone:
             raise HostError("the agent is gone", where=self.host)
         for event in self._answers[type(order)](self, order):
             if isinstance(event, RoleExited) and event.task in self.running:
                 self.running.remove(event.task)
             self.inbox.put(Arrival(self.host, event))
-
-    def close(self) -> None:
-        self.is_closed = True
 
     def die(self) -> None:
         """End as a killed agent does, or a host that is switched off: its roles end, too."""
@@ -93,17 +93,22 @@ def epoch_end(task: str, epoch: int, steps: int) -> EpochEnd:
     return EpochEnd(task=task, record=record)
 
 
-def train(task: str, steps: int) -> list[AnyEvent]:
+def train(task: str, steps: int, epochs: int = 2) -> list[AnyEvent]:
     progress = Progress(
         task=task, epoch=1, step=1, steps_per_epoch=steps, examples_per_s=1.0, loss=1.0
     )
     trained = Trained(task=task, updates_pushed=2 * steps)
-    return [progress, epoch_end(task, 1, steps), epoch_end(task, 2, steps), trained]
+    ends = [epoch_end(task, epoch, steps) for epoch in range(1, epochs + 1)]
+    return [progress, *ends, trained]
 
 
 def train_all(agent: FakeAgent, _order: Order) -> list[AnyEvent]:
     steps = {"worker:0": 100}
-    return [event for task in agent.workers() for event in train(task, steps.get(task, 50))]
+    return [
+        event
+        for task in agent.workers()
+        for event in train(task, steps.get(task, 50), agent.epochs)
+    ]
 
 
 def finish(agent: FakeAgent, _order: Order) -> list[AnyEvent]:

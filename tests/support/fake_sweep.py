@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from dnnbench.sweep.agents import Crew, Inbox
+    from dnnbench.sweep.agents import Agents
     from dnnbench.sweep.placement import Host
 
 MORE = (
@@ -33,24 +33,21 @@ class FakeSource:
         self,
         hosts: Sequence[Host],
         _needed: int,
-        inbox: Inbox,
         _log_dir: Path,
         _notify: Callable[[str], None],
-    ) -> Crew:
-        from dnnbench.sweep.agents import Arrival, Crew
+    ) -> Agents:
+        from dnnbench.sweep.agents import Agents, Arrival, Inbox
         from support.factories import make_ready
         from support.fake_agent import FakeAgent
 
+        inbox = Inbox()
         for host in hosts:
             inbox.put(Arrival(host.name, make_ready()))
-        return Crew({host.name: FakeAgent(host.name, inbox, {}) for host in hosts}, hosts)
-
-    def finish(self, crew: Crew) -> None:
-        for agent in crew.agents.values():
-            agent.close()
+        agents = [FakeAgent(host.name, inbox, {}) for host in hosts]
+        return Agents(agents, hosts, inbox, release=lambda: None)
 
 
-SOURCE = "dnnbench.cli.run.LocalCrew", FakeSource
+SOURCE = "dnnbench.cli.run.LocalAgents", FakeSource
 """What to replace, and by what, so that ``dnnbench run`` uses fake agents."""
 
 

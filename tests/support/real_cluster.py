@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import queue
 from typing import TYPE_CHECKING, Any
 
 from dnnbench.data import catalogue
 from dnnbench.hosts.local import LocalAgent
 from dnnbench.settings.schema import RunConfig
-from dnnbench.sweep.launcher import Launcher
+from dnnbench.sweep.agents import Agents, Inbox
 from dnnbench.sweep.placement import local_inventory
+from dnnbench.sweep.trial_run import run_trial
 from dnnbench.trial.spec import DataSpec, ModelSpec, ProtocolSpec, TrialSpec
 from dnnbench.trial.tasks import task_names
 from support.factories import make_order
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from dnnbench.sweep.agents import Inbox
     from dnnbench.trial.messages import AnyEvent
     from dnnbench.trial.outcome import TrialOutcome
 
@@ -41,22 +40,20 @@ def small_order(protocol: ProtocolSpec, nodes: int, **changes: Any) -> TrialSpec
 
 
 class Cluster:
-    """An agent on this machine, and a launcher on it."""
+    """An agent on this machine, for one trial after the other."""
 
     def __init__(self, log_file: Path, limits: RunConfig = LIMITS) -> None:
-        self.inbox: Inbox = queue.SimpleQueue()
-        self.agent = LocalAgent(HOST, log_file, self.inbox)
+        inbox = Inbox()
+        self.agent = LocalAgent(HOST, log_file, inbox)
+        self.agents = Agents([self.agent], local_inventory(), inbox, release=self.agent.close)
         self.limits = limits
         self.events: list[AnyEvent] = []
         self._done: dict[TrialSpec, TrialOutcome] = {}
         try:
-            self.agent_pid = self._launcher(limits).await_agents()[HOST].pid
+            self.agent_pid = self.agents.await_ready(limits.ready_timeout_s)[HOST].pid
         except BaseException:
             self.close()
             raise
-
-    def _launcher(self, limits: RunConfig) -> Launcher:
-        return Launcher({HOST: self.agent}, local_inventory(), self.inbox, limits)
 
     def run(
         self,
@@ -72,8 +69,15 @@ class Cluster:
             watch(event)
 
         placement = dict.fromkeys(task_names(order.nodes, order.parameter_servers), HOST)
-        launcher = self._launcher(limits or self.limits)
-        return launcher.run(order, placement, {HOST: 2}, both, lambda _text: None)
+        return run_trial(
+            order,
+            placement,
+            self.agents,
+            cores={HOST: 2},
+            limits=limits or self.limits,
+            watch=both,
+            phase=lambda _text: None,
+        )
 
     def outcome(self, protocol: ProtocolSpec, nodes: int, **changes: Any) -> TrialOutcome:
         """Return the good outcome of a small trial, of an earlier one if it was the same."""
@@ -84,4 +88,4 @@ class Cluster:
         return self._done[order]
 
     def close(self) -> None:
-        self.agent.close()
+        self.agents.close()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dnnbench.errors import HostError
     from dnnbench.hosts.provision.facts import Facts
     from dnnbench.hosts.provision.preflight import Pair
-    from dnnbench.hosts.provision.steps import Step
+    from dnnbench.hosts.provision.steps import Removed, Step
     from dnnbench.hosts.provision.wanted import Wanted
     from dnnbench.text.screen import Screen
 
@@ -151,19 +151,17 @@ def checked_document(
     return _json({"hosts": facts, "connections": list(pairs), "missing": missing})
 
 
-def removed(answers: Mapping[str, Mapping[str, Any]], directory: str) -> str:
+def removed(answers: Mapping[str, Removed], directory: str) -> str:
     """Say what was taken away."""
     lines = []
     for host, answer in answers.items():
-        left = ", ".join(answer["left"])
-        what = f"{directory} removed" if answer["removed"] else f"there was no {directory}"
+        left = ", ".join(map(one_line, answer.left))
+        what = f"{directory} removed" if answer.removed else f"there was no {directory}"
         lines.append(f"{host}: {what}{f'; not ours and left there: {left}' if left else ''}")
     return "".join(f"{one_line(line)}\n" for line in lines)
 
 
-def removed_document(
-    answers: Mapping[str, Mapping[str, Any]], missing: Mapping[str, HostError]
-) -> str:
+def removed_document(answers: Mapping[str, Removed], missing: Mapping[str, HostError]) -> str:
     """Write the same as JSON."""
     return _json({"hosts": answers, "missing": missing})
 

@@ -13,7 +13,10 @@ from dnnbench.errors import HostError
 from dnnbench.hosts.agent_environment import ENVIRONMENT
 from dnnbench.hosts.agents.identity import here, owner, process_of, this_process
 from dnnbench.hosts.onhost import process_table
+from dnnbench.hosts.provision.answers import convert
 from dnnbench.hosts.provision.wanted import environment_of
+from dnnbench.text.safe import one_line
+from dnnbench.trial.bounds import Count, Moment, Port, ProcessId, Remaining, Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -50,22 +53,22 @@ class Part(msgspec.Struct, frozen=True):
         processes: how many there are.
     """
 
-    cluster: str
-    host: str
-    owner: str
-    purpose: str
-    since: float
-    pid: int
-    ports: list[int]
-    package: str
-    socket: str
+    cluster: Text
+    host: Text
+    owner: Text
+    purpose: Text
+    since: Moment
+    pid: ProcessId
+    ports: list[Port]
+    package: Text
+    socket: Text
     attached: bool
-    controller: str | None
-    doing: str
-    launcher: str | None
-    lease_left_s: float | None
+    controller: Text | None
+    doing: Text
+    launcher: Text | None
+    lease_left_s: Remaining | None
     firewall: bool = False
-    processes: int = 0
+    processes: Count = 0
 
     @property
     def is_abandoned(self) -> bool:
@@ -82,9 +85,23 @@ class Part(msgspec.Struct, frozen=True):
 class Leftover(msgspec.Struct, frozen=True):
     """What an accident left of a cluster on a host: processes, or only files."""
 
-    cluster: str
-    host: str
-    pids: list[int]
+    cluster: Text
+    host: Text
+    pids: list[ProcessId]
+
+
+class _Standing(msgspec.Struct, frozen=True):
+    """An answer to ``status``."""
+
+    clusters: list[Part]
+    orphans: list[Leftover]
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    """An answer to ``start``."""
+
+    ports: list[Port]
+    socket: Text
 
 
 class Started(NamedTuple):
@@ -104,9 +121,9 @@ class Ended(msgspec.Struct, frozen=True):
         ports_taken: that cannot be bound though they should be free.
     """
 
-    ended: int
-    left: list[int]
-    ports_taken: list[int]
+    ended: Count
+    left: list[ProcessId]
+    ports_taken: list[Port]
 
     @property
     def is_clean(self) -> bool:
@@ -122,16 +139,15 @@ def parts_of(tools: HostTools) -> tuple[list[Part], list[Leftover]]:
     """
     answer = tools.call("status")
     try:
-        return (
-            msgspec.convert(answer["clusters"], list[Part]),
-            msgspec.convert(answer["orphans"], list[Leftover]),
-        )
+        standing = msgspec.convert(answer, _Standing)
     except msgspec.ValidationError as error:  # a keeper may be older than this side
+        problem = "a cluster stands there that another version of dnnbench launched"
         raise HostError(
-            f"a cluster stands there that another version of dnnbench launched: {error}",
+            f"{problem}: {one_line(str(error))}",
             where=tools.host,
             remedy="end it with that version's `dnnbench stop`, or wait for the end of its lease",
         ) from error
+    return standing.clusters, standing.orphans
 
 
 def standing_for(
@@ -238,7 +254,8 @@ def start_keeper(
         requires=[],
         firewall=None if admitted is None else {"addresses": list(admitted)},
     )
-    return Started(answer["ports"], answer["socket"])
+    started = convert(tools.host, answer, _Answer)
+    return Started(started.ports, started.socket)
 
 
 def end_part(tools: HostTools, cluster: str, *, force: bool, host: str | None = None) -> Ended:
@@ -256,10 +273,16 @@ def end_part(tools: HostTools, cluster: str, *, force: bool, host: str | None = 
     answer = tools.call(
         "stop", STOP_TIMEOUT_S, cluster=cluster, host=host or tools.host, force=force, by=owner()
     )
-    return msgspec.convert(answer, Ended)
+    return convert(tools.host, answer, Ended)
 
 
 def _is_gone(process: str) -> bool:
-    """Tell whether a process has ended; of one that cannot be seen from here, nobody knows."""
+    """Tell whether a process has ended; of one that cannot be seen from here, nobody knows.
+
+    Args:
+        process: as `this_process` names it, or whatever a host names instead.
+    """
     place, *numbers = process.rsplit("/", 2)
-    return place == here() and not process_table.is_alive(*map(int, numbers))
+    if place != here() or not all(number.isdecimal() for number in numbers):
+        return False
+    return not process_table.is_alive(*map(int, numbers))

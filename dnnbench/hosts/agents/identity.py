@@ -33,7 +33,7 @@ def new_controller_id() -> str:
 
 def process_of(controller: str) -> str:
     """Return the process part of a controller's name."""
-    return controller.split(maxsplit=1)[0]
+    return controller.partition(" ")[0]
 
 
 def here() -> str:

@@ -1,4 +1,4 @@
-"""An agent on another host, kept by a keeper there: a lost connection is no lost trial.
+"""An agent behind a keeper on another host. Losing the connection does not lose the trial.
 
 Orders are numbered and sent again until the keeper has confirmed them, events are numbered by the
 keeper and kept until they are acknowledged here, so that each arrives once and in order however
@@ -17,8 +17,12 @@ from typing import TYPE_CHECKING, Final, Protocol
 import msgspec
 
 from dnnbench.errors import HostError
+from dnnbench.hosts.agents.clusters import GRACE_S
 from dnnbench.sweep.agents import Arrival
-from dnnbench.trial.messages import decode_event, encode
+from dnnbench.sweep.event_checks import malformed, read_event, too_long
+from dnnbench.text.safe import one_line
+from dnnbench.trial.bounds import LINE_BYTES, Count
+from dnnbench.trial.messages import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +30,6 @@ if TYPE_CHECKING:
     from dnnbench.sweep.agents import Inbox
     from dnnbench.trial.messages import Order
 
-GRACE_S: Final = 20.0
 BEAT_S: Final = 5.0
 _MISSED_BEATS: Final = 3
 _FIRST_PAUSE_S: Final = 0.1
@@ -35,7 +38,6 @@ _CLOSE_TIMEOUT_S: Final = 5.0
 _JOIN_TIMEOUT_S: Final = 1.0
 _END, _LEAVE = b'{"end":true}\n', b'{"leave":true}\n'
 _NULL: Final = b"null"
-_SHOWN_BYTES: Final = 80
 
 
 class Stream(Protocol):
@@ -46,7 +48,10 @@ class Stream(Protocol):
         """The end of what it wrote to its standard error."""
 
     def read_line(self, timeout_s: float | None = None) -> bytes:
-        """Return the next line with its end, nothing at the end of all; HostError if too late."""
+        """Return the next line with its end, nothing at the end of all; HostError if too late.
+
+        Of a line of `LINE_BYTES` or more, return that many bytes.
+        """
 
     def write(self, data: bytes) -> None:
         """Send data; HostError if nobody takes it."""
@@ -62,12 +67,16 @@ class _Problem(msgspec.Struct, frozen=True):
     remedy: str | None = None
     passing: bool = False
 
+    def as_error(self) -> HostError:
+        kind = HostError if self.passing else _FinalError
+        return kind(one_line(self.problem), remedy=self.remedy and one_line(self.remedy))
+
 
 class _Welcome(msgspec.Struct, frozen=True):
     """The number of the last order taken and of the last event, and AgentReady or null."""
 
-    orders: int
-    events: int
+    orders: Count
+    events: Count
     ready: msgspec.Raw
 
 
@@ -75,9 +84,9 @@ class _Message(msgspec.Struct, frozen=True):
     """A line of the keeper, or of the relay if there is none: one of these is there."""
 
     welcome: _Welcome | None = None
-    n: int | None = None
+    n: Count | None = None
     event: msgspec.Raw = msgspec.Raw(_NULL)
-    beat: int | None = None
+    beat: Count | None = None
     left: bool = False
     ended: int | msgspec.UnsetType | None = msgspec.UNSET
     cause: str = ""
@@ -94,7 +103,7 @@ class _FinalError(HostError):
 
 
 class KeptAgent:
-    """Holds on to a keeper's agent; see :class:`dnnbench.sweep.agents.AgentHandle`.
+    """Holds on to a keeper's agent; see :class:`dnnbench.sweep.agents.Agent`.
 
     ``AgentReady`` arrives once the agent is ready for this controller, whatever an earlier one left
     behind; what is sent before that may be answered by nobody.
@@ -146,6 +155,7 @@ class KeptAgent:
         self._events: int | None = None
         self._farewell = b""
         self._is_troubled = False
+        self._is_broken = False
         self._lost: HostError | None = None
         self._over = threading.Event()
         self._heard_s = time.monotonic()
@@ -282,8 +292,10 @@ class KeptAgent:
 
     def _next_line(self, stream: Stream) -> bytes:
         line = stream.read_line(_MISSED_BEATS * self._beat_s)
+        if len(line) >= LINE_BYTES:
+            raise _FinalError(too_long(self.host).problem)
         if not line.endswith(b"\n"):
-            said = stream.errors.splitlines()[-1:]
+            said = [one_line(line) for line in stream.errors.splitlines()[-1:]]
             raise HostError(f"the connection ended{': ' + said[0] if said else ''}")
         return line
 
@@ -302,9 +314,9 @@ class KeptAgent:
         self._heard_s = time.monotonic()
         try:
             message = _decoder.decode(line)
-        except msgspec.DecodeError as error:
-            problem = f"expected a line of the keeper, found {line[:_SHOWN_BYTES]!r}: {error}"
-            raise _FinalError(problem) from error
+        except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+            found = malformed(self.host, "a line of the keeper", line, error)
+            raise _FinalError(found.problem) from None
         if message.n is not None:
             if message.n > (self._events or 0):
                 self._events = message.n
@@ -317,13 +329,11 @@ class KeptAgent:
         elif message.left:
             self._over.set()
         elif told := message.refused or message.error:
-            kind = HostError if told.passing else _FinalError
-            raise kind(told.problem, remedy=told.remedy)
+            raise told.as_error()
         elif message.ended is not msgspec.UNSET:
             if self._farewell != _END:
-                raise _FinalError(
-                    message.cause, remedy=message.remedy or "see dnnbench status --orphans"
-                )
+                remedy = one_line(message.remedy or "see dnnbench status --orphans")
+                raise _FinalError(one_line(message.cause), remedy=remedy)
             self._over.set()
 
     def _attach(self, welcome: _Welcome) -> None:
@@ -342,11 +352,16 @@ class KeptAgent:
             self._arrived(welcome.ready)
 
     def _arrived(self, event: msgspec.Raw) -> None:
+        """Pass an event on; after one that cannot be read, nothing more is believed."""
+        if self._is_broken:
+            return
+        line = bytes(event)
         try:
-            self._inbox.put(Arrival(self.host, decode_event(bytes(event))))
-        except msgspec.DecodeError as error:
-            problem = f"expected an event, found {bytes(event)[:_SHOWN_BYTES]!r}: {error}"
-            self._inbox.put(Arrival(self.host, HostError(problem, where=self.host)))
+            self._inbox.put(Arrival(self.host, read_event(self.host, line)), len(line))
+        except HostError as error:
+            # The conversation goes on, so that the keeper is still told to end or to be left.
+            self._is_broken = True
+            self._inbox.put(Arrival(self.host, error))
 
     def _lose(self, error: HostError) -> None:
         """Say once that the agent is gone, unless that is what was asked for."""

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from dnnbench.errors import HostError
+from dnnbench.hosts.provision.answers import convert
 from dnnbench.hosts.provision.bundle import PYTHON_RANGE, PYTHON_VERSIONS
 from dnnbench.hosts.provision.wanted import environment_of
+from dnnbench.trial.bounds import Count, Moment, Port, PositiveQuantity, Text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,9 +37,15 @@ that lie beside it while pip works."""
 class HostPython(msgspec.Struct, frozen=True):
     """An interpreter on a host; ``venv`` where it can make virtual environments."""
 
-    path: str
-    version: str
+    path: Text
+    version: Text
     venv: bool
+
+
+class _Clock(msgspec.Struct, frozen=True):
+    """A host's clock: seconds since 1970."""
+
+    clock_s: Moment
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -55,25 +63,36 @@ class Facts(msgspec.Struct, frozen=True):
         clock_offset_s: of the host's clock from this machine's.
     """
 
-    directory: str
-    directory_id: str
-    hostname: str
-    user: str
-    machine: str
-    cpu_flags_missing: list[str]
-    cores: float
-    memory_bytes: int
-    disk_free_bytes: int
-    environments: list[str]
-    packages: list[str]
+    directory: Text
+    directory_id: Text
+    hostname: Text
+    user: Text
+    machine: Text
+    cpu_flags_missing: list[Text]
+    cores: PositiveQuantity
+    memory_bytes: Count
+    disk_free_bytes: Count
+    environments: list[Text]
+    packages: list[Text]
     data: dict[str, str]
     pythons: list[HostPython]
-    ports_free: int
-    ports_used: list[int]
-    addresses: list[str]
-    host_id: str | None = None
-    server_address: str | None = None
+    ports_free: Count
+    ports_used: list[Port]
+    addresses: list[Text]
+    host_id: Text | None = None
+    server_address: Text | None = None
     clock_offset_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what is no address.
+
+        Raises:
+            ValueError: one is none.
+        """
+        for text in self.addresses:
+            ipaddress.ip_address(text)
+            if not text.isprintable():  # behind the % of IPv6, anything may stand
+                raise ValueError(f"{text!r} is not an address")
 
     @property
     def summary(self) -> str:
@@ -129,8 +148,9 @@ def facts_of(tools: HostTools, config: Config, wanted: Wanted) -> Facts:
             {"path": file.path, "sha256": file.sha256} for file in (*wanted.wheels, *wanted.data)
         ],
     )
-    offset_s = answer.pop("clock_s") - (asked_s + time.time()) / 2
-    return msgspec.convert({**answer, "clock_offset_s": offset_s}, Facts)
+    clock_s = convert(tools.host, answer, _Clock).clock_s
+    offset_s = clock_s - (asked_s + time.time()) / 2
+    return convert(tools.host, {**answer, "clock_offset_s": offset_s}, Facts)
 
 
 def twins(facts: Mapping[str, Facts]) -> dict[str, HostError]:

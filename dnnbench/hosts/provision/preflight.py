@@ -9,6 +9,9 @@ import msgspec
 
 from dnnbench.errors import HostError
 from dnnbench.hosts.parallel import each
+from dnnbench.hosts.provision.answers import convert, decode, refuse_error
+from dnnbench.text.safe import one_line
+from dnnbench.trial.bounds import Port, Quantity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S = 5.0
 BANDWIDTH_BYTES = 8 << 20
 _ANSWER_TIMEOUT_S = 15.0
+_SHOWN_BYTES = 80
 
 
 class Pair(msgspec.Struct, frozen=True):
@@ -35,6 +39,22 @@ class Pair(msgspec.Struct, frozen=True):
     target: str
     round_trip_ms: float | None = None
     bytes_per_s: float | None = None
+    problem: str | None = None
+    remedy: str | None = None
+
+
+class _Listening(msgspec.Struct, frozen=True):
+    """A probe's answer: where it listens."""
+
+    port: Port
+
+
+class _Tried(msgspec.Struct, frozen=True):
+    """A probe's answer: what came of trying a host."""
+
+    name: str
+    round_trip_ms: Quantity | None = None
+    bytes_per_s: Quantity | None = None
     problem: str | None = None
     remedy: str | None = None
 
@@ -75,8 +95,7 @@ def try_pairs(
 
         def start(name: str) -> int:
             probes[name] = tools[name].open("probe")
-            port: int = _ask(probes[name], listen)["port"]
-            return port
+            return convert(name, _ask(probes[name], listen), _Listening).port
 
         started = each([host.name for host in hosts], start)
         for probe in probes.values():
@@ -92,9 +111,13 @@ def try_pairs(
         rest = [name for name in rest if name in targets] or first
 
         def connect(source: str, names: Sequence[str], size: int) -> list[Pair]:
-            wanted = [{**targets[name], "bytes": size} for name in names if name != source]
+            others = [name for name in names if name != source]
+            wanted = [{**targets[name], "bytes": size} for name in others]
             answers = _connect(probes[source], wanted)
-            return [_pair(source, found, ports, targets) for found in answers]
+            found = [_pair(source, answer, ports, targets) for answer in answers]
+            if sorted(pair.target for pair in found) != sorted(others):
+                raise HostError("the probe did not try the hosts it was asked to", where=source)
+            return found
 
         size = BANDWIDTH_BYTES if bandwidth else 0
         # One after the other where they would share what is measured.
@@ -159,14 +182,17 @@ def _connect(probe: Stream, targets: list[dict[str, Any]]) -> list[dict[str, Any
 def _pair(
     source: str, found: dict[str, Any], ports: str, targets: Mapping[str, Mapping[str, Any]]
 ) -> Pair:
-    pair = msgspec.convert({"source": source, "target": found.pop("name"), **found}, Pair)
-    if pair.problem is None:
-        return pair
-    address = targets[pair.target]["address"]
-    return msgspec.structs.replace(
-        pair,
-        problem=f"cannot reach {pair.target} at {address}: {pair.problem}",
-        remedy=f"open TCP ports {ports} between the hosts, or set data_address of {pair.target}",
+    tried = convert(source, found, _Tried)
+    target = tried.name
+    if tried.problem is None:
+        return Pair(source, target, tried.round_trip_ms, tried.bytes_per_s)
+    if target not in targets:
+        raise HostError(f"the probe tried a stranger, {one_line(target)!r}", where=source)
+    return Pair(
+        source,
+        target,
+        problem=f"cannot reach {target} at {targets[target]['address']}: {one_line(tried.problem)}",
+        remedy=f"open TCP ports {ports} between the hosts, or set data_address of {target}",
     )
 
 
@@ -178,9 +204,12 @@ def _ask(probe: Stream, request: dict[str, Any]) -> dict[str, Any]:
 def _answer(probe: Stream) -> dict[str, Any]:
     line = probe.read_line(_ANSWER_TIMEOUT_S)
     if not line:
-        raise HostError(f"the probe ended: {probe.errors}", where=probe.host)
-    answer: dict[str, Any] = msgspec.json.decode(line)
-    if "error" in answer:
-        error = answer["error"]
-        raise HostError(error["problem"], where=probe.host, remedy=error.get("remedy"))
+        raise HostError(f"the probe ended: {one_line(probe.errors)}", where=probe.host)
+    try:
+        answer = decode(line)
+    except ValueError:
+        found = one_line(line[:_SHOWN_BYTES].decode(errors="replace"))
+        problem = f"expected an answer of the probe, found {found!r}"
+        raise HostError(problem, where=probe.host) from None
+    refuse_error(probe.host, answer)
     return answer

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from dnnbench.errors import HostError
+from dnnbench.hosts.provision.answers import convert
 from dnnbench.hosts.provision.facts import Facts, chosen_python, facts_of, refuse_unfit
 from dnnbench.hosts.provision.wanted import environment_of
 from dnnbench.settings.checks import check_index_url
+from dnnbench.text.safe import one_line
+from dnnbench.trial.bounds import Text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,6 +42,26 @@ class Step(msgspec.Struct, frozen=True):
     state: State
     detail: str = ""
     duration_s: float = 0.0
+
+
+class _Installed(msgspec.Struct, frozen=True):
+    """An answer to ``install``: what came of a part of it."""
+
+    state: State
+    problem: str = ""
+    remedy: str | None = None
+
+
+class Removed(msgspec.Struct, frozen=True):
+    """An answer to ``remove``.
+
+    Attributes:
+        removed: whether there was a directory of dnnbench's.
+        left: names in it that are not dnnbench's.
+    """
+
+    removed: bool
+    left: list[Text]
 
 
 class Site:
@@ -205,8 +228,10 @@ def _data(
 def _install(tools: HostTools, **request: Any) -> None:
     """Have the host install an environment or a package."""
     for line in tools.lines("install", INSTALL_TIMEOUT_S, **request):
-        if line["state"] == "failed":
-            raise HostError(line["problem"], where=tools.host, remedy=line.get("remedy"))
+        done = convert(tools.host, line, _Installed)
+        if done.state == "failed":
+            remedy = done.remedy and one_line(done.remedy)
+            raise HostError(one_line(done.problem), where=tools.host, remedy=remedy)
 
 
 def _push_missing(tools: HostTools, facts: Facts, files: list[DataFile]) -> str:

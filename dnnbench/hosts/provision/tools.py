@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from dnnbench.errors import HostError
+from dnnbench.hosts.provision.answers import decode, refuse_error
 from dnnbench.hosts.provision.bundle import PYTHON_RANGE, tools
 from dnnbench.hosts.provision.invocation import FROM_FILE, FROM_INPUT, MISSING, command_line
 from dnnbench.hosts.ssh.shell import refuse_unusable
+from dnnbench.text.safe import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,9 +68,7 @@ class HostTools:
             done = self.connection.run(line, content, timeout_s + _PUSH_TIMEOUT_S, name=command)
         answers = [self._decoded(text) for text in done.stdout.splitlines()]
         for answer in answers:
-            if "error" in answer:
-                error = answer["error"]
-                raise HostError(error["problem"], where=self.host, remedy=error.get("remedy"))
+            refuse_error(self.host, answer)
         if done.code or not answers:
             raise self._failed(done)
         yield from answers
@@ -84,8 +84,8 @@ class HostTools:
 
     def _decoded(self, line: bytes) -> dict[str, Any]:
         try:
-            answer: dict[str, Any] = msgspec.json.decode(line, type=dict)
-        except msgspec.DecodeError:
+            answer = decode(line)
+        except ValueError:
             refuse_unusable(self.connection)
             text = line[:80].decode(errors="replace")
             problem = f"expected an answer in JSON, found {text!r}"
@@ -114,4 +114,4 @@ class HostTools:
 
 
 def _last_line(done: Completed) -> str:
-    return "".join(done.stderr.decode(errors="replace").strip().splitlines()[-1:])
+    return one_line("".join(done.stderr.decode(errors="replace").strip().splitlines()[-1:]))

@@ -39,11 +39,14 @@ class Wanted(msgspec.Struct, frozen=True):
         wheel: of this very dnnbench.
         data: empty for a data set that is generated.
         wheels: every file of the local directory of wheels, where one is given.
+        data_directory: where hosts have the data set, relative to dnnbench's directory; None for
+            one that is generated.
     """
 
     wheel: Wheel
     data: list[DataFile]
     wheels: list[DataFile]
+    data_directory: str | None = None
 
     @property
     def package(self) -> str:
@@ -61,7 +64,9 @@ def wanted_for(config: Config, data: DataSpec | None) -> Wanted:
     Raises:
         ConfigError: the directory of wheels is not there, or has none.
     """
-    return Wanted(wheel(), _data_files(data), _wheels(config.provision.wheels))
+    wheels = _wheels(config.provision.wheels)
+    directory = None if data is None else _data_directory(data)
+    return Wanted(wheel(), _data_files(data), wheels, directory)
 
 
 @functools.cache  # asked for every host, and metadata takes its time
@@ -71,8 +76,7 @@ def environment_of(machine: str) -> tuple[str, list[str]]:
     return environment_key(needed), needed
 
 
-def data_directory(data: DataSpec) -> str | None:
-    """Return where hosts have a data set, relative to dnnbench's directory; None if generated."""
+def _data_directory(data: DataSpec) -> str | None:
     if data.name == catalogue.SYNTHETIC:
         return None
     return f"data/{data.digest[:_KEY_LENGTH]}"
@@ -83,7 +87,7 @@ def _data_files(data: DataSpec | None) -> list[DataFile]:
         return []
     source = Path(data.directory)
     found = [idx.path_of(file, source) for file in catalogue.file_set(data.name).files]
-    return [_file(path, f"{data_directory(data)}/{path.name}") for path in found if path]
+    return [_file(path, f"{_data_directory(data)}/{path.name}") for path in found if path]
 
 
 def _wheels(directory: str | None) -> list[DataFile]:

@@ -11,16 +11,21 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import paramiko
 
 from dnnbench.errors import HostError
+from dnnbench.text.safe import one_line
+from dnnbench.trial.bounds import LINE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 SESSIONS: Final = 3
 """On one connection at once: a conversation, SFTP, and a command beside them."""
+ANSWER_BYTES: Final = LINE_BYTES
+"""Longest output of a command that is run to its end. Ours print a few thousand bytes."""
 _CHUNK_BYTES: Final = 64 * 1024
 _OPEN_TIMEOUT_S: Final = 30.0
 _WRITE_TIMEOUT_S: Final = 60.0
 _LAST_WORDS_TIMEOUT_S: Final = 1.0
+_OVERDUE_S: Final = 1.0
 _SHOWN_CHARACTERS: Final = 80
 _KEPT_CHUNKS: Final = 4
 _CHECK_LOAD: Final = "is the host overloaded, or a disk there not answering?"
@@ -31,6 +36,8 @@ class Completed(NamedTuple):
 
     Attributes:
         code: its exit code, -1 if a signal ended it.
+        stdout: all of it, at most `ANSWER_BYTES`.
+        stderr: the end of it.
     """
 
     code: int
@@ -75,13 +82,25 @@ class Stream:
     def read_line(self, timeout_s: float | None = None) -> bytes:
         """Return the next line with its end; b"" if there is none any more.
 
+        Of a line of `LINE_BYTES` or more, return that many bytes: a host may never end it.
+
+        Args:
+            timeout_s: for the whole line.
+
         Raises:
             HostError: none came within the time.
         """
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
-        while b"\n" not in self._pending:
-            remaining_s = None if deadline_s is None else max(deadline_s - time.monotonic(), 0.001)
-            self._channel.settimeout(remaining_s)
+        searched = 0
+        while (end := self._pending.find(b"\n", searched, LINE_BYTES) + 1) == 0:
+            searched = len(self._pending)
+            if searched >= LINE_BYTES:
+                break
+            left_s = None if deadline_s is None else deadline_s - time.monotonic()
+            # What has arrived is read before the deadline is judged, but not what trickles in.
+            if left_s is not None and left_s < -_OVERDUE_S:
+                raise self._failed(f"does not end a line in {timeout_s:g} s")
+            self._channel.settimeout(None if left_s is None else max(left_s, 0.001))
             try:
                 chunk = self._channel.recv(_CHUNK_BYTES)
             except TimeoutError as error:
@@ -89,7 +108,7 @@ class Stream:
             if not chunk:
                 break
             self._pending += chunk
-        end = self._pending.find(b"\n") + 1 or len(self._pending)
+        end = end or min(len(self._pending), LINE_BYTES)
         line = bytes(self._pending[:end])
         del self._pending[:end]
         return line
@@ -126,7 +145,7 @@ class Stream:
             self._channel.close()
 
     def _failed(self, what: str) -> HostError:
-        last = self.errors.splitlines()[-1:]
+        last = [one_line(line) for line in self.errors.splitlines()[-1:]]
         problem = f"`{self._shown}` {what}{': ' + last[0] if last else ''}"
         return HostError(problem, where=self.host)
 
@@ -148,14 +167,13 @@ def complete(
     """Run a command to its end; see `Connection.run`."""
     deadline_s = time.monotonic() + timeout_s
     channel = _start(transport, host, command, shown)
-    outputs: tuple[list[bytes], list[bytes]] = ([], [])
+    stdout = _Bounded(channel)
+    stderr: deque[bytes] = deque(maxlen=_KEPT_CHUNKS)
     # Both streams at once and the input beside them: a command that waits for one of the three
     # while we wait for another would never end.
     threads = [
-        threading.Thread(target=_read_all, args=(channel.recv, outputs[0].append), daemon=True),
-        threading.Thread(
-            target=_read_all, args=(channel.recv_stderr, outputs[1].append), daemon=True
-        ),
+        threading.Thread(target=_read_all, args=(channel.recv, stdout.add), daemon=True),
+        threading.Thread(target=_read_all, args=(channel.recv_stderr, stderr.append), daemon=True),
         threading.Thread(target=_write_all, args=(channel, stdin), daemon=True),
     ]
     try:
@@ -163,6 +181,9 @@ def complete(
             thread.start()
         for thread in threads[:2]:
             thread.join(max(deadline_s - time.monotonic(), 0.0))
+        if stdout.is_too_long:
+            problem = f"`{shown}` prints more than {ANSWER_BYTES:,} bytes"
+            raise HostError(problem, where=host)
         channel.status_event.wait(max(deadline_s - time.monotonic(), 0.0))
         if not channel.status_event.is_set() or any(thread.is_alive() for thread in threads[:2]):
             problem = f"`{shown}` does not end within {timeout_s:g} s"
@@ -171,7 +192,31 @@ def complete(
             raise lost(host, f"`{shown}` ran")
     finally:
         channel.close()  # which ends the threads
-    return Completed(channel.exit_status, b"".join(outputs[0]), b"".join(outputs[1]))
+    return Completed(channel.exit_status, b"".join(stdout.chunks), b"".join(stderr))
+
+
+class _Bounded:
+    """What a command prints, up to a bound; the command is ended beyond it.
+
+    Attributes:
+        chunks: as they came.
+        is_too_long: the bound was reached.
+    """
+
+    def __init__(self, channel: paramiko.Channel) -> None:
+        self.chunks: list[bytes] = []
+        self.is_too_long = False
+        self._channel = channel
+        self._left = ANSWER_BYTES
+
+    def add(self, chunk: bytes) -> None:
+        """Keep a chunk."""
+        self._left -= len(chunk)
+        if self._left >= 0:
+            self.chunks.append(chunk)
+        else:
+            self.is_too_long = True
+            self._channel.close()  # which ends the reading, too
 
 
 def lost(host: str, when: str) -> HostError:

@@ -450,7 +450,8 @@ def test_a_resumed_sweep_goes_on_without_the_login_and_never_sends_what_stands_f
     monkeypatch.setattr(
         steps, "chosen_python", lambda *_: HostPython("python3", "3.11.7", venv=True)
     )
-    facts = Facts(**dict.fromkeys(Facts.__struct_fields__, None))  # type: ignore[arg-type]
+    fields = dict.fromkeys(Facts.__struct_fields__, None) | {"addresses": []}
+    facts = Facts(**fields)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"login of this URL is \*\*\*.* give the login itself"):
         steps._environment(
             SimpleNamespace(host="node1"),  # type: ignore[arg-type]

@@ -25,7 +25,7 @@ from dnnbench.cost import basis_of_own_hardware, cost_of_sweep, table_1
 from dnnbench.cost import render as cost_render
 from dnnbench.errors import HostError
 from dnnbench.hosts.agents.clusters import Ended, Leftover, Part
-from dnnbench.hosts.provision.steps import Step
+from dnnbench.hosts.provision.steps import Removed, Step
 from dnnbench.report import export, figure, markdown, terminal
 from dnnbench.settings.schema import Config
 from dnnbench.sweep.plan import make_plan
@@ -196,7 +196,7 @@ def test_the_views_of_hosts(text: str) -> None:
     missing = {text: HostError(text, remedy=text)}
     check(provision_view.provisioned(steps, SCREEN))
     check(provision_view.provisioned_document(steps, missing))
-    check(provision_view.removed({text: {"removed": True, "left": [text]}}, text))
+    check(provision_view.removed({text: Removed(removed=True, left=[text])}, text))
     written = io.StringIO()
     Console(file=written, width=200, highlight=False).print(provision_view.rows(steps))
     check(written.getvalue())

@@ -13,7 +13,7 @@ import pytest
 
 from dnnbench.data import catalogue
 from dnnbench.errors import ConfigError, HostError
-from dnnbench.hosts.agents.source import admitted_addresses
+from dnnbench.hosts.agents.launching import admitted_addresses
 from dnnbench.hosts.provision import bundle
 from dnnbench.hosts.provision.facts import (
     Facts,
@@ -27,7 +27,6 @@ from dnnbench.hosts.provision.facts import (
 from dnnbench.hosts.provision.wanted import (
     DataFile,
     Wanted,
-    data_directory,
     environment_of,
     wanted_for,
 )
@@ -213,7 +212,7 @@ def test_data_of_a_set_lies_under_its_digest_with_the_checksum_of_each_file(tmp_
         (tmp_path / (f"{name}.gz" if number % 2 else name)).write_bytes(name.encode())
     order = DataSpec("mnist", str(tmp_path), "0123456789abcdefXYZ")
     need = wanted_for(Config(), order)
-    assert data_directory(order) == "data/0123456789abcdef"
+    assert need.data_directory == "data/0123456789abcdef"
     for number, (name, file) in enumerate(zip(names, need.data, strict=True)):
         assert file.path == f"data/0123456789abcdef/{name}{'.gz' if number % 2 else ''}"
         assert file.sha256 == hashlib.sha256(name.encode()).hexdigest()
@@ -221,7 +220,8 @@ def test_data_of_a_set_lies_under_its_digest_with_the_checksum_of_each_file(tmp_
 
 def test_generated_data_is_not_pushed() -> None:
     order = DataSpec(catalogue.SYNTHETIC, None, catalogue.SYNTHETIC_DIGEST)
-    assert (wanted_for(Config(), order).data, data_directory(order)) == ([], None)
+    need = wanted_for(Config(), order)
+    assert (need.data, need.data_directory) == ([], None)
 
 
 def test_wheels_are_all_that_is_in_their_directory(tmp_path: Path) -> None:

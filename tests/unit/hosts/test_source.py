@@ -1,8 +1,7 @@
-"""Which hosts a cluster is launched on, and that nothing stays of one that will not be."""
+"""Hosts that a cluster is launched on, and the end of one that was launched in vain."""
 
 from __future__ import annotations
 
-import queue
 import signal
 import threading
 from pathlib import Path
@@ -11,22 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dnnbench.data import catalogue
 from dnnbench.errors import HostError
-from dnnbench.hosts.agents import source as crew
+from dnnbench.hosts.agents import launching, source
 from dnnbench.hosts.agents.clusters import Started
 from dnnbench.hosts.parallel import each
 from dnnbench.hosts.provision.preflight import Preflight
 from dnnbench.settings.load import load
 from dnnbench.sweep.placement import Host
-from dnnbench.trial.spec import DataSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-    from dnnbench.sweep.agents import Crew
+    from typing_extensions import Self
 
-WANTED: Any = SimpleNamespace(wheel=SimpleNamespace(digest="new"))
+    from dnnbench.hosts.agents.launching import Cluster
+    from dnnbench.sweep.agents import Agents
+
+WANTED: Any = SimpleNamespace(wheel=SimpleNamespace(digest="new"), data_directory=None)
 
 
 class ConnectedHosts:
@@ -37,12 +37,16 @@ class ConnectedHosts:
         self.hosts: list[Host] = []
         self.tools: dict[str, Any] = {}
         self.missing: dict[str, HostError] = {}
+        self.is_closed = False
 
-    def __enter__(self) -> None:
-        pass
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(self, *_: object) -> None:
-        pass
+        self.close()
+
+    def close(self) -> None:
+        self.is_closed = True
 
     def open(self, names: Iterable[str]) -> None:
         for name in names:
@@ -63,13 +67,15 @@ class ConnectedHosts:
 
 
 class Hosts:
-    """Five hosts as a crew sees them, without a connection.
+    """Five hosts as a source of agents sees them, without a connection.
 
     Attributes:
         started: (cluster, host) of what has been started and not ended.
         taken: hosts on which nothing can be started.
         ports: host -> how many it was asked to hold.
         slots: of each host.
+        connected: every set of connections made.
+        parted: (host, how) of agents that were closed or left.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,8 +83,9 @@ class Hosts:
         self.taken: set[str] = set()
         self.ports: dict[str, int] = {}
         self.slots = 1
+        self.connected: list[ConnectedHosts] = []
+        self.parted: set[tuple[str, str]] = set()
         fakes = {
-            "ConnectedHosts": lambda _config: ConnectedHosts(self.slots),
             "facts_of": lambda *_: SimpleNamespace(
                 warnings=lambda *_: [], addresses=[], host_id=None
             ),
@@ -87,10 +94,11 @@ class Hosts:
             "try_pairs": lambda *_, **__: Preflight([], {}),
             "start_keeper": self._start_keeper,
             "end_part": self._end_part,
-            "KeptAgent": lambda name, *_, **__: SimpleNamespace(host=name),
         }
         for name, fake in fakes.items():
-            monkeypatch.setattr(crew, name, fake)
+            monkeypatch.setattr(launching, name, fake)
+        monkeypatch.setattr(source, "ConnectedHosts", lambda _config: self.connect())
+        monkeypatch.setattr(source, "KeptAgent", self._attach)
 
     def _start_keeper(self, tools: Any, *_: object, cluster: str, ports: int, **__: Any) -> Started:
         if tools.host in self.taken:
@@ -102,12 +110,30 @@ class Hosts:
     def _end_part(self, tools: Any, cluster: str, **_: object) -> None:
         self.started.discard((cluster, tools.host))
 
-    def start(self, needed: int, lease_s: float | None = None) -> Crew:
-        data = DataSpec(catalogue.SYNTHETIC, None, catalogue.SYNTHETIC_DIGEST)
-        settings = load(None, {}, {}).config
-        source = crew.SshAgents(settings, data, WANTED, "test", print, lease_s=lease_s)
-        hosts = [Host(f"node{number}", "10.0.0.1", self.slots) for number in range(1, 6)]
-        return source.start(hosts, needed, queue.SimpleQueue(), Path(), print)
+    def _attach(self, name: str, *_: object, **__: object) -> Any:
+        def part(how: str) -> Callable[[], None]:
+            return lambda: self.parted.add((name, how))
+
+        return SimpleNamespace(host=name, ports=[1], close=part("close"), leave=part("leave"))
+
+    def connect(self) -> ConnectedHosts:
+        self.connected.append(ConnectedHosts(self.slots))
+        return self.connected[-1]
+
+    @property
+    def listed(self) -> list[Host]:
+        return [Host(f"node{number}", "10.0.0.1", self.slots) for number in range(1, 6)]
+
+    def launch(self, needed: int, lease_s: float | None = None) -> Cluster:
+        config = load(None, {}, {}).config
+        request = launching.Request(config, WANTED, "test", needed, print, print, lease_s)
+        connected: Any = self.connect()
+        return launching.find_or_launch(connected, self.listed, request)
+
+    def start(self, needed: int) -> Agents:
+        config = load(None, {}, {}).config
+        found = source.SshAgents(config, WANTED, "test", print)
+        return found.start(self.listed, needed, Path(), print)
 
 
 @pytest.fixture
@@ -120,9 +146,9 @@ def test_others_stand_in_for_hosts_that_are_taken_in_one_cluster(
     hosts: Hosts, lease_s: float | None
 ) -> None:
     hosts.taken = {"node1", "node4"}
-    found = hosts.start(3, lease_s)
+    found = hosts.launch(3, lease_s)
     assert [host.name for host in found.hosts] == ["node2", "node3", "node5"]
-    assert list(found.missing) == ["node1", "node4"]
+    assert list(found.connected.missing) == ["node1", "node4"]
     (cluster,) = {cluster for cluster, _ in hosts.started}
     assert hosts.started == {(cluster, host.name) for host in found.hosts}
 
@@ -133,20 +159,48 @@ def test_what_fits_is_started_where_nobody_can_stand_in(hosts: Hosts) -> None:
     hosts.taken = {f"node{number}" for number in range(1, 6)}
     with pytest.raises(HostError, match="node1: is taken by bob; also missing: node2"):
         hosts.start(3)
+    assert hosts.connected[-1].is_closed
 
 
-@pytest.mark.parametrize("lease_s", [None, 60.0])
+def test_a_cluster_with_a_lease_is_launched_as_a_whole_or_not_at_all(hosts: Hosts) -> None:
+    hosts.taken = {"node1", "node2", "node3"}
+    found = hosts.launch(3, 60.0)
+    assert (found.hosts, hosts.started) == ([], set())
+    assert list(found.connected.missing) == ["node1", "node2", "node3"]
+
+
+def test_closing_the_agents_of_an_own_cluster_ends_them_and_the_connections(hosts: Hosts) -> None:
+    agents = hosts.start(2)
+    assert not hosts.connected[-1].is_closed
+    agents.close()
+    agents.close()
+    assert hosts.parted == {("node1", "close"), ("node2", "close")}
+    assert hosts.connected[-1].is_closed
+
+
+def test_a_cluster_that_is_kept_is_left_when_its_agents_are_closed(hosts: Hosts) -> None:
+    request = launching.Request(load(None, {}, {}).config, WANTED, "test", 2, print, print, 60.0)
+    cluster = hosts.launch(2, 60.0)
+    with source.attach(cluster, request, is_kept=True) as agents:
+        assert [host.name for host in agents.hosts] == ["node1", "node2"]
+    assert hosts.parted == {("node1", "leave"), ("node2", "leave")}
+    assert len(hosts.started) == 2
+    cluster.end()
+    assert hosts.started == set()
+
+
 def test_nothing_stays_of_a_start_that_is_interrupted(
-    hosts: Hosts, monkeypatch: pytest.MonkeyPatch, lease_s: float | None
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(*_: object, **__: object) -> None:
         assert len(hosts.started) == 3
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(crew, "KeptAgent", interrupt)
+    monkeypatch.setattr(source, "KeptAgent", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        hosts.start(3, lease_s)
+        hosts.start(3)
     assert hosts.started == set()
+    assert hosts.connected[-1].is_closed
 
 
 def test_a_start_that_is_under_way_when_ctrl_c_is_pressed_is_ended_when_it_is_over(
@@ -165,8 +219,8 @@ def test_a_start_that_is_under_way_when_ctrl_c_is_pressed_is_ended_when_it_is_ov
         end(tools, cluster, **named)
         ending.set()
 
-    monkeypatch.setattr(crew, "start_keeper", start_slowly)
-    monkeypatch.setattr(crew, "end_part", end_part)
+    monkeypatch.setattr(launching, "start_keeper", start_slowly)
+    monkeypatch.setattr(launching, "end_part", end_part)
     with pytest.raises(KeyboardInterrupt):
         hosts.start(3)
     assert "node1" in hosts.ports

@@ -8,10 +8,10 @@ from support.factories import make_ready
 from support.fake_agent import DIED, FakeAgent, train_all
 
 from dnnbench.data import catalogue
-from dnnbench.errors import HostError, TrialError, together
+from dnnbench.errors import HostError, TrialError
 from dnnbench.settings.load import load
 from dnnbench.sweep import runner, store
-from dnnbench.sweep.agents import Arrival, Crew, Inbox
+from dnnbench.sweep.agents import Agents, Arrival, Inbox, combined
 from dnnbench.sweep.placement import Host, local_inventory
 from dnnbench.sweep.plan import make_plan
 from dnnbench.trial.machine import snapshot
@@ -93,14 +93,14 @@ class Stage:
         self,
         hosts: Sequence[Host],
         needed: int,
-        inbox: Inbox,
         log_dir: Path,
         notify: Callable[[str], None],
-    ) -> Crew:
+    ) -> Agents:
         """Reach the first hosts that are up, as many as needed, as a source over SSH does."""
         assert log_dir == self.store.path
         notify("connecting")
         self.asked.append([host.name for host in hosts])
+        inbox = Inbox()
         agents: dict[str, FakeAgent] = {}
         missing: dict[str, HostError] = {}
         for host in hosts:
@@ -112,12 +112,14 @@ class Stage:
                     inbox.put(Arrival(host.name, make_ready()))
         self.agents += agents.values()
         if not agents:
-            raise together(missing)
-        return Crew(agents, [host for host in hosts if host.name in agents], missing)
+            raise combined(missing)
 
-    def finish(self, crew: Crew) -> None:
-        for agent in crew.agents.values():
-            agent.close()
+        def release() -> None:
+            for agent in agents.values():
+                agent.is_closed = True
+
+        up = [host for host in hosts if host.name in agents]
+        return Agents(agents.values(), up, inbox, release=release, missing=missing)
 
     def _train(self, agent: FakeAgent, order: Order) -> list[AnyEvent]:
         """Follow the script, a step a trial: where the parameter server is, it goes on."""

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import queue
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +9,12 @@ from support.fake_agent import DIED, GOOD, PS_CPU_S, FakeAgent, finish, train, t
 
 from dnnbench.errors import HostError
 from dnnbench.settings.schema import RunConfig
-from dnnbench.sweep import trial_run
-from dnnbench.sweep.agents import Arrival, Inbox
-from dnnbench.sweep.launcher import Launcher
+from dnnbench.sweep import trial_events, trial_run
+from dnnbench.sweep.agents import Agents, Arrival, Inbox
 from dnnbench.sweep.placement import Host
 from dnnbench.trial.messages import (
     AgentFailed,
+    AgentReady,
     AnyEvent,
     Connect,
     EpochEnd,
@@ -48,14 +47,15 @@ PATIENCE_S = 0.05
 
 
 class Cluster:
-    """A launcher on fake hosts."""
+    """Fake hosts with an agent each, for one trial after the other."""
 
     def __init__(self, answers: dict[type[Order], Answer], hosts: int = 1, **limits: float) -> None:
-        self.inbox: Inbox = queue.SimpleQueue()
+        self.inbox = Inbox()
         self.hosts = [Host(f"host-{n}", f"10.0.0.{n}") for n in range(hosts)]
-        self.agents = {h.name: FakeAgent(h.name, self.inbox, answers) for h in self.hosts}
-        self.agent = self.agents["host-0"]
-        self.launcher = Launcher(self.agents, self.hosts, self.inbox, RunConfig(**limits))
+        self.fakes = {h.name: FakeAgent(h.name, self.inbox, answers) for h in self.hosts}
+        self.agent = self.fakes["host-0"]
+        self.agents = Agents(self.fakes.values(), self.hosts, self.inbox, release=lambda: None)
+        self.limits = RunConfig(**limits)
         self.watched: list[AnyEvent] = []
         self.watch: Callable[[AnyEvent], None] = self.watched.append
         self.phases: list[str] = []
@@ -68,13 +68,18 @@ class Cluster:
         tasks = task_names(nodes, order.parameter_servers)
         names = [host.name for host in self.hosts[:on]]
         placement = {task: names[i % len(names)] for i, task in enumerate(tasks)}
-        return self.launcher.run(
+        return trial_run.run_trial(
             order,
             placement,
-            dict.fromkeys(names, cores),
-            self.watch,
-            self.phases.append,
+            self.agents,
+            cores=dict.fromkeys(names, cores),
+            limits=self.limits,
+            watch=self.watch,
+            phase=self.phases.append,
         )
+
+    def await_ready(self) -> dict[str, AgentReady]:
+        return self.agents.await_ready(self.limits.ready_timeout_s)
 
 
 def silent(_agent: FakeAgent, _order: Order) -> list[AnyEvent]:
@@ -87,7 +92,7 @@ def sent(agent: FakeAgent) -> list[type[Order]]:
 
 @pytest.fixture(autouse=True)
 def _short_hindsight(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial_run, "_HINDSIGHT_S", PATIENCE_S)
+    monkeypatch.setattr(trial_events, "_HINDSIGHT_S", PATIENCE_S)
 
 
 def test_a_good_trial_passes_every_gate_once_and_kills_nobody() -> None:
@@ -117,12 +122,12 @@ def test_the_parameter_servers_cpu_seconds_are_shared_out_by_steps() -> None:
 def test_each_host_starts_its_tasks_and_all_learn_every_address() -> None:
     cluster = Cluster({}, hosts=2)
     assert cluster.run(nodes=4, cores=6).status == "ok"
-    starts = [agent.sent[1] for agent in cluster.agents.values()]
+    starts = [agent.sent[1] for agent in cluster.fakes.values()]
     assert starts == [
         Start(tasks=["ps:0", "worker:1"], threads=3),
         Start(tasks=["worker:0", "worker:2"], threads=3),
     ]
-    for agent in cluster.agents.values():
+    for agent in cluster.fakes.values():
         connect = agent.sent[2]
         assert isinstance(connect, Connect)
         assert connect.cluster.as_dict() == {
@@ -314,7 +319,7 @@ def test_the_tear_down_waits_for_every_exit_and_a_host_where_a_role_survives_is_
     survives = f"ps:0 on host-0 still there {PATIENCE_S} s after the kill"
     assert failure.host == "host-0"
     assert failure.cause.startswith(f"{survives} (waited {PATIENCE_S} s for progress of worker:")
-    assert [error.problem for error in cluster.launcher.lost().values()] == [survives]
+    assert [error.problem for error in cluster.agents.lost.values()] == [survives]
 
 
 @pytest.mark.usefixtures("hasty")
@@ -326,7 +331,7 @@ def test_a_tear_down_that_fails_does_not_hide_why_there_was_one() -> None:
     failure = cluster.run().failure
     assert failure
     assert (failure.task, failure.cause) == ("worker:0", "OutOfMemory")
-    assert cluster.launcher.lost().keys() == {"host-0"}
+    assert cluster.agents.lost.keys() == {"host-0"}
 
 
 def test_an_interrupt_tears_down_before_it_goes_on() -> None:
@@ -368,15 +373,15 @@ def test_a_lost_host_fails_the_trial_and_every_other_host_is_torn_down() -> None
     assert (outcome.status, failure.host, failure.cause) == ("failed", "host-1", DIED)
     assert str(failure) == f"host-1: {DIED}"
     for name in ("host-0", "host-2"):
-        assert sent(cluster.agents[name])[-1] is Stop
-        assert cluster.agents[name].running == []
-    assert cluster.launcher.lost().keys() == {"host-1"}
+        assert sent(cluster.fakes[name])[-1] is Stop
+        assert cluster.fakes[name].running == []
+    assert cluster.agents.lost.keys() == {"host-1"}
     assert outcome.duration_s < trial_run.TEAR_DOWN_TIMEOUT_S / 3  # nobody waits for its roles
 
 
 def test_a_host_that_is_gone_when_an_order_is_sent_fails_the_trial_too() -> None:
     cluster = Cluster({}, hosts=2)
-    cluster.agents["host-1"].is_gone = True
+    cluster.fakes["host-1"].is_gone = True
     failure = cluster.run().failure
     assert failure
     assert (failure.host, failure.cause) == ("host-1", "the agent is gone")
@@ -408,12 +413,12 @@ def test_an_agent_that_does_not_answer_is_not_asked_again() -> None:
     failure = cluster.run().failure
     assert failure
     assert failure.cause == f"waited {PATIENCE_S} s for Prepared from the agent on host-1"
-    assert cluster.launcher.lost().keys() == {"host-1"}
+    assert cluster.agents.lost.keys() == {"host-1"}
 
 
 def test_a_host_that_takes_no_part_may_go_without_harm_and_is_remembered() -> None:
     def other_dies(agent: FakeAgent, order: Order) -> list[AnyEvent]:
-        cluster.agents["host-1"].die()
+        cluster.fakes["host-1"].die()
         return train_all(agent, order)
 
     cluster = Cluster({Go: other_dies}, hosts=2)
@@ -421,22 +426,24 @@ def test_a_host_that_takes_no_part_may_go_without_harm_and_is_remembered() -> No
     cluster.inbox.put(Arrival("host-1", late))
     assert cluster.run(on=1).status == "ok"
     assert late not in cluster.watched
-    assert [str(error) for error in cluster.launcher.lost().values()] == [f"host-1: {DIED}"]
+    assert [str(error) for error in cluster.agents.lost.values()] == [f"host-1: {DIED}"]
 
 
 def test_a_host_that_goes_between_two_trials_is_known_before_the_next() -> None:
     cluster = Cluster({}, hosts=2)
     assert cluster.run().status == "ok"
-    assert cluster.launcher.lost() == {}
-    cluster.agents["host-0"].die()
-    assert cluster.launcher.lost().keys() == {"host-0"}
+    cluster.agents.drain()
+    assert cluster.agents.lost == {}
+    cluster.fakes["host-0"].die()
+    cluster.agents.drain()
+    assert cluster.agents.lost.keys() == {"host-0"}
 
 
 def test_tasks_take_the_ports_that_are_held_on_their_host_in_order() -> None:
     cluster = Cluster({}, hosts=2)
-    cluster.agents["host-0"].ports = [23004, 23001, 23002]
+    cluster.fakes["host-0"].ports = [23004, 23001, 23002]
     cluster.run(nodes=4)
-    starts = [agent.sent[1] for agent in cluster.agents.values()]
+    starts = [agent.sent[1] for agent in cluster.fakes.values()]
     assert starts == [
         Start(tasks=["ps:0", "worker:1"], threads=1, ports={"ps:0": 23004, "worker:1": 23001}),
         Start(tasks=["worker:0", "worker:2"], threads=1, ports=None),
@@ -466,18 +473,18 @@ def test_the_next_trial_is_not_touched_by_a_failed_one() -> None:
 
 def test_agents_are_awaited_on_every_host() -> None:
     cluster = Cluster({}, hosts=2, ready_timeout_s=PATIENCE_S)
-    for pid, host in enumerate(cluster.agents):
+    for pid, host in enumerate(cluster.fakes):
         cluster.inbox.put(Arrival(host, make_ready(pid)))
-    assert [r.pid for r in cluster.launcher.await_agents().values()] == [0, 1]
+    assert [r.pid for r in cluster.await_ready().values()] == [0, 1]
 
 
 def test_agents_that_are_late_or_lost_do_not_keep_the_others_from_working() -> None:
     cluster = Cluster({}, hosts=4, ready_timeout_s=PATIENCE_S)
-    cluster.agents["host-2"].die()
+    cluster.fakes["host-2"].die()
     for host in ("host-3", "host-1"):
         cluster.inbox.put(Arrival(host, make_ready()))
-    assert list(cluster.launcher.await_agents()) == ["host-1", "host-3"]
-    lost = cluster.launcher.lost()
+    assert list(cluster.await_ready()) == ["host-1", "host-3"]
+    lost = cluster.agents.lost
     assert list(lost) == ["host-0", "host-2"]
     assert lost["host-0"].problem == f"expected the agent within {PATIENCE_S} s"
     assert lost["host-2"].problem == DIED
@@ -486,16 +493,16 @@ def test_agents_that_are_late_or_lost_do_not_keep_the_others_from_working() -> N
 def test_an_agent_that_ends_while_others_are_awaited_is_lost() -> None:
     cluster = Cluster({}, hosts=2, ready_timeout_s=PATIENCE_S)
     cluster.inbox.put(Arrival("host-0", make_ready()))
-    cluster.agents["host-0"].die()
+    cluster.fakes["host-0"].die()
     cluster.inbox.put(Arrival("host-1", make_ready()))
-    assert list(cluster.launcher.await_agents()) == ["host-1"]
+    assert list(cluster.await_ready()) == ["host-1"]
 
 
 def test_no_agent_at_all_is_an_error_that_names_them() -> None:
     cluster = Cluster({}, hosts=3, ready_timeout_s=PATIENCE_S)
-    cluster.agents["host-1"].die()
+    cluster.fakes["host-1"].die()
     with pytest.raises(HostError) as caught:
-        cluster.launcher.await_agents()
+        cluster.await_ready()
     late = f"expected the agent within {PATIENCE_S} s"
     assert str(caught.value) == (
         f"host-0: {late}; also missing: host-1 ({DIED}), host-2 ({late}); "

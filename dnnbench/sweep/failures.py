@@ -1,0 +1,85 @@
+"""Failures of a trial: which event or loss is one, and which of several takes the headline."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from dnnbench.trial.messages import AgentFailed, RoleExited, RoleFailed
+from dnnbench.trial.outcome import Failure
+from dnnbench.trial.tasks import split_task
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from dnnbench.errors import HostError
+    from dnnbench.trial.messages import AnyEvent
+
+_NAMED: Final = 3  # tasks in one line
+_FOLLOW_UP: Final = ("UnavailableError", "AbortedError", "CancelledError")
+"""How a role fails when the one it talks to has failed before it."""
+
+
+class Failed(Exception):  # noqa: N818 - a way out of a trial, not an error of its own
+    """Ends a trial.
+
+    Attributes:
+        noticed: a task only noticed that another one was gone, or silent; a host that turns out to
+            be lost then explains it.
+    """
+
+    def __init__(self, failure: Failure, *, noticed: bool = False) -> None:
+        super().__init__(failure.cause)
+        self.failure = failure
+        self.noticed = noticed
+
+
+def failure_of_host(host: str, error: HostError) -> Failure:
+    """Return the failure that the loss of a host is."""
+    cause = f"{error.problem}; {error.remedy}" if error.remedy else error.problem
+    return Failure(cause=cause, host=host)
+
+
+def cause_in(event: AnyEvent, *, may_end: bool) -> str | None:
+    """Return why an event ends the trial; None if it does not.
+
+    Args:
+        event: of a role or of an agent.
+        may_end: whether roles may exit by now.
+    """
+    if isinstance(event, (RoleFailed, AgentFailed)):
+        return event.cause
+    if isinstance(event, RoleExited) and event.code != 0:
+        return f"killed by signal {-event.code}" if event.code < 0 else f"exit {event.code}"
+    if isinstance(event, RoleExited) and not may_end:
+        return "ended before the trial did"
+    return None
+
+
+def only_noticed(event: AnyEvent) -> bool:
+    """Tell whether a role failed only because the one it talks to had failed before it."""
+    return isinstance(event, RoleFailed) and event.cause.startswith(_FOLLOW_UP)
+
+
+def headline(failed: Failed | None, loss: Failure | None) -> Failure | None:
+    """Return why a trial failed: the first failure, or the loss of a host that explains it."""
+    if failed is None:
+        return None
+    first = failed.failure
+    if loss is None or not failed.noticed:
+        return first
+    place = f"{first.task} on {first.host}: " if first.task else ""
+    return msgspec.structs.replace(loss, cause=f"{loss.cause} ({place}{first.cause})")
+
+
+def listed(tasks: Collection[str], placement: Mapping[str, str]) -> str:
+    """List a few tasks with their hosts, and how many more there are."""
+    ordered = sorted(tasks, key=split_task)
+    shown, hosts = ordered[:_NAMED], {placement[task] for task in ordered}
+    if len(hosts) == 1:
+        text, place = ", ".join(shown), f" on {hosts.pop()}"
+    else:
+        text, place = ", ".join(f"{task} on {placement[task]}" for task in shown), ""
+    more = f" and {len(ordered) - _NAMED} more" if len(ordered) > _NAMED else ""
+    return text + more + place

@@ -1,0 +1,228 @@
+"""The events of a running trial: each is noted and shown as it arrives, and a failure ends it.
+
+Every wait has a deadline and says what it waits for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from dnnbench.errors import HostError
+from dnnbench.sweep.agents import Arrival
+from dnnbench.sweep.event_checks import EventCheck
+from dnnbench.sweep.failures import Failed, cause_in, failure_of_host, listed, only_noticed
+from dnnbench.sweep.outcome import OutcomeBuilder
+from dnnbench.trial.messages import (
+    EpochEnd,
+    Event,
+    PortClash,
+    Progress,
+    RoleExited,
+    Trained,
+)
+from dnnbench.trial.outcome import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+
+    from dnnbench.settings.schema import RunConfig
+    from dnnbench.sweep.agents import Agents
+    from dnnbench.trial.messages import AnyEvent
+    from dnnbench.trial.spec import TrialSpec
+
+_EventT = TypeVar("_EventT", bound=Event)
+
+_HINDSIGHT_S: Final = 1.0
+
+
+class PortTakenError(Exception):
+    """A reserved port was taken; the roles must be started again."""
+
+
+class TrialEvents:
+    """Waits for the events of one trial.
+
+    Attributes:
+        hosts: of the trial, in the order of the placement.
+        running: tasks that were started and have not exited.
+        account: what the events add up to.
+    """
+
+    def __init__(
+        self,
+        spec: TrialSpec,
+        placement: Mapping[str, str],
+        agents: Agents,
+        *,
+        limits: RunConfig,
+        watch: Callable[[AnyEvent], None],
+    ) -> None:
+        self.hosts = list(dict.fromkeys(placement.values()))
+        self.running: set[str] = set()
+        self.account = OutcomeBuilder()
+        self._spec = spec
+        self._check = EventCheck(spec, placement)
+        self._placement = placement
+        self._agents = agents
+        self._limits = limits
+        self._watch = watch
+        self._may_end = False
+        self._deadline_s = agents.now_s() + limits.trial_timeout_s
+
+    def start(self, tasks: Iterable[str]) -> None:
+        """Expect these tasks to run until the trial ends."""
+        self.running.update(tasks)
+
+    def let_end(self) -> None:
+        """Expect roles to exit from now on."""
+        self._may_end = True
+
+    def loss(self) -> Failure | None:
+        """Return the failure that the loss of one of the trial's hosts is; None if none is lost."""
+        for host, error in self._agents.lost.items():
+            if host in self.hosts:
+                return failure_of_host(host, error)
+        return None
+
+    def from_agents(self, kind: type[Event]) -> None:
+        """Wait for an event from every agent; a host whose agent sends none in time is lost."""
+        missing = set(self.hosts)
+        limit_s = self._limits.ready_timeout_s
+        deadline_s = self._agents.now_s() + limit_s
+        while missing:
+            waiting_for = f"{kind.__name__} from the agent on {', '.join(sorted(missing))}"
+            try:
+                host, event = self._next(deadline_s, waiting_for, limit_s)
+            except Failed as failed:
+                if not failed.noticed:
+                    raise
+                for name in missing:  # an answer that comes later belongs to no trial
+                    self._agents.lose(name, HostError(failed.failure.cause, where=name))
+                raise Failed(failed.failure) from None  # no other loss could explain it
+            if isinstance(event, kind):
+                missing.discard(host)
+
+    def from_tasks(self, kind: type[_EventT], tasks: Iterable[str]) -> dict[str, _EventT]:
+        """Wait for an event of this kind from all of these tasks."""
+        found: dict[str, _EventT] = {}
+        wanted = set(tasks)
+        limit_s = self._limits.ready_timeout_s
+        deadline_s = self._agents.now_s() + limit_s
+        while missing := wanted - found.keys():
+            waiting_for = f"{kind.__name__} from {listed(missing, self._placement)}"
+            _, event = self._next(deadline_s, waiting_for, limit_s)
+            if isinstance(event, kind):
+                found[event.task] = event
+        return found
+
+    def training(self, workers: Iterable[str]) -> None:
+        """Wait until every worker has trained, as long as each shows progress."""
+        limit_s = self._limits.stall_timeout_s
+        seen_s = dict.fromkeys(workers, self._agents.now_s())
+        while seen_s:
+            slowest = min(seen_s, key=seen_s.__getitem__)
+            waiting_for = f"progress of {listed([slowest], self._placement)}"
+            _, event = self._next(seen_s[slowest] + limit_s, waiting_for, limit_s)
+            if isinstance(event, Trained):
+                seen_s.pop(event.task, None)
+            elif isinstance(event, (Progress, EpochEnd)) and event.task in seen_s:
+                seen_s[event.task] = self._agents.now_s()
+
+    def accounts(self, servers: Collection[str], workers: Collection[str]) -> None:
+        """Wait until the parameter servers have accounted and the workers are gone."""
+        limit_s = self._limits.ready_timeout_s
+        deadline_s = self._agents.now_s() + limit_s
+        while missing := (set(servers) - self.account.served.keys()) | (
+            self.running.intersection(workers)
+        ):
+            waiting_for = f"the accounts of {listed(missing, self._placement)}"
+            self._next(deadline_s, waiting_for, limit_s)
+
+    def complete(self, workers: Collection[str]) -> None:
+        """Refuse a trial of which a result is missing.
+
+        Raises:
+            Failed: a worker has left one out.
+        """
+        if gap := self.account.gap(self._spec, workers):
+            task, cause = gap
+            raise Failed(Failure(cause=cause, task=task, host=self._placement[task]))
+
+    def exits(self, limit_s: float) -> set[str]:
+        """Wait for the exits of all roles on hosts that are not lost; return who is left.
+
+        What runs on a lost host counts as gone: the agent there ends it, or its end does.
+        """
+        deadline_s = self._agents.now_s() + limit_s
+        while left := self._running_on_living_hosts():
+            if self._take(deadline_s) is None:
+                break
+        return left
+
+    def _running_on_living_hosts(self) -> set[str]:
+        lost = self._agents.lost
+        return {task for task in self.running if self._placement[task] not in lost}
+
+    def _next(self, deadline_s: float, waiting_for: str, limit_s: float) -> tuple[str, AnyEvent]:
+        """Return the next event.
+
+        Raises:
+            Failed: a role failed or ended early, a host is lost, or the deadline passed.
+            PortTakenError: the roles must be started again.
+        """
+        arrival = self._take(min(deadline_s, self._deadline_s))
+        if arrival is None:
+            if deadline_s >= self._deadline_s:
+                waiting_for, limit_s = "the end of the trial", self._limits.trial_timeout_s
+            too_late = Failure(cause=f"waited {limit_s:g} s for {waiting_for}")
+            raise Failed(too_late, noticed=True)
+        host, event = arrival
+        if isinstance(event, HostError):
+            raise Failed(failure_of_host(host, event))
+        if isinstance(event, PortClash):
+            raise PortTakenError
+        cause = cause_in(event, may_end=self._may_end)
+        if cause is not None:
+            raise self._first_failure(event, self._failure(host, event, cause))
+        return host, event
+
+    def _first_failure(self, event: AnyEvent, failure: Failure) -> Failed:
+        """Look a moment longer where a role only noticed that another one was gone."""
+        if not only_noticed(event):
+            return Failed(failure)
+        deadline_s = self._agents.now_s() + _HINDSIGHT_S
+        while arrival := self._take(deadline_s):
+            host, later = arrival
+            if isinstance(later, HostError):
+                return Failed(failure_of_host(host, later))
+            cause = cause_in(later, may_end=self._may_end)
+            if cause is not None and isinstance(later, RoleExited) and later.code < 0:
+                return Failed(self._failure(host, later, cause))
+        return Failed(failure, noticed=True)
+
+    def _take(self, deadline_s: float) -> Arrival | None:
+        """Return what arrives next from a host of this trial, noted; None if it is too late.
+
+        An event that no honest agent sends is the loss of its host.
+        """
+        arrival = self._agents.next(deadline_s, self.hosts)
+        if arrival is None or isinstance(arrival.what, HostError):
+            return arrival
+        try:
+            self._check.refuse_odd(arrival.host, arrival.what)
+        except HostError as error:
+            self._agents.lose(arrival.host, error)
+            return Arrival(arrival.host, error)
+        self._note(arrival.what)
+        return arrival
+
+    def _note(self, event: AnyEvent) -> None:
+        self._watch(event)
+        self.account.note(event)
+        if isinstance(event, RoleExited):
+            self.running.discard(event.task)
+
+    def _failure(self, host: str, event: AnyEvent, cause: str) -> Failure:
+        return Failure(
+            cause=cause, task=event.task, host=host, log_tail=self.account.log_tail(event.task)
+        )
