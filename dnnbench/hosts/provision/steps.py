@@ -48,7 +48,7 @@ class _Installed(msgspec.Struct, frozen=True):
     """An answer to ``install``: what came of a part of it."""
 
     state: State
-    problem: str = ""
+    problem: str | None = None
     remedy: str | None = None
 
 
@@ -230,8 +230,9 @@ def _install(tools: HostTools, **request: Any) -> None:
     for line in tools.lines("install", INSTALL_TIMEOUT_S, **request):
         done = convert(tools.host, line, _Installed)
         if done.state == "failed":
+            problem = one_line(done.problem or "the installation failed")
             remedy = done.remedy and one_line(done.remedy)
-            raise HostError(one_line(done.problem), where=tools.host, remedy=remedy)
+            raise HostError(problem, where=tools.host, remedy=remedy)
 
 
 def _push_missing(tools: HostTools, facts: Facts, files: list[DataFile]) -> str:
