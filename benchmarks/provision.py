@@ -98,7 +98,7 @@ def _measure(
 
 
 def _provision_command(options: Options, started: hosts.Hosts, directory: Path) -> list[str]:
-    lines = ["[ssh]", f'config = "{started.ssh_config}"', 'known_hosts = "none"']
+    lines = ["[ssh]", f'config = "{started.ssh_config}"']
     for name in started.names:
         lines += ["[[hosts]]", f'name = "{name}"']
     (directory / "dnnbench.toml").write_text("\n".join(lines) + "\n")

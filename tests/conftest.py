@@ -19,6 +19,7 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any, Protocol
 
+import hypothesis
 import pytest
 from support import sshd
 
@@ -33,6 +34,12 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # A shell has what it starts in the background ignore Ctrl-C, and so would what the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes is the machine's affair, and that of what else runs on it.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 
 class StartHosts(Protocol):

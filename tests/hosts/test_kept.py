@@ -129,7 +129,7 @@ def test_a_connection_that_falls_silent_is_replaced(host: KeptHost) -> None:
 
 
 def test_beats_keep_a_controller_attached_beyond_the_grace(host: KeptHost) -> None:
-    pid = host.start(grace_s=1.0, lease_s=1.5)["pid"]
+    pid = host.start(grace_s=1.0, lease_s=0.5, first_lease_s=20.0)["pid"]
     controller = Controller(host, host.relay, beat_s=0.2)
     assert isinstance(controller.next(), AgentReady)
     with Witness([pid]) as witness:
