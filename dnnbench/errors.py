@@ -60,7 +60,7 @@ class ResultsError(DnnbenchError):
 
 
 class TrialError(DnnbenchError):
-    """One or more trials did not finish; what finished is stored."""
+    """One or more trials did not finish; those that did are stored."""
 
     exit_code = 4
 
@@ -72,14 +72,14 @@ class HostError(DnnbenchError):
 
 
 def nearest(name: str, known: Iterable[str], *, after: str = "") -> str | None:
-    """Ask whether the most similar of the known names was meant: a remedy; None if none is similar.
+    """Return a remedy that suggests the most similar known name; None if none is similar.
 
     Args:
-        name: that is not known.
-        known: names.
-        after: a beginning that all names have, which does not make them similar.
+        name: the unknown name.
+        known: the valid names.
+        after: a prefix that all names have; ignored in the comparison.
     """
-    import difflib  # takes longer than a command without an error should wait for it
+    import difflib  # slow to import, and only errors need it
 
     rests = [other.removeprefix(after) for other in known]
     close = difflib.get_close_matches(name.removeprefix(after), rests, n=1)

@@ -1,1 +1,1 @@
-"""Outcomes of trials to the figures of a report."""
+"""Analysis: from the outcomes of trials to the figures of a report."""

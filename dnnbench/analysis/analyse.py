@@ -1,7 +1,7 @@
-"""Trials to the figures of a report.
+"""Turn the outcomes of a sweep into the figures of a report.
 
-Trials that failed, were interrupted or never ran are counted and named, never averaged in. Trials
-of different data or settings are refused, not mixed.
+Trials that failed, were interrupted or never ran are counted and listed, but never averaged. Trials
+with different data or settings are refused, not mixed.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 
 
 class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a report has to say about a sweep and no trial knows.
+    """Facts about a sweep that a report needs and no single trial knows.
 
     Attributes:
         host_cores: cores of all hosts together.
         hosts: those that trials ran on, in the inventory's order.
         planned_nodes: node counts of the sweep; cells that never ran are shown as missing.
         planned_repeats: trials planned for each cell.
-        data_note: why this data set, if the user did not ask for it.
+        data_note: why this data set was used, if the user did not ask for it.
         versions: ``python``, ``tensorflow``, ``dnnbench`` and so on -> version.
     """
 
@@ -57,17 +57,17 @@ class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Settings(TrialSettings, frozen=True, kw_only=True):
-    """What all trials of one report have in common, and what those of each protocol have."""
+    """Settings common to all trials of a report, and those of each protocol."""
 
     protocols: dict[ProtocolName, ProtocolSpec]
 
 
 class NotCounted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An outcome that is in no average.
+    """An outcome that is excluded from the averages.
 
     Attributes:
         cause: in one line.
-        repeated: a later execution of the same trial ended well and is counted.
+        repeated: whether a later execution of the same trial succeeded and is counted.
     """
 
     id: str
@@ -79,10 +79,10 @@ class NotCounted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Analysis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All figures of a report; a cell for each protocol at each node count, by nodes.
+    """All figures of a report; one cell per protocol and node count, sorted by nodes.
 
     Attributes:
-        placements: which task ran on which host; empty where there is only one.
+        placements: which task ran on which host; empty if there was only one host.
     """
 
     context: Context
@@ -116,11 +116,11 @@ class Analysis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def analyse(outcomes: Sequence[TrialOutcome], context: Context) -> Analysis:
     """Turn the outcomes of one sweep into the figures of a report.
 
-    Where a trial has several outcomes (it was repeated after a failure), the good one counts.
+    If a trial was repeated after a failure, only its successful outcome counts.
 
     Raises:
-        ResultsError: no outcomes, different data or settings among them, a trial counted twice, or
-            one that ended well without a measurement.
+        ResultsError: no outcomes, different data or settings among them, two successful outcomes of
+            one trial, or one without a measurement.
     """
     settings = _settings(outcomes)
     trials: dict[CellKey, dict[int, TrialFigures]] = defaultdict(dict)
@@ -130,7 +130,7 @@ def analyse(outcomes: Sequence[TrialOutcome], context: Context) -> Analysis:
         if outcome.status != "ok":
             lost[spec.cell][spec.repeat] = outcome.status
         elif spec.repeat in trials[spec.cell]:
-            raise ResultsError("ended well twice; a trial counts once", where=spec.id)
+            raise ResultsError("succeeded twice, but a trial counts once", where=spec.id)
         else:
             trials[spec.cell][spec.repeat] = measure(outcome)
     seen = trials.keys() | lost.keys()
@@ -184,7 +184,7 @@ def _cells(
 
 
 def _crowding(placed: Sequence[Placement], context: Context) -> dict[int, float]:
-    """Return nodes -> roles per core, of the fullest host that any of its trials had."""
+    """Return nodes -> roles per core on the fullest host of any trial with that node count."""
     crowding: dict[int, float] = {}
     for placement in placed:
         here = roles_per_core(placement.tasks, context.hosts)
@@ -193,7 +193,7 @@ def _crowding(placed: Sequence[Placement], context: Context) -> dict[int, float]
 
 
 def _settings(outcomes: Sequence[TrialOutcome]) -> Settings:
-    """Return what the outcomes have in common, or name the first that differs."""
+    """Return the settings that the outcomes share; refuse the first outcome that differs."""
     if not outcomes:
         raise ResultsError("no trial has ended yet", remedy="run the sweep first")
     specs = [outcome.order for outcome in outcomes]
@@ -210,7 +210,7 @@ def _settings(outcomes: Sequence[TrialOutcome]) -> Settings:
 
 
 def _check_same(spec: TrialSpec, reference: TrialSpec) -> None:
-    """Refuse a trial whose settings, or those of the same protocol, are not the reference's."""
+    """Refuse a trial whose settings differ from the reference's, protocol by protocol."""
     compared = list(TrialSettings.__struct_fields__)
     if spec.protocol.name == reference.protocol.name:
         compared.append("protocol")
@@ -218,18 +218,18 @@ def _check_same(spec: TrialSpec, reference: TrialSpec) -> None:
         compared.remove("parameter_servers")
     expected = dict(_flat(reference, compared))
     for name, found in _flat(spec, compared):
-        # The same bytes elsewhere are the same data.
+        # The same bytes in another directory are the same data.
         if name != "data.directory" and found != expected[name]:
             raise ResultsError(
                 f"{name} is {found}, but {expected[name]} in {reference.id}",
                 where=spec.id,
-                remedy="trials of different data or settings are not mixed; report each sweep "
-                "alone",
+                remedy="trials with different data or settings are not mixed; report each sweep "
+                "separately",
             )
 
 
 def _flat(struct: msgspec.Struct, names: Sequence[str]) -> Iterator[tuple[str, object]]:
-    """List fields with their values, and those of the structs among them as ``model.l2``."""
+    """Yield fields with their values; those of nested structs as ``model.l2``."""
     for name in names:
         value = getattr(struct, name)
         if isinstance(value, msgspec.Struct):
@@ -240,7 +240,7 @@ def _flat(struct: msgspec.Struct, names: Sequence[str]) -> Iterator[tuple[str, o
 
 
 def _setting_warnings(settings: Settings) -> list[str]:
-    """Warn where protocols differ in more than the protocol."""
+    """Warn if the protocols also differ in optimizer or learning rate."""
     specs = list(settings.protocols.values())
     return [
         f"{name} differs between the protocols: "

@@ -1,7 +1,7 @@
-"""One trial's averages, and one cell of the table: all trials of a protocol at a node count.
+"""One cell of the table: all trials of a protocol at a node count.
 
 The unit of replication is the trial: its workers and epochs are averaged first, so ``n`` of a cell
-counts trials that ended well, and an interval speaks of what another trial would give.
+counts successful trials, and an interval describes the spread between trials.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class EpochAccuracy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Accuracy (0 to 1) when ``worker:0`` ended this epoch."""
+    """Accuracy (0 to 1) when ``worker:0`` finished this epoch."""
 
     epoch: int
     validation_accuracy: Estimate
@@ -38,7 +38,7 @@ class EpochAccuracy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TypicalTrial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The trial whose mean epoch time is the median of its cell; lists have one entry an epoch."""
+    """The trial whose mean epoch time is the median of its cell; lists have one entry per epoch."""
 
     id: str
     epochs: list[int]
@@ -48,7 +48,7 @@ class TypicalTrial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Efficiency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Throughput of a worker in percent of that at the smallest node count (Welch's interval)."""
+    """Throughput per worker in percent of that at the smallest node count (Welch's interval)."""
 
     percent: float
     low_percent: float | None
@@ -56,16 +56,17 @@ class Efficiency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One protocol at one node count. Figures are None where no trial gave one.
+    """One protocol at one node count. A figure is None if no trial provided it.
 
     Attributes:
-        roles_per_core: on the host that has most of them for each of its cores.
-        n: trials that ended well, which are the ones averaged.
+        roles_per_core: on the host with the most roles per core.
+        n: successful trials, the ones that are averaged.
         not_run: trials for which too few hosts were up.
         missing: trials without any outcome.
-        epoch_s: of a trial's mean over workers and epochs.
+        epoch_s: of each trial's mean over workers and epochs.
         loss: mean training loss of the last epoch.
-        staleness: of a trial's mean; ``staleness_p95`` and ``staleness_counts`` take all updates.
+        staleness: of each trial's mean; ``staleness_p95`` and ``staleness_counts`` are over all
+            updates.
         examples_per_s: of all workers together, from the start of the first measured epoch to the
             end of the last one.
     """
@@ -100,7 +101,7 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def key(self) -> CellKey:
-        """The cell of the sweep that this is."""
+        """Node count and protocol."""
         return CellKey(nodes=self.nodes, protocol=self.protocol)
 
 
@@ -116,8 +117,8 @@ def make_cell(
 ) -> Cell:
     """Average the trials of one protocol at one node count.
 
-    ``trials`` maps a repeat to its figures; ``lost`` says how the repeats ended that did not end
-    well; ``base_throughput`` is ``per_worker_throughput`` of the protocol at the smallest node
+    ``trials`` maps a repeat to its figures; ``lost`` is the status of each repeat that did not
+    succeed; ``base_throughput`` is ``per_worker_throughput`` of the protocol at the smallest node
     count, None if this is that cell.
     """
     good = [trial for _, trial in sorted(trials.items())]

@@ -29,7 +29,7 @@ class Growth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Overhead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """By how much the epoch time of a protocol exceeds that of its baseline."""
+    """Excess of a protocol's epoch time over that of its baseline."""
 
     nodes: int
     protocol: ProtocolName
@@ -39,12 +39,12 @@ class Overhead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def key(self) -> CellKey:
-        """The cell whose overhead this is."""
+        """The cell that the overhead belongs to."""
         return CellKey(nodes=self.nodes, protocol=self.protocol)
 
 
 def growth(times: Mapping[CellKey, Mapping[int, float]]) -> list[Growth]:
-    """Compare the ends of the sweep; repeats of different node counts share nothing."""
+    """Compare the largest node count with the smallest, unpaired: their repeats share nothing."""
     low, high = min(key.nodes for key in times), max(key.nodes for key in times)
     if low == high:
         return []
@@ -69,7 +69,7 @@ def _published_growth(low: CellKey, high_nodes: int) -> float | None:
 
 
 def overhead(times: Mapping[CellKey, Mapping[int, float]]) -> list[Overhead]:
-    """Compare protocols with their baselines, cell by cell; equal repeats share their seed."""
+    """Compare protocols with their baselines, paired: equal repeats share their seed."""
     pairs = [(key, key.baseline()) for key in sorted(times)]
     return [
         Overhead(

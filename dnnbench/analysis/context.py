@@ -1,4 +1,4 @@
-"""Load a stored sweep and work out its figures, with what no trial knows of it."""
+"""Analyse a stored sweep, including the facts about it that no single trial knows."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 def load_analysis(store: SweepStore) -> tuple[Analysis, list[str]]:
-    """Work out the figures of a sweep.
+    """Analyse a stored sweep.
 
     Returns:
-        The analysis, and notes on what is stored that its reader has to know.
+        The analysis, and notes for its reader on the stored results.
 
     Raises:
-        ResultsError: no trial has ended, or what is stored is damaged.
+        ResultsError: no trial has ended, or the stored results are damaged.
     """
     outcomes = store.outcomes()
     sessions = store.sessions()
@@ -58,7 +58,7 @@ def _context(
 
 
 def _versions(machines: Iterable[MachineSnapshot]) -> dict[str, str]:
-    """Return what ran; several versions of one thing where the machines differ."""
+    """Return the versions of the software; several of one name if the machines differ."""
     found: dict[str, dict[str, None]] = {}
     for machine in machines:
         for name, version in {"python": machine.python, **machine.versions}.items():
@@ -68,7 +68,7 @@ def _versions(machines: Iterable[MachineSnapshot]) -> dict[str, str]:
 
 
 def profile_text(config: Config) -> str:
-    """Name the profile, and what of it was changed."""
+    """Name the profile and the settings that were changed from it."""
     actual = {"sweep.repeats": config.sweep.repeats, "train.epochs": config.train.epochs}
     profile = PROFILES[config.sweep.profile]
     changed = [
@@ -79,10 +79,10 @@ def profile_text(config: Config) -> str:
 
 
 def _changes(sessions: Sequence[Session]) -> list[str]:
-    """Say if a sweep was resumed on something else than it was started on."""
+    """Return a note if a sweep was resumed on another machine or with other versions."""
     known: dict[str, object] = {}
     for session in sessions:
-        # Older sweeps, and a session that ended early, have no hosts; they ran here.
+        # Older sweeps and sessions that ended early list no hosts: they ran on this machine.
         for host, m in (session.hosts or {local_inventory()[0].name: session.before}).items():
             ran_on = m.cpu_model, m.cores_usable, m.versions, m.git_commit
             if known.setdefault(host, ran_on) != ran_on:

@@ -1,4 +1,4 @@
-"""What hosts the trials ran on, which task on which of them, and how full they were."""
+"""Hosts of the trials, the placement of tasks on them, and the roles per core."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 class HostFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a report says of a host.
+    """A host as the report describes it.
 
     Attributes:
-        cores: that its roles may use; 1.5 where a quota says so.
-        machine: the first host on the same machine, so its own name where it has one to itself.
-        machine_cores: that the machine has for all hosts on it.
+        cores: available to its roles; fractional under a quota.
+        machine: name of the first host on the same machine; its own name if it is alone there.
+        machine_cores: of the machine, for all hosts on it.
     """
 
     cpu_model: str
@@ -30,11 +30,11 @@ class HostFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the tasks of some trials ran.
+    """A placement of tasks on hosts, and the trials that ran with it.
 
     Attributes:
         tasks: task -> host.
-        trials: their ids.
+        trials: ids.
     """
 
     nodes: int
@@ -43,7 +43,7 @@ class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class MachineGroup(NamedTuple):
-    """So many machines that are alike; ``cores`` are those that the hosts on one may use."""
+    """Identical machines; ``cores`` are those available to the hosts on one of them."""
 
     machines: int
     cpu_model: str
@@ -51,7 +51,7 @@ class MachineGroup(NamedTuple):
 
 
 def host_facts(hosts: Mapping[str, MachineSnapshot]) -> dict[str, HostFacts]:
-    """Tell for each host what it is, and which of them share a machine."""
+    """Return the facts of each host; hosts with the same boot id share a machine."""
     machines: dict[str, str] = {}
     return {
         name: HostFacts(
@@ -65,7 +65,7 @@ def host_facts(hosts: Mapping[str, MachineSnapshot]) -> dict[str, HostFacts]:
 
 
 def placements(outcomes: Iterable[TrialOutcome]) -> list[Placement]:
-    """Return where the trials that ended well ran, by node count; usual ones first."""
+    """Return the placements of successful trials by node count, the most frequent first."""
     trials: defaultdict[tuple[int, tuple[tuple[str, str], ...]], list[str]] = defaultdict(list)
     for outcome in outcomes:
         if outcome.status == "ok" and outcome.placement:
@@ -76,7 +76,7 @@ def placements(outcomes: Iterable[TrialOutcome]) -> list[Placement]:
 
 
 def roles_per_core(tasks: Mapping[str, str], hosts: Mapping[str, HostFacts]) -> float:
-    """Return the roles for each core where there are most: on the fullest host or machine."""
+    """Return the roles per core on the fullest host or machine."""
     roles = Counter(tasks.values())
     on_machine = Counter(hosts[host].machine for host in tasks.values())
     cores = _cores_of_machines({host: hosts[host] for host in roles})
@@ -92,14 +92,14 @@ def total_cores(hosts: Mapping[str, HostFacts]) -> float:
 
 
 def machine_groups(hosts: Mapping[str, HostFacts]) -> list[MachineGroup]:
-    """Count the machines that are alike, in the order in which they come."""
+    """Group identical machines, in the order in which they first occur."""
     cores = _cores_of_machines(hosts)
     groups = Counter((hosts[machine].cpu_model, cores[machine]) for machine in cores)
     return [MachineGroup(count, model, cores) for (model, cores), count in groups.items()]
 
 
 def _cores_of_machines(hosts: Mapping[str, HostFacts]) -> dict[str, float]:
-    """Return machine -> cores that these hosts may use on it, not more than it has."""
+    """Return machine -> cores available to these hosts together, at most those it has."""
     cores: defaultdict[str, float] = defaultdict(float)
     for host in hosts.values():
         cores[host.machine] = min(cores[host.machine] + host.cores, host.machine_cores)

@@ -18,7 +18,7 @@ TABLE_2_EPOCH_S: Final[dict[str, dict[int, float]]] = {
     "downpour": {4: 3.52, 8: 3.53, 12: 3.55},
     "dc-sgd": {4: 3.59, 8: 3.61, 12: 3.64},
 }
-"""Protocol -> nodes -> average epoch time in seconds; of the two protocols that were measured."""
+"""Protocol -> nodes -> average epoch time in seconds, for the two protocols measured."""
 
 TABLE_2_GROWTH_PERCENT: Final[dict[str, float]] = {"downpour": 0.8, "dc-sgd": 1.4}
 """Growth of the epoch time from 4 to 12 nodes, as the report's text states it."""
@@ -56,4 +56,4 @@ TABLE_1: Final = tuple(
         ("N1-highmem-16 / 1", "n1-highmem-16", 1, 16, "104", 8, 192, "41410.21"),
     )
 )
-"""As printed, slips included; ``dnnbench.cost`` recomputes it and says what differs."""
+"""As printed, slips included; ``dnnbench.cost`` recomputes it and shows the differences."""

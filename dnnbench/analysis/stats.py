@@ -46,15 +46,16 @@ class Estimate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RatioEstimate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """By how many percent one set of values exceeds another, with its confidence interval.
+    """Excess of one set of values over another in percent, with its confidence interval.
 
     Attributes:
         percent: 100 x (geometric mean ratio - 1).
-        low_percent: lower end of the interval; None where there is no interval.
+        low_percent: lower end of the interval; None if there is no interval.
         high_percent: upper end, likewise.
         method: ``paired``: t interval of the log-ratios of pairs; ``welch``: Welch's interval of
             the difference of mean logarithms.
-        n: values above and below the line; the number of pairs, twice, when paired.
+        n: number of values in the numerator and in the denominator; the number of pairs, twice, if
+            paired.
     """
 
     percent: float
@@ -76,7 +77,7 @@ def sample_sd(values: Sequence[float]) -> float:
 
 
 def percentile(values: Iterable[float], percent: float) -> float:
-    """Return the nearest-rank percentile: the smallest value that ``percent`` do not exceed.
+    """Return the nearest-rank percentile: the smallest value that ``percent`` % do not exceed.
 
     It is always one of the values, as is ``Staleness.percentile``.
     """
@@ -134,8 +135,8 @@ def student_t_quantile(probability: float, degrees: float) -> float:
     half = (degrees + 1.0) / 2.0
     peak = math.exp(math.lgamma(half) - math.lgamma(degrees / 2.0)) / math.sqrt(degrees * math.pi)
     t, step = 0.0, math.inf
-    # Newton's method: from the median on, it comes nearer from below only. A step doubles the right
-    # digits, so after one of 1e-8 there is none left to gain.
+    # Newton's method from the median converges from below. Each step doubles the number of correct
+    # digits, so after a step of 1e-8 there is nothing left to gain.
     while step > 1e-8 * t:
         tail = incomplete_beta(degrees / 2.0, 0.5, degrees / (degrees + t * t)) / 2.0
         density = peak * (1.0 + t * t / degrees) ** -half
@@ -164,12 +165,12 @@ def ratio_percent(
     Args:
         above: pair number -> positive value.
         below: likewise; equal numbers belong together.
-        paired: whether values of one number share conditions. Two or more pairs are then compared
-            within themselves; with fewer, as without pairing, by Welch's interval.
+        paired: whether values with the same number share conditions. Two or more such pairs get the
+            paired interval; everything else gets Welch's.
 
     Returns:
-        None where a side is empty or has a value that is not positive; without interval where
-        neither method has two values to judge a spread by.
+        None if a side is empty or has a value that is not positive; no interval if neither method
+        has two values to estimate a spread from.
     """
     if not (above and below) or min(*above.values(), *below.values()) <= 0.0:
         return None

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class TrialFigures(msgspec.Struct, frozen=True):
-    """A good trial's own averages: one value of each cell's estimates."""
+    """Averages of one successful trial, each of them one value of an estimate of its cell."""
 
     id: str
     epoch_s: float
@@ -44,7 +44,7 @@ def measure(outcome: TrialOutcome) -> TrialFigures:
     spec, records = outcome.order, outcome.epochs
     examples = sum(record.examples for record in records)
     if not examples or outcome.training_s <= 0.0:
-        raise ResultsError("ended well but holds no measured epoch", where=spec.id)
+        raise ResultsError("succeeded but has no measured epoch", where=spec.id)
     durations: dict[int, list[float]] = defaultdict(list)
     for record in records:
         durations[record.epoch].append(record.duration_s)
@@ -72,14 +72,14 @@ def measure(outcome: TrialOutcome) -> TrialFigures:
 def _trial_warnings(
     outcome: TrialOutcome, records: Sequence[EpochRecord], trial: TrialFigures
 ) -> Iterable[str]:
-    """Name what makes a counted trial's figures doubtful."""
+    """Yield warnings about doubtful figures of a counted trial."""
     spec = outcome.order
     if outcome.updates_applied != [outcome.updates_pushed] * spec.parameter_servers:
         applied = ", ".join(str(updates) for updates in outcome.updates_applied) or "none counted"
         yield f"{spec.id}: {outcome.updates_pushed} updates pushed, but {applied} applied"
     expected = spec.workers * spec.epochs
     if len(records) != expected:
-        yield f"{spec.id}: {len(records)} epochs of workers were measured, {expected} ordered"
+        yield f"{spec.id}: {len(records)} worker epochs measured, {expected} expected"
     compensates = find_protocol(spec.protocol.name).compensates and spec.protocol.lambda0 > 0.0
     if compensates and trial.staleness.mean > 0.0 and not trial.compensation_ratio:
         yield f"{spec.id}: updates were stale, yet the compensation was zero"

@@ -1,7 +1,7 @@
-"""Price books (data), Table 1 recomputed, and what a sweep costs.
+"""Price books, Table 1 recomputed, and the cost of a sweep.
 
 Tables and rendering are in :mod:`dnnbench.cost.tables` and :mod:`dnnbench.cost.render`, which are
-imported only where something is shown.
+imported only to show something.
 """
 
 from dnnbench.cost.basis import (

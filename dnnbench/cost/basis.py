@@ -1,4 +1,4 @@
-"""What a cost is made from: prices and rules, frozen with every result so it can be made again."""
+"""The basis of a cost: prices and rules, kept with every result so that it can be reproduced."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class Basis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         book: name of the price book; None for own hardware.
         machine_usd_per_hour: without the disk.
         gpu: the accelerators that the machine's price includes.
-        disk_gb: size of the persistent disk of each machine; 0 where none is included.
-        rate: one machine with its disk; every node is one.
-        host_usd_per_hour: host -> its own price, in the place of ``rate``, which then is zero.
+        disk_gb: size of the persistent disk of each machine; 0 if none is included.
+        rate: of one machine with its disk; every node is one.
+        host_usd_per_hour: host -> its own price; replaces ``rate``, which is then zero.
     """
 
     book: str | None
@@ -70,11 +70,11 @@ class Basis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return MONTHS_PER_YEAR * self.hours_per_month
 
     def machines(self, nodes: int, hosts: Collection[str]) -> int:
-        """Count what is paid for: the nodes, or the hosts where these have prices."""
+        """Return the number of machines paid for: the nodes, or the hosts if these have prices."""
         return len(set(hosts)) if self.host_usd_per_hour else nodes
 
     def rate_of(self, nodes: int, hosts: Collection[str]) -> Rate:
-        """Return the rate of all machines that ``nodes`` on ``hosts`` take."""
+        """Return the rate of all machines needed for ``nodes`` on ``hosts``."""
         if not self.host_usd_per_hour:
             return self.rate * nodes
         return Rate(flat_usd=sum((self.host_usd_per_hour[h] for h in set(hosts)), Decimal(0)))
@@ -85,12 +85,12 @@ class Basis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return sum(amounts, Decimal(0)) / SECONDS_PER_HOUR
 
     def bill_usd(self, rate: Rate, duration_s: Decimal) -> Decimal:
-        """Return the bill of machines that are started, used so long, and deleted."""
+        """Return the bill for machines that are started, used for the given time, and deleted."""
         billed_s = self.billing.billed_s(duration_s)
         return cost_usd(rate, billed_s, self.sustained_use, self.hours_per_month)
 
     def year_usd(self, rate: Rate) -> Decimal:
-        """Return the bill of a year on end."""
+        """Return the bill for a full year of continuous use."""
         return self.bill_usd(rate, Decimal(self.hours_per_year * SECONDS_PER_HOUR))
 
 
@@ -101,13 +101,13 @@ def basis_of_book(
     disk_gb: int = DEFAULT_DISK_GB,
     billed_on: dt.date | None = None,
 ) -> Basis:
-    """Take the prices of a machine out of a book.
+    """Return the basis for a machine type of a price book.
 
     Args:
-        book: where the prices and rules come from.
+        book: the source of prices and rules.
         machine: a machine type of the book.
-        disk_gb: persistent disk of each machine; left out where the book prices none.
-        billed_on: day whose billing rule counts; by default the book's own date.
+        disk_gb: persistent disk of each machine; left out if the book has no price for one.
+        billed_on: day whose billing rule applies; by default the book's own date.
 
     Raises:
         ConfigError: unknown machine, or a disk size below zero.
@@ -137,7 +137,7 @@ def basis_of_book(
 
 
 def basis_of_own_hardware(usd_per_hour: str | float | Decimal) -> Basis:
-    """Take one flat price for an hour of one node: no discount, no minimum, nothing on top.
+    """Return the basis for one flat price per node and hour: no discount, minimum or extras.
 
     Raises:
         ConfigError: the price is not above zero.
@@ -147,7 +147,7 @@ def basis_of_own_hardware(usd_per_hour: str | float | Decimal) -> Basis:
 
 
 def basis_of_own_hosts(usd_per_hour: Mapping[str, str | float | Decimal]) -> Basis:
-    """Take one flat price for an hour of each host, however many nodes it takes.
+    """Return the basis for one flat price per host and hour, however many nodes a host runs.
 
     Raises:
         ConfigError: a price is not above zero.

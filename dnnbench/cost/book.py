@@ -1,4 +1,4 @@
-"""What a price book is: closed structs that accept positive, exact amounts only."""
+"""The format of a price book: closed structs that accept only positive, exact amounts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Machine(Priced, frozen=True):
     """A machine type on demand.
 
     Attributes:
-        gpu: the accelerators that the price includes; None where the type has none.
+        gpu: the accelerators that the price includes; None if the type has none.
     """
 
     usd_per_hour: Decimal
@@ -40,14 +40,14 @@ class Machine(Priced, frozen=True):
 
 
 class CustomMachine(Priced, frozen=True):
-    """A machine type made to measure."""
+    """Prices of a custom machine type."""
 
     usd_per_vcpu_hour: Decimal
     usd_per_gb_hour: Decimal
 
 
 class Gpu(Priced, frozen=True):
-    """An accelerator added to a machine, by the unit that is priced (a die, for a K80)."""
+    """An accelerator added to a machine, in the unit that is priced (for a K80, a die)."""
 
     usd_per_hour: Decimal
     vram_gb: PositiveInt
@@ -75,10 +75,10 @@ class Tier(Priced, frozen=True, array_like=True):
 
 
 class SustainedUse(Priced, frozen=True):
-    """A discount by the hours used in a month: a function of them, never a constant.
+    """A discount that depends on the hours used in a month; it is never a constant.
 
     Attributes:
-        tiers: smallest share first; none, no discount.
+        tiers: smallest share first; empty for no discount.
     """
 
     tiers: tuple[Tier, ...] = ()
@@ -90,7 +90,7 @@ class SustainedUse(Priced, frozen=True):
             raise ValueError(f"`tiers` expected shares that rise to 1.00, found {found}")
 
     def full_price_s(self, duration_s: Decimal, month_s: Decimal) -> Decimal:
-        """Return the time at full price that costs as much as this use from a month's start on."""
+        """Return the time at full price that costs as much as use from the start of a month."""
         months, rest_s = divmod(duration_s, month_s)
         return months * self._in_month_s(month_s, month_s) + self._in_month_s(rest_s, month_s)
 
@@ -106,10 +106,10 @@ class SustainedUse(Priced, frozen=True):
 
 
 class BillingRule(Priced, frozen=True):
-    """How the time of one machine is counted.
+    """A rule for the time that one machine is billed for.
 
     Attributes:
-        until: last day of the rule; None for the one still in force.
+        until: last day of the rule; None if it is still in force.
     """
 
     granularity_s: PositiveInt
@@ -117,7 +117,7 @@ class BillingRule(Priced, frozen=True):
     until: dt.date | None = None
 
     def billed_s(self, duration_s: Decimal) -> Decimal:
-        """Return the seconds that a machine which was up for ``duration_s`` is billed for."""
+        """Return the seconds billed for a machine that was up for ``duration_s``."""
         steps = (duration_s / self.granularity_s).to_integral_value(ROUND_CEILING)
         return max(steps * self.granularity_s, Decimal(self.minimum_s))
 
@@ -126,8 +126,8 @@ class PriceBook(Priced, frozen=True):
     """A dated list of prices.
 
     Attributes:
-        name: the file's name without ``.toml``, unless the file says another.
-        assumptions: what no source says; shown under every table made from this book.
+        name: the file's name without ``.toml``, unless the file sets another.
+        assumptions: anything that no source confirms; shown wherever the book is used.
         machine: name -> machine type.
         gpu: name -> accelerator that can be added.
         billing: oldest rule first.
@@ -163,10 +163,10 @@ class PriceBook(Priced, frozen=True):
         near = difflib.get_close_matches(name, self.machine, n=1, cutoff=0.0)
         raise ConfigError(
             f"no machine {name!r} in price book {self.name}",
-            remedy=f"did you mean {near[0]}? It has {', '.join(self.machine)}",
+            remedy=f"did you mean {near[0]}? The book has {', '.join(self.machine)}",
         )
 
     def billing_on(self, day: dt.date) -> BillingRule:
-        """Return the rule in force on ``day``; the last one where the book ends earlier."""
+        """Return the rule in force on ``day``; the last one if all have ended."""
         in_force = (rule for rule in self.billing if rule.until is None or day <= rule.until)
         return next(in_force, self.billing[-1])

@@ -29,7 +29,7 @@ TABLE_1_BOOK = "gcp-2017-08"
 SHIPPED = Path(__file__).parent / "books"
 
 _NAMED: dict[str, type[msgspec.Struct]] = {"machine": Machine, "gpu": Gpu}
-"""Tables whose keys are names: msgspec writes ``...`` for them and does not tell which one."""
+"""Tables whose keys are names; msgspec's errors have ``...`` in place of such a key."""
 _PARTS = (PriceBook, Machine, Gpu, CustomMachine, LocalSsd, PersistentDisk, SustainedUse)
 _KEYS = sorted({key for part in (*_PARTS, BillingRule) for key in part.__struct_fields__})
 
@@ -40,22 +40,22 @@ _WORDS = {
     "decimal": "a number",
     "object": "a table",
 }
-"""What msgspec says -> what a TOML file's author knows."""
+"""msgspec's words -> words that the author of a TOML file knows."""
 
 
 def user_books() -> Path:
-    """Return the directory that a user puts price books into, by the XDG specification.
+    """Return the directory of the user's own price books, by the XDG specification.
 
-    Not by platformdirs: importing it took a tenth of the time of ``dnnbench cost``.
+    Without platformdirs, whose import took a tenth of the time of ``dnnbench cost``.
     """
     home = Path(os.environ.get("XDG_CONFIG_HOME", ""))
-    if not home.is_absolute():  # not given, or to be ignored
+    if not home.is_absolute():  # unset, or to be ignored as the specification demands
         home = Path("~/.config").expanduser()
     return home / "dnnbench" / "books"
 
 
 def list_books() -> dict[str, Path]:
-    """Map the name of every price book to its file; the user's own hide shipped ones."""
+    """Map the name of every price book to its file; the user's own replace shipped ones."""
     return {
         path.stem: path
         for directory in (SHIPPED, user_books())
@@ -64,7 +64,7 @@ def list_books() -> dict[str, Path]:
 
 
 def load_book(name: str) -> PriceBook:
-    """Read a price book by its name, or from a file where ``name`` is a path to a TOML file.
+    """Read a price book by its name, or from a file if ``name`` is the path of one.
 
     Raises:
         ConfigError: there is no such book, or it cannot be used (see `read_book`).
@@ -80,13 +80,13 @@ def load_book(name: str) -> PriceBook:
         near = difflib.get_close_matches(name, books, n=1, cutoff=0.0)[0]
         raise ConfigError(
             f"no price book {name!r}",
-            remedy=f"did you mean {near}? There are {', '.join(books)}, or give a .toml file",
+            remedy=f"did you mean {near}? Choose one of {', '.join(books)}, or give a .toml file",
         )
     return read_book(path)
 
 
 def load_table_1_book() -> PriceBook:
-    """Read the shipped book that Table 1 was priced from, whatever the user's own are called."""
+    """Read the shipped book that Table 1 was priced from, even if the user has one of its name."""
     return read_book(SHIPPED / f"{TABLE_1_BOOK}.toml")
 
 
@@ -94,7 +94,7 @@ def read_book(path: Path) -> PriceBook:
     """Read a price book from a file.
 
     Raises:
-        ConfigError: the file cannot be read, is no TOML, has an unknown key, lacks one, or has an
+        ConfigError: the file cannot be read, is not TOML, has an unknown key, lacks one, or has an
             amount that is not a number above zero.
     """
     if not path.is_file():
@@ -107,7 +107,7 @@ def read_book(path: Path) -> PriceBook:
 
 
 def _refusal(toml: TomlFile, error: msgspec.ValidationError) -> ConfigError:
-    """Say which file, line and key, what was expected and what was found."""
+    """Return an error with file, line and key, and with what was expected and found."""
     message, _, place = str(error).partition(" - at `$")
     keys = re.findall(r"[^.\[\]`]+|\.\.\.", place)
     if keys[1:2] == ["..."]:
@@ -137,7 +137,7 @@ def _refusal(toml: TomlFile, error: msgspec.ValidationError) -> ConfigError:
 def _named_entry(
     table: dict[str, Any], kind: type[msgspec.Struct]
 ) -> tuple[str, msgspec.ValidationError]:
-    """Return the first entry of a table that is refused, and why."""
+    """Return the first entry of a table that is refused, and its error."""
     refused = ((name, _error_of(entry, kind)) for name, entry in table.items())
     return next((name, error) for name, error in refused if error is not None)
 

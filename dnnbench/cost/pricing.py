@@ -1,4 +1,4 @@
-"""Prices per hour and what hours cost: exact decimals, never rounded here."""
+"""Prices per hour and the cost of hours: exact decimals, never rounded here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """USD an hour of one machine with what hangs on it.
+    """USD per hour of one machine with its disks and accelerators.
 
     Attributes:
         discountable_usd: the part that a sustained-use discount applies to.
@@ -47,7 +47,7 @@ def machine_rate(book: PriceBook, name: str) -> Rate:
 
 
 def custom_rate(book: PriceBook, vcpus: int, ram_gb: Decimal) -> Rate:
-    """Return the rate of a machine made to measure."""
+    """Return the rate of a custom machine type."""
     custom = _priced(book, "custom", book.custom)
     return Rate(discountable_usd=vcpus * custom.usd_per_vcpu_hour + ram_gb * custom.usd_per_gb_hour)
 
@@ -74,13 +74,13 @@ def disk_rate(book: PriceBook, size_gb: int) -> Rate:
 def cost_usd(
     rate: Rate, duration_s: Decimal, sustained_use: SustainedUse, hours_per_month: int
 ) -> Decimal:
-    """Return what one machine costs that is up for ``duration_s`` on end.
+    """Return the cost of one machine that is up for ``duration_s`` without a break.
 
     The discount follows from the time used in each month, so short use gets none.
     """
     month_s = Decimal(hours_per_month * SECONDS_PER_HOUR)
     full_price_s = sustained_use.full_price_s(duration_s, month_s)
-    # Divided last: the sum before it is exact.
+    # Divide last: the sum is exact.
     return (full_price_s * rate.discountable_usd + duration_s * rate.flat_usd) / SECONDS_PER_HOUR
 
 
@@ -88,7 +88,7 @@ def parse_price(value: str | float | Decimal, where: str) -> Decimal:
     """Return an amount above zero.
 
     Raises:
-        ConfigError: anything else, naming ``where`` it came from.
+        ConfigError: any other value; the error names ``where`` it came from.
     """
     try:
         price = Decimal(str(value))

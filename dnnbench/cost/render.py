@@ -1,4 +1,4 @@
-"""Show costs: in a terminal, as Markdown, as a document for other programs."""
+"""Render costs for a terminal, as Markdown, and as JSON for other programs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ JSON_VERSION = 1
 
 
 class CostDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything for JSON; amounts are strings there, not rounded."""
+    """The content of the JSON document; amounts are strings, not rounded."""
 
     table_1: Table1
     sweep: SweepCost | None

@@ -1,4 +1,4 @@
-"""What a sweep costs at the prices of a basis."""
+"""The cost of a sweep at the prices of a basis."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class TargetCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         accuracy: the test accuracy to reach, 0 to 1.
-        reached: trials that did; of ``trials``.
-        usd: mean over those that did; None where none did, which is not the same as free.
+        reached: trials that reached it, of ``trials``.
+        usd: mean over those that reached it; None if none did, which is not the same as free.
     """
 
     accuracy: float
@@ -66,15 +66,16 @@ class SweepCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         data: name of the data set that was trained on.
-        not_run: trials for which too few hosts were up; they cost nothing, and are nowhere else.
-        kept_machines: the largest node count of the sweep; with own prices, every host it used.
+        not_run: trials for which too few hosts were up; they cost nothing and are in no other
+            figure.
+        kept_machines: the largest node count of the sweep; if hosts have prices, all hosts used.
         kept_s: sum of the trials' durations.
         kept_usd: bill if ``kept_machines`` are started once and kept for ``kept_s``.
         new_machines_usd: bill if every trial gets new machines.
         nodes_per_host: the largest number of nodes that shared a host while this was measured; each
             is priced as a machine of its own, unless hosts have their own prices.
-        year_usd: nodes -> the bill of that many machines for a year on end. Never to be pro-rated
-            to a short use, which gets no such discount.
+        year_usd: nodes -> the bill for that many machines for a full year. It must not be pro-rated
+            to shorter use, which gets no such discount.
     """
 
     sweep: str
@@ -96,16 +97,16 @@ class SweepCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def cost_of_sweep(
     outcomes: Sequence[TrialOutcome], basis: Basis, *, target_accuracy: float | None = None
 ) -> SweepCost:
-    """Price every trial of a sweep that ran, whatever came of it.
+    """Price every trial of a sweep that ran, whatever its outcome.
 
     Args:
         outcomes: all trials of one sweep.
-        basis: prices and rules; of every host that a trial ran on, if they have their own.
-        target_accuracy: test accuracy, 0 to 1, whose cost is wanted.
+        basis: prices and rules; if hosts have prices, it has that of every host used.
+        target_accuracy: test accuracy, 0 to 1, to compute the cost of.
 
     Raises:
-        ResultsError: there are no trials that ran.
-        ConfigError: the target is no accuracy.
+        ResultsError: no trial ran.
+        ConfigError: the target is not an accuracy.
     """
     ran = [outcome for outcome in outcomes if outcome.status != "not run"]
     if not ran:
@@ -183,7 +184,7 @@ def _target_cost(finished: Sequence[TrialOutcome], basis: Basis, accuracy: float
 
 
 def _mean_usd(times_s: Sequence[tuple[TrialOutcome, float]], basis: Basis) -> Decimal | None:
-    """Return the mean list price of so many seconds of each trial; None without any trial."""
+    """Return the mean list price of the given seconds of each trial; None without trials."""
     if not times_s:
         return None
     return basis.list_usd(
@@ -198,7 +199,7 @@ def _rate(trial: TrialOutcome, basis: Basis) -> Rate:
 def time_to_accuracy_s(trial: TrialOutcome, accuracy: float) -> float | None:
     """Return the training time up to the first evaluation at or above a test accuracy.
 
-    Start-up, warm-up and the evaluations themselves do not count. None if it was not reached.
+    Start-up, warm-up and the evaluations themselves are excluded. None if it was not reached.
     """
     reached = [e.epoch for e in trial.evaluations if e.test_accuracy >= accuracy]
     epochs = [epoch for epoch in reached if epoch is not None]

@@ -1,7 +1,7 @@
 """Table 1: the published yearly prices beside the same rows recomputed from their price book.
 
-How the published table comes about (sustained use of a full month on machines and GPUs, a local SSD
-of 375 GB a machine without discount, machines with GPUs priced as custom types) is in docs/cost.md.
+docs/cost.md explains the published table: sustained use of a full month on machines and GPUs, one
+local SSD of 375 GB per machine without discount, machines with GPUs priced as custom types.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ CENT = Decimal("0.01")
 
 
 class Table1Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A published row and what it should read.
+    """A published row beside the recomputed one.
 
     Attributes:
         vram_gb: GPU memory as labelled: dies x their memory.
-        recomputed_usd: a year of what the row's label says, rounded to the cent.
+        recomputed_usd: price of a year of the machines in the label, rounded to the cent.
         difference_usd: recomputed - published.
-        why: what explains the published figure.
+        why: explanation of the published figure.
     """
 
     label: str
@@ -70,14 +70,14 @@ def table_1() -> Table1:
 
 
 def compare_rows(book: PriceBook, rows: Iterable[published.Table1Row]) -> tuple[Table1Row, ...]:
-    """Recompute published rows and say what explains each."""
+    """Recompute published rows and explain each."""
     return tuple(_compare(book, row) for row in rows)
 
 
 def yearly_usd(
     book: PriceBook, row: published.Table1Row, *, machines: int, local_ssd: bool = True
 ) -> Decimal:
-    """Return a year of ``machines`` like those of ``row``, rounded once, to the cent."""
+    """Return the price of a year of ``machines`` like those of ``row``, rounded to the cent."""
     if row.gpus:
         rate = custom_rate(book, row.vcpus, row.ram_gb) + gpu_rate(book, GPU, row.gpus)
     else:

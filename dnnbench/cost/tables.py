@@ -1,7 +1,7 @@
-"""The tables of costs as values: words and amounts once, for every format.
+"""The tables of costs as values, the same for every format.
 
-Amounts are rounded here, once: to the cent from 1 USD on, to three figures below. What a price book
-says about itself stands once, at the end, however many tables rest on it.
+Amounts are rounded only here: to the cent from 1 USD on, to three digits below. The facts about a
+price book are listed once, at the end, however many tables use it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _NODES = Column("Nodes")
 
 
 def cost_tables(table_1: Table1, sweep: SweepCost | None) -> list[Table]:
-    """Return every table, Table 1 first; the others need a sweep."""
+    """Return all tables, Table 1 first; the others need a sweep."""
     published = published_prices(table_1)
     if sweep is None:
         return [published]
@@ -32,12 +32,12 @@ def cost_tables(table_1: Table1, sweep: SweepCost | None) -> list[Table]:
 
 
 def cost_facts(sweep: SweepCost) -> Fields:
-    """Return what is priced."""
+    """Return the sweep and the data set that are priced."""
     return [("Sweep", sweep.sweep), ("Data", sweep.data)]
 
 
 def published_prices(table: Table1) -> Table:
-    """Return Table 1 beside what it should read, with what explains each row."""
+    """Return Table 1 as published and as recomputed, with an explanation of each row."""
     per_year = [Column(name, "USD/year") for name in ("published", "recomputed", "difference")]
     return Table(
         "Table 1: a year on Google Cloud, published and recomputed",
@@ -62,16 +62,16 @@ def published_prices(table: Table1) -> Table:
             *(f"{row.label}: {row.why}." for row in table.rows),
             f"Published: {table.source}.",
             f"Recomputed from {_book_text(table.book.name, table.book)}.",
-            "Included: machines, GPUs, one local SSD a machine, sustained use of whole months.",
-            "Not included: persistent disks, network, load balancing, as in the report.",
+            "Included: machines, GPUs, one local SSD per machine, sustained use of full months.",
+            "Not included, as in the report: persistent disks, network, load balancing.",
             "Machines with GPUs are priced as custom machine types.",
-            "A year on end: never to be pro-rated to a short use.",
+            "Prices of a full year: they must not be pro-rated to shorter use.",
         ],
     )
 
 
 def cells(cost: SweepCost) -> Table:
-    """Return what each node count and protocol costs."""
+    """Return the cost of each node count and protocol."""
     accuracy = next((cell.target.accuracy for cell in cost.cells if cell.target), None)
     columns = [_NODES, Column("Protocol", is_text=True), Column("trials"), Column("s/epoch")]
     columns += [Column("epoch", "USD per"), Column("trial", "USD per"), Column("all trials", "USD")]
@@ -86,68 +86,69 @@ def cells(cost: SweepCost) -> Table:
         "A trial's time includes start-up, warm-up and evaluation; an epoch's does not.",
     ]
     if cost.nodes_per_host > 1:
-        paid = "which is paid once" if basis.host_usd_per_hour else "priced as a machine for each"
+        paid = "which is paid once" if basis.host_usd_per_hour else "each priced as a machine"
         notes.append(
-            f"Measured with up to {cost.nodes_per_host} nodes on one host, {paid}: on machines of "
-            "their own, times and so costs would differ."
+            f"Measured with up to {cost.nodes_per_host} nodes on one host, {paid}. On separate "
+            "machines, times and therefore costs would differ."
         )
     if cost.unfinished:
         notes.append(
-            f"{cost.unfinished} of {cost.finished + cost.unfinished} trials did not finish: in "
-            "USD of all trials and in the bills, not in the means per epoch and trial."
+            f"{cost.unfinished} of {cost.finished + cost.unfinished} trials did not finish: included "
+            "in the USD of all trials and in the bills, not in the means per epoch and trial."
         )
     if cost.not_run:
         more = "trial was" if cost.not_run == 1 else "trials were"
-        notes.append(f"{cost.not_run} more {more} not run, and cost nothing.")
+        notes.append(f"{cost.not_run} more {more} not run and cost nothing.")
     if accuracy is not None:
         notes.append(
             f"USD to {100 * accuracy:g} % test accuracy (DAWNBench's cost to accuracy): training "
             "time to the first epoch at or above it, mean over the trials that reached it. A trial "
-            "that did not has no such cost, which is not zero."
+            "that did not reach it has no such cost, which is not the same as zero."
         )
     title = _title(cost, "Cost of the sweep by node count and protocol")
     return Table(title, columns, [_cell_row(cell) for cell in cost.cells], notes)
 
 
 def bills(cost: SweepCost) -> Table:
-    """Return what the whole sweep costs at list price and by the billing rules."""
+    """Return the cost of the whole sweep at the list price and by the billing rules."""
     rule = cost.basis.billing
     minimum = f"at least {rule.minimum_s} s" if rule.minimum_s else "no minimum"
     machines = "1 machine" if cost.kept_machines == 1 else f"{cost.kept_machines} machines"
     kept = f"{machines} kept for the whole sweep ({cost.kept_s:,.0f} s)"
     return Table(
-        _title(cost, "Bill of the whole sweep"),
-        [Column("How", is_text=True), Column("USD")],
+        _title(cost, "Bill for the whole sweep"),
+        [Column("Billed as", is_text=True), Column("USD")],
         [
             ["node-time of the trials at the list price", usd(cost.list_usd)],
             [kept, usd(cost.kept_usd)],
             ["new machines for every trial", usd(cost.new_machines_usd)],
         ],
         [
-            f"Billed by {rule.granularity_s} s a machine, {minimum}.",
-            "Time between the trials and to set machines up is not included.",
+            f"Each machine is billed in steps of {rule.granularity_s} s, {minimum}.",
+            "The time between trials and for setting up machines is not included.",
             *_basis_notes(cost.basis),
         ],
     )
 
 
 def years(cost: SweepCost) -> Table:
-    """Return what the machines of each node count cost for a year."""
+    """Return the cost of the machines of each node count for a year."""
     basis = cost.basis
-    discount = "with sustained use" if basis.sustained_use.tiers else "no discount"
+    has_discount = bool(basis.sustained_use.tiers)
+    discount = "with the sustained-use discount" if has_discount else "no discount"
     return Table(
         "The same machines for a year",
         [_NODES, Column("USD/year")],
         [[str(nodes), usd(amount)] for nodes, amount in cost.year_usd.items()],
         [
-            f"{basis.hours_per_year:,} h on end, {discount}.",
-            "Never to be pro-rated: a short use is billed as above.",
+            f"{basis.hours_per_year:,} h without a break, {discount}.",
+            "Must not be pro-rated: shorter use is billed as above.",
         ],
     )
 
 
 def price_books(table_1: Table1, sweep: SweepCost | None) -> Fields:
-    """Return where the prices come from, and what of them is assumed: each book once."""
+    """Return the sources and assumptions of each price book, once per book."""
     books = [_book_facts(table_1.book.name, table_1.book)]
     if sweep is not None and sweep.basis.book is not None:
         book = _book_facts(sweep.basis.book, sweep.basis)
@@ -157,7 +158,7 @@ def price_books(table_1: Table1, sweep: SweepCost | None) -> Fields:
 
 
 def usd(amount: Decimal | None) -> str:
-    """Write an amount; a dash where there is none."""
+    """Write an amount; a dash if there is none."""
     if amount is None:
         return NONE
     places = CENT if amount >= 1 or amount == 0 else Decimal(1).scaleb(amount.adjusted() - 2)
@@ -185,19 +186,19 @@ def _cell_row(cell: CellCost) -> list[str]:
 
 
 def _basis_notes(basis: Basis) -> list[str]:
-    """Say where the prices come from, what they are, and what they leave out."""
+    """Return notes on the source of the prices, and on what they include and leave out."""
     if basis.host_usd_per_hour:
         prices = Counter(basis.host_usd_per_hour.values()).items()
         each = ", ".join(f"{hosts} at {price}" for price, hosts in prices)
-        what = f"{each} {basis.currency} an hour, nothing added to it, no discount"
+        what = f"{each} {basis.currency} per hour, no extras, no discount"
         return [f"Prices: {basis.machine}, {what}."]
     if basis.book is None:
         price = f"{basis.machine_usd_per_hour} {basis.currency} per node and hour"
-        return [f"Prices: own hardware at {price}, nothing added to it, no discount."]
+        return [f"Prices: own hardware at {price}, no extras, no discount."]
     included = [f"{basis.machine} at {basis.machine_usd_per_hour} {basis.currency}/h"]
     left_out = ["local SSD", "network", "tax"]
     if basis.gpu:
-        included.append(f"its GPU ({basis.gpu}) in that price")
+        included.append(f"its GPU ({basis.gpu}), in that price")
     else:
         left_out.insert(0, "GPU (the machine has none)")
     if basis.disk_gb:

@@ -1,4 +1,4 @@
-"""Figure 16's counterpart as values, for the terminal and for a file: seconds of each epoch."""
+"""The counterpart of Figure 16 as values: seconds per epoch of a typical trial."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     from dnnbench.analysis.cell import TypicalTrial
     from dnnbench.trial.spec import ProtocolName
 
-_MOST_STEPS = 5  # of the scale: a terminal has a dozen lines for it
+_MOST_STEPS = 5  # of the axis, for which a terminal has a dozen lines
 _FAR = 3.0  # times the longest epoch
 
 
 class EpochFigure(NamedTuple):
-    """What to draw for one node count.
+    """The contents of the figure for one node count.
 
     Attributes:
-        trials: protocol -> its typical trial; empty where no trial ended well.
-        published_s: protocol -> published mean, of the protocols drawn; left out where it would
-            squash what was measured.
-        ticks_s: of the axis of seconds, ends included. It starts at 0: the figure is about how
-            steady an epoch's time is, and a cut axis exaggerates every change.
+        trials: protocol -> its typical trial; empty if no trial succeeded.
+        published_s: protocol -> published mean, of the protocols drawn; left out if it would
+            squash the measured ones.
+        ticks_s: of the axis of seconds, ends included. It starts at 0, because the figure shows how
+            steady the epoch time is, and a cut axis exaggerates every change.
     """
 
     nodes: int

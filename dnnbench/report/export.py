@@ -1,4 +1,4 @@
-"""The report for other programs: CSV, a row a cell, and one versioned JSON document."""
+"""The report for other programs: CSV with one row per cell, and one versioned JSON document."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ _ESTIMATES = {
 
 
 def as_document(analysis: Analysis) -> dict[str, Any]:
-    """Return everything in the report as plain values; units stand in the names.
+    """Return everything in the report as plain values; names end with their units.
 
-    Where the data lie on this machine is left out: it is nobody else's business, and the digest
-    says which they are.
+    The directory of the data is left out: it is private to this machine, and the digest identifies
+    the data.
     """
     figures = msgspec.to_builtins(analysis)
     del figures["settings"]["data"]["directory"]
@@ -57,7 +57,7 @@ def as_json(analysis: Analysis) -> str:
 
 
 def as_csv(analysis: Analysis) -> str:
-    """Return a row for each protocol at each node count; an empty field is a figure nobody has."""
+    """Return one row per protocol and node count; a field without a figure is empty."""
     rows = [_row(analysis, cell) for cell in analysis.cells]
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")

@@ -1,4 +1,4 @@
-"""Figure 16's counterpart as a file: seconds of each epoch of a typical trial by protocol."""
+"""The counterpart of Figure 16 as a file: seconds per epoch of a typical trial by protocol."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 FORMATS = (".png", ".svg")
 
-# Of Okabe and Ito's palette, which colour-blind readers tell apart; the marks differ too.
+# From Okabe and Ito's palette, which colour-blind readers can tell apart; the markers differ too.
 _STYLES = (
     ("#0072B2", "o"),
     ("#D55E00", "s"),
@@ -26,40 +26,39 @@ _STYLES = (
     ("#E69F00", "v"),
     ("#56B4E9", "P"),
 )
-"""Colour and mark of each protocol, in the order of their table; they begin again after the last.
-"""
+"""Colour and marker of each protocol, in the order of the table of protocols; reused in turn."""
 
 
 def save(analysis: Analysis, path: Path, nodes: int | None = None) -> None:
-    """Draw the figure and put it in ``path``, whole or not at all.
+    """Draw the figure into ``path``, whole or not at all.
 
     Args:
-        analysis: what to draw.
-        path: its suffix, ``.png`` or ``.svg``, says the format.
-        nodes: whose epochs to draw; the smallest node count if not given.
+        analysis: the figures to draw.
+        path: its suffix, ``.png`` or ``.svg``, determines the format.
+        nodes: node count to draw; the smallest if not given.
 
     Raises:
         ConfigError: another suffix.
-        ResultsError: no trial with that many nodes ended well.
+        ResultsError: no trial with this node count succeeded.
     """
     if path.suffix not in FORMATS:
         raise ConfigError(
-            f"no figure in the format {path.suffix or '(none)'!r}",
+            f"cannot write a figure in the format {path.suffix or '(none)'!r}",
             where=str(path),
             remedy=f"use one of {', '.join(FORMATS)}",
         )
     drawn = epoch_figure(analysis, nodes)
     if not drawn.trials:
         raise ResultsError(
-            f"no trial with {drawn.nodes} nodes ended well", where=analysis.settings.sweep
+            f"no trial with {drawn.nodes} nodes succeeded", where=analysis.settings.sweep
         )
-    # Matplotlib takes longer to import than the rest of a report to make.
+    # Importing Matplotlib takes longer than the rest of a report.
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    # Text stays text, in which no $ begins a formula, and equal figures are equal files.
+    # Text stays text, a $ does not begin a formula, and equal figures make equal files.
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "dnnbench", "text.parse_math": False}):
         figure = Figure(figsize=(7.5, 4.2), layout="constrained")
         FigureCanvasAgg(figure)

@@ -1,4 +1,4 @@
-"""What commands need of a stored sweep: its analysis, and its report as files."""
+"""The report of a sweep as files: Markdown and its figure."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def write_markdown(
     """Write the report as Markdown, with its figure beside it.
 
     Args:
-        analysis: what to write.
+        analysis: the figures to write.
         path: of the Markdown.
-        nodes: whose epochs the figure shows; the smallest node count if not given.
-        figure: where the figure goes; as PNG and SVG under the Markdown's name if not given.
+        nodes: node count that the figure shows; the smallest if not given.
+        figure: path of the figure; if not given, PNG and SVG with the Markdown's name.
 
     Returns:
-        The files written; the figure is left out where no trial with that many nodes ended well.
+        The files written; the figure is left out if no trial with this node count succeeded.
     """
     from dnnbench.report import markdown  # not every format needs it
 
@@ -53,11 +53,11 @@ def write_figure(analysis: Analysis, path: Path, nodes: int | None = None) -> No
 
 
 def has_figure(analysis: Analysis, nodes: int | None) -> bool:
-    """Tell whether a trial with that many nodes ended well."""
+    """Return whether a trial with this node count succeeded."""
     nodes = analysis.nodes[0] if nodes is None else nodes
     return any(cell.typical for cell in analysis.cells if cell.nodes == nodes)
 
 
 def _relative(figure: Path, markdown: Path) -> str:
-    """Return the figure's path as the Markdown has to name it."""
-    return os.path.relpath(figure, markdown.parent)  # pathlib gets this only in Python 3.12
+    """Return the figure's path relative to the Markdown."""
+    return os.path.relpath(figure, markdown.parent)  # pathlib can do this from Python 3.12 on

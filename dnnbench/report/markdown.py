@@ -18,9 +18,9 @@ def render(analysis: Analysis, *, figure: str | None = None, nodes: int | None =
     """Return the whole report.
 
     Args:
-        analysis: what to show.
+        analysis: the figures to show.
         figure: path of the saved figure, relative to the Markdown; None leaves it out.
-        nodes: whose epochs the figure shows; the smallest node count if not given.
+        nodes: node count that the figure shows; the smallest if not given.
     """
     sections = [f"# dnnbench report: {markdown(analysis.settings.sweep)}"]
     sections.append(fields_markdown(facts(analysis)))

@@ -1,6 +1,6 @@
-"""The tables of a report as values: words and figures once, for every format.
+"""The tables of a report as values, the same for every format.
 
-Each table names the data in its title and carries the definition of the epoch beneath.
+The title of each table names the data set, and its first note defines the epoch.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PROTOCOL = Column("Protocol", is_text=True)
 
 
 def report_tables(analysis: Analysis) -> list[Table]:
-    """Return every table of the report, the first one first; those without content are left out."""
+    """Return the tables of the report in order, without those that have no rows."""
     tables = [
         table_2(analysis),
         comparisons(analysis),
@@ -42,7 +42,7 @@ def report_tables(analysis: Analysis) -> list[Table]:
 
 
 def facts(analysis: Analysis) -> Fields:
-    """Return what was measured, on what, with what: a name and a line each."""
+    """Return the sweep, data, model, protocols, machines and versions, one line each."""
     settings, context = analysis.settings, analysis.context
     model = settings.model
     data = settings.data.name
@@ -57,7 +57,7 @@ def facts(analysis: Analysis) -> Fields:
         count_text(settings.epochs, "epoch"),
         f"batch size {settings.batch_size}",
         count_text(settings.parameter_servers, "parameter server"),
-        f"{settings.steps_per_run} steps a run",
+        f"{settings.steps_per_run} steps per run",
     ]
     lines += [
         ("Trial", ", ".join(trial)),
@@ -68,7 +68,7 @@ def facts(analysis: Analysis) -> Fields:
 
 
 def table_2(analysis: Analysis) -> Table:
-    """Return seconds per epoch, measured and published, with the growth beneath."""
+    """Return seconds per epoch, measured and published, with the growth below."""
     columns, totals = [_NODES], ["Growth %"]
     for protocol in analysis.protocols:
         columns += [Column(name, protocol) for name in ("measured", "n", "published")]
@@ -84,8 +84,8 @@ def table_2(analysis: Analysis) -> Table:
             row.append(NONE if published is None else f"{published:.2f}")
         rows.append(row)
     notes = [
-        "Mean over trials ± half of its 95 % confidence interval (Student's t); n: trials.",
-        f"Published: {SOURCE}; MNIST, a machine of 4 virtual cores for each node.",
+        "Mean over n trials ± the half-width of its 95 % confidence interval (Student's t).",
+        f"Published: {SOURCE}; MNIST, one machine with 4 virtual cores per node.",
         w.sharing_text(analysis),
     ]
     if analysis.growth:
@@ -130,14 +130,15 @@ def comparisons(analysis: Analysis) -> Table:
         ],
         _notes(
             analysis,
-            "Ratio of geometric means, minus 1. Trials of two protocols with the same nodes and "
-            "repeat are pairs (t interval of the log-ratios); else Welch's interval of the logs.",
+            "Ratio of geometric means minus 1. Trials of two protocols with the same nodes and "
+            "repeat are paired (t interval of the log-ratios); all others get Welch's interval of "
+            "the logarithms.",
         ),
     )
 
 
 def accuracy(analysis: Analysis) -> Table:
-    """Return the accuracy of the parameters that a trial ends with."""
+    """Return the accuracy of the final parameters of a trial."""
     columns = [_NODES]
     for protocol in analysis.protocols:
         columns += [Column("test %", protocol), Column("validation %", protocol)]
@@ -153,12 +154,15 @@ def accuracy(analysis: Analysis) -> Table:
         _title(analysis, f"Accuracy after {epochs}"),
         columns,
         rows,
-        _notes(analysis, "Of the parameter servers' parameters, when all workers had ended."),
+        _notes(
+            analysis,
+            "Accuracy of the parameters on the parameter servers after all workers had finished.",
+        ),
     )
 
 
 def accuracy_by_epoch(analysis: Analysis) -> Table:
-    """Return the mean test accuracy epoch by epoch, a column a cell."""
+    """Return the mean test accuracy by epoch, with one column per cell."""
     cells = [cell for cell in analysis.cells if cell.accuracy_by_epoch]
     columns = [Column("Epoch")]
     columns += [Column(f"{cell.nodes} nodes", cell.protocol) for cell in cells]
@@ -168,15 +172,18 @@ def accuracy_by_epoch(analysis: Analysis) -> Table:
         for epoch in sorted({epoch for of in by_cell for epoch in of})
     ]
     return Table(
-        _title(analysis, "Mean test accuracy in %, epoch by epoch"),
+        _title(analysis, "Mean test accuracy in % by epoch"),
         columns,
         rows,
-        _notes(analysis, "Of the parameter servers' parameters when worker:0 ended the epoch."),
+        _notes(
+            analysis,
+            "Accuracy of the parameters on the parameter servers when worker:0 finished the epoch.",
+        ),
     )
 
 
 def staleness(analysis: Analysis) -> Table:
-    """Return how stale updates were, and how much the compensation changed them."""
+    """Return the staleness of updates, and the size of the compensation."""
     return Table(
         _title(analysis, "Staleness in updates"),
         [
@@ -202,14 +209,14 @@ def staleness(analysis: Analysis) -> Table:
         ],
         _notes(
             analysis,
-            "Updates by others between a worker's pull and its push; the distribution runs from 0 "
-            "to the largest. Last column: mean ratio of the norms.",
+            "Updates by other workers between a worker's pull and its push; the distribution runs "
+            "from 0 to the maximum. Last column: mean ratio of the norms.",
         ),
     )
 
 
 def throughput(analysis: Analysis) -> Table:
-    """Return examples a second of all workers, and what of it is left for each worker."""
+    """Return examples per second of all workers together, and the efficiency of one worker."""
     return Table(
         _title(analysis, "Global throughput and scaling efficiency"),
         [
@@ -233,7 +240,7 @@ def throughput(analysis: Analysis) -> Table:
         ],
         _notes(
             analysis,
-            "Efficiency: examples/s of one worker, relative to the smallest node count.",
+            "Efficiency: examples/s per worker, relative to the smallest node count.",
         ),
     )
 
@@ -242,7 +249,7 @@ def cpu_time(analysis: Analysis) -> Table:
     """Return roles per core and CPU time per example."""
     micro, write = 1e6, "{:.1f}".format
     return Table(
-        _title(analysis, "Sharing of cores, and CPU time per example"),
+        _title(analysis, "Roles per core, and CPU time per example"),
         [
             _NODES,
             _PROTOCOL,
@@ -262,14 +269,14 @@ def cpu_time(analysis: Analysis) -> Table:
         ],
         _notes(
             analysis,
-            "CPU time of the processes, all threads, over the measured epochs.",
+            "CPU time of each process, all threads, during the measured epochs.",
             w.sharing_text(analysis),
         ),
     )
 
 
 def trials(analysis: Analysis) -> Table:
-    """Return what became of the planned trials, their spread, and what was not measured."""
+    """Return the planned trials by status, the range of epoch times, warm-up and start-up."""
     steps = analysis.settings.warmup_steps
     return Table(
         _title(analysis, "Trials"),
@@ -296,14 +303,15 @@ def trials(analysis: Analysis) -> Table:
         ],
         _notes(
             analysis,
-            f"Warm-up: the first {count_text(steps, 'step')} of every worker, applied and not "
-            "measured. Start-up: from the order to the first measured epoch, warm-up included.",
+            f"Warm-up: the first {count_text(steps, 'step')} of every worker, applied but not "
+            "measured. Start-up: from the start of the trial to its first measured epoch, warm-up "
+            "included.",
         ),
     )
 
 
 def placement(analysis: Analysis) -> Table:
-    """Return which task ran on which host; without rows where there is only one host."""
+    """Return which task ran on which host; no rows if there was only one host."""
     placed = analysis.placements
     used = {host for placement in placed for host in placement.tasks.values()}
     columns = [Column("Host", is_text=True)]
@@ -319,17 +327,17 @@ def placement(analysis: Analysis) -> Table:
         _title(analysis, "Tasks on each host"),
         columns,
         rows,
-        _notes(analysis, "Of the trials that ended well."),
+        _notes(analysis, "Successful trials only."),
     )
 
 
 def not_counted(analysis: Analysis) -> Table:
-    """Return the trials that are in no average, with their causes."""
+    """Return the trials that are excluded from the averages, with their causes."""
     return Table(
-        _title(analysis, "Trials in no average"),
+        _title(analysis, "Excluded trials"),
         [
             Column(name, is_text=True)
-            for name in ("Trial", "Status", "Where", "Cause", "Repeated since")
+            for name in ("Trial", "Status", "Where", "Cause", "Succeeded later")
         ],
         [
             [
@@ -362,6 +370,6 @@ def _is_base(analysis: Analysis, cell: Cell) -> bool:
 
 
 def _too_few(analysis: Analysis) -> list[str]:
-    """Name the cells whose mean has no interval."""
+    """Return a note that lists the cells whose mean has no interval."""
     cells = [str(cell.key) for cell in analysis.cells if cell.n == 1]
     return [f"n = 1: no interval ({', '.join(cells)})."] if cells else []

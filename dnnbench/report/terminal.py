@@ -1,4 +1,4 @@
-"""The report for a terminal; it reads well from 80 columns on."""
+"""The report for a terminal of 80 columns or more."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _MARKERS = (
     ("▼", "cyan"),
     ("+", "red"),
 )
-"""Sign and colour of each protocol, in the order of their table; they begin again after the last.
+"""Marker and colour of each protocol, in the order of the table of protocols; reused in turn.
 
-Different signs, so that the plot reads the same without colour.
+The markers differ, so that the plot can be read without colour.
 """
 _REFERENCE = "╌"
 
@@ -39,9 +39,9 @@ def render(analysis: Analysis, screen: Screen, *, nodes: int | None = None) -> s
     """Return the whole report.
 
     Args:
-        analysis: what to show.
-        screen: where it will be seen.
-        nodes: whose epochs to plot; the smallest node count if not given.
+        analysis: the figures to show.
+        screen: the terminal or file to lay it out for.
+        nodes: node count to plot; the smallest if not given.
     """
     first, *others = (table_text(table, screen) for table in report_tables(analysis))
     head = fields_text(facts(analysis), screen, analysis.warnings)
@@ -49,11 +49,11 @@ def render(analysis: Analysis, screen: Screen, *, nodes: int | None = None) -> s
 
 
 def _plot(analysis: Analysis, screen: Screen, nodes: int | None) -> str:
-    """Plot Figure 16's counterpart: seconds of each epoch of a typical trial by protocol."""
+    """Plot the counterpart of Figure 16: seconds per epoch of a typical trial by protocol."""
     figure = epoch_figure(analysis, nodes)
     title = "\n" + screen.paragraph(figure.title, bold=True)
     if not figure.trials:
-        return title + screen.paragraph(f"No trial with {figure.nodes} nodes ended well.")
+        return title + screen.paragraph(f"No trial with {figure.nodes} nodes succeeded.")
     drawing = _drawing(figure, min(screen.width, _WIDEST_PLOT))
     if not screen.is_coloured:
         drawing = "\n".join(line.rstrip() for line in click.unstyle(drawing).split("\n"))
@@ -68,14 +68,14 @@ def _plot(analysis: Analysis, screen: Screen, nodes: int | None) -> str:
 
 
 def _drawing(figure: EpochFigure, width: int) -> str:
-    import plotext  # heavy, and many reports have no plot
+    import plotext  # slow to import, and many reports have no plot
 
     plotext.clear_figure()
     plotext.theme("clear")
-    plotext.limit_size(False, False)  # the screen's width is known, also in a pipe
+    plotext.limit_size(False, False)  # the width is given, also for a pipe
     plotext.plot_size(width, _PLOT_HEIGHT)
     epochs = max((trial.epochs for trial in figure.trials.values()), key=len)
-    ends = [epochs[0] - 0.5, epochs[-1] + 0.5]  # no mark on the frame
+    ends = [epochs[0] - 0.5, epochs[-1] + 0.5]  # no marker on the frame
     for protocol, published_s in figure.published_s.items():
         plotext.plot(ends, [published_s] * 2, marker=_REFERENCE, color=_marker(protocol)[1])
     for protocol, trial in figure.trials.items():

@@ -22,7 +22,7 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 
 def mean_text(estimate: Estimate | None, write: Callable[[float], str], scale: float = 1.0) -> str:
-    """Write ``mean ± half of the 95 % interval``; without interval, say that ``n = 1``."""
+    """Write ``mean ± half-width of the 95 % interval``, or ``mean (n = 1)``."""
     if estimate is None:
         return NONE
     middle = write(estimate.mean * scale)
@@ -43,19 +43,19 @@ def scientific_text(estimate: Estimate | None) -> str:
 
 
 def range_text(estimate: Estimate | None, write: Callable[[float], str]) -> str:
-    """Write the smallest and the largest value that was averaged."""
+    """Write the smallest and the largest of the values averaged."""
     if estimate is None:
         return NONE
     return f"{write(estimate.minimum)} to {write(estimate.maximum)}"
 
 
 def excess_text(percent: float | None) -> str:
-    """Write by how many percent something is more (+) or less (-)."""
+    """Write a difference in percent with its sign."""
     return NONE if percent is None else f"{percent:+.1f}"
 
 
 def interval_text(ratio: RatioEstimate | Efficiency | None, style: str = "+.1f") -> str:
-    """Write the ends of a 95 % interval; say so where there is none."""
+    """Write the ends of a 95 % interval, or that there is none."""
     if ratio is None:
         return NONE
     if ratio.low_percent is None or ratio.high_percent is None:
@@ -64,7 +64,7 @@ def interval_text(ratio: RatioEstimate | Efficiency | None, style: str = "+.1f")
 
 
 def pairs_text(ratio: RatioEstimate | None) -> str:
-    """Write how many trials a comparison rests on."""
+    """Write the number of trials behind a comparison."""
     if ratio is None:
         return NONE
     above, below = ratio.n
@@ -72,12 +72,12 @@ def pairs_text(ratio: RatioEstimate | None) -> str:
 
 
 def n_text(cell: Cell) -> str:
-    """Write the trials averaged, and the planned ones where that is fewer."""
+    """Write the number of trials averaged, with the number planned if that is larger."""
     return str(cell.n) if cell.n == cell.planned else f"{cell.n} of {cell.planned}"
 
 
 def lost_text(cell: Cell) -> str:
-    """Write what became of the planned trials that are not averaged."""
+    """Write the number of planned trials that are not averaged, by status."""
     lost = (
         ("failed", cell.failed),
         ("interrupted", cell.interrupted),
@@ -88,7 +88,7 @@ def lost_text(cell: Cell) -> str:
 
 
 def histogram_text(counts: Sequence[int], width: int = 16) -> str:
-    """Draw a histogram in one line: neighbours are merged to fit, an empty bin is a dot."""
+    """Draw a histogram in one line: neighbouring bins are merged to fit, an empty one is a dot."""
     if not any(counts):
         return NONE
     merged = -(-len(counts) // width)
@@ -98,13 +98,13 @@ def histogram_text(counts: Sequence[int], width: int = 16) -> str:
 
 
 def epoch_definition_text(analysis: Analysis) -> str:
-    """Say what an epoch is here."""
+    """Define an epoch of this report."""
     definition = analysis.settings.epoch_definition
     return f"Epoch ({definition}): {EPOCH_DEFINITIONS[definition]}."
 
 
 def protocol_text(spec: ProtocolSpec) -> str:
-    """Name a protocol, and the settings that count under it."""
+    """Write a protocol's title and the settings that apply to it."""
     protocol = find_protocol(spec.name)
     settings = {"learning rate": spec.learning_rate, **protocol.options_of(spec)}
     values = (f"{name.replace('_', ' ')} {_value_text(of)}" for name, of in settings.items())
@@ -116,7 +116,7 @@ def _value_text(value: object) -> str:
 
 
 def sharing_text(analysis: Analysis) -> str:
-    """Say how many roles share a core, and what that does to the figures."""
+    """Write how many roles share a core, and how that affects the figures."""
     cores = analysis.context.host_cores
     per_core = {cell.nodes: cell.roles_per_core for cell in analysis.cells}
     core = "core" if cores == 1 else "cores"
@@ -136,7 +136,7 @@ def sharing_text(analysis: Analysis) -> str:
 
 
 def machines_text(context: Context) -> str:
-    """Say what the trials ran on: one machine, or how many hosts and of which kinds."""
+    """Describe what the trials ran on: one machine, or a number of hosts of certain kinds."""
     hosts = context.hosts
     if len(hosts) <= 1:
         return f"{context.cpu_model}, {count_text(context.host_cores, 'core')}"
@@ -148,16 +148,14 @@ def machines_text(context: Context) -> str:
 
 
 def figure_title(analysis: Analysis, nodes: int) -> str:
-    """Name Figure 16's counterpart, with its data."""
-    return (
-        f"Seconds of each epoch of a typical trial, {nodes} nodes ({analysis.settings.data.name})"
-    )
+    """Return the title of the figure, with its data."""
+    return f"Seconds per epoch of a typical trial, {nodes} nodes ({analysis.settings.data.name})"
 
 
 def figure_notes(analysis: Analysis) -> list[str]:
-    """Say what the figure shows."""
+    """Return the notes below the figure."""
     return [
         epoch_definition_text(analysis),
         "Typical: the trial whose mean epoch time is the median of its cell.",
-        "A point is the mean over its workers.",
+        "Each point is the mean over the workers.",
     ]

@@ -1,9 +1,9 @@
 r"""Text from outside, made safe to show: causes, host names, stored results, keys of a user's file.
 
-Such text may hold what moves a cursor, changes colours, reorders what is read, ends a line, or is
-markup where it goes. Each function here is for one kind of place. All of them show as an escape,
-such as ``\x1b``, what a terminal would act on or a reader could not see, so that nothing vanishes
-and nothing acts. None of them shows the login of a URL, wherever it comes from.
+Such text may move the cursor, change colours, reorder the line, end it, or act as markup. Each
+function here makes text safe for one kind of output. All of them replace characters that a terminal
+would act on or a reader could not see with an escape such as ``\x1b``, so nothing vanishes and
+nothing acts. None of them shows the login of a URL.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import re
 from typing import Any, Final
 
 LIMIT: Final = 2000
-"""Characters of one line. A cause may be megabytes long; its beginning tells what it is."""
+"""Maximum length of a line. A cause may be megabytes long; its beginning identifies it."""
 
 HIDDEN: Final = "***"
-"""Stands for a secret."""
+"""Shown in place of a secret."""
 
 _LOGIN_MOST: Final = 1000  # characters
 _LOGIN: Final = re.compile(
-    r"""(?:(?<=://)|(?<=https:/)|(?<=http:/))(?:  # a path as Python tidies it has one slash
+    r"""(?:(?<=://)|(?<=https:/)|(?<=http:/))(?:  # pathlib reduces // to one slash
         [^\s/?#"\\]+             # name:password, or a token alone
-      | [^\s/?#"\\:@]+:(?!\d+/)[^\s"\\@]*  # with a slash in the password, which is no port
+      | [^\s/?#"\\:@]+:(?!\d+/)[^\s"\\@]*  # a slash in the password; not a port
     )@""",
     re.VERBOSE,
 )
@@ -40,7 +40,7 @@ def redacted(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """Replace a blank by a space and what else is not printable by its escape; hide logins."""
+    """Replace whitespace with spaces and unprintable characters with escapes; hide logins."""
     text = redacted(text)
     if text.isprintable():
         return text
@@ -48,28 +48,28 @@ def visible(text: str) -> str:
 
 
 def one_line(text: str, limit: int = LIMIT) -> str:
-    """Make a line for a terminal of any text.
+    """Turn any text into one line that is safe on a terminal.
 
     Args:
-        text: as it came.
-        limit: of the line, in characters; a longer text ends with how many are left out.
+        text: any text.
+        limit: maximum length in characters; a longer text is cut, and its length is appended.
     """
-    kept = redacted(text[: limit + _LOGIN_MOST])[:limit]  # none may be cut in two
+    kept = redacted(text[: limit + _LOGIN_MOST])[:limit]  # no login is cut in two
     parts = (visible(part.strip()) for part in kept.splitlines())
     shown = " ".join(part for part in parts if part)
-    if len(text) > limit or len(shown) > limit:  # escapes are longer than what they stand for
+    if len(text) > limit or len(shown) > limit:  # escapes are longer than what they replace
         return f"{shown[:limit]} ... ({len(text):,} characters)"
     return shown
 
 
 def markdown(text: str) -> str:
-    """Make a line of Markdown that shows the text, whatever Markdown or HTML is in it."""
+    """Escape a text as one line of Markdown that shows it literally."""
     line = one_line(text).replace("&", "&amp;").replace("<", "&lt;")
     return _MARKDOWN.sub(r"\\\g<0>", line)
 
 
 def csv_field(value: object) -> object:
-    """Make a text safe for a field of CSV, where a spreadsheet would take some for a formula."""
+    """Make a text safe for a CSV field; a spreadsheet would run some texts as formulas."""
     if not isinstance(value, str):
         return value
     line = one_line(value)
@@ -77,9 +77,9 @@ def csv_field(value: object) -> object:
 
 
 def json_text(document: Any) -> str:
-    """Write a document as indented JSON whose strings hold nothing that a terminal acts on.
+    """Return a document as indented JSON that contains nothing a terminal acts on.
 
-    Its data stay as they are, except for logins of URLs: JSON has escapes for every character.
+    The data are unchanged, except for logins of URLs: JSON has an escape for every character.
     """
     import msgspec  # most commands print no JSON
 

@@ -1,4 +1,4 @@
-"""The place that a result is laid out for: a terminal or a file."""
+"""Width and styles of the terminal or file that a result is laid out for."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from dnnbench.text.safe import one_line
 
 
 class Screen(NamedTuple):
-    """The place that a text is laid out for.
+    """A terminal or a file that text is laid out for.
 
     Attributes:
         width: in columns.
         is_styled: whether it shows bold and dim text; a file does not.
-        is_coloured: whether it shows colours, too.
+        is_coloured: whether it also shows colours.
     """
 
     width: int
@@ -32,7 +32,7 @@ class Screen(NamedTuple):
         return click.style(text, bold=bold, dim=dim, fg=fg if self.is_coloured else None)
 
     def paragraph(self, *texts: str, bold: bool | None = None, dim: bool | None = None) -> str:
-        """Break texts from anywhere into lines that fit, each of them styled and ended."""
+        """Wrap texts, which need not be safe, and style every line; each ends with a newline."""
         return "".join(
             f"{self.styled(line, bold=bold, dim=dim)}\n"
             for text in texts
@@ -41,7 +41,7 @@ class Screen(NamedTuple):
 
 
 def wrapped(line: str, width: int) -> list[str]:
-    """Break a line into some that fit: between words, within words only as needed."""
+    """Wrap a line between words, and within a word only if it is too long."""
     if 0 < len(line) <= width:
         return [line]
     return textwrap.wrap(line, max(width, 1), break_on_hyphens=False)  # names have hyphens

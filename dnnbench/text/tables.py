@@ -1,6 +1,6 @@
-"""Tables and facts as values of finished text, and their look in a terminal and as Markdown.
+"""Tables and fields of finished text, and their layout for a terminal and for Markdown.
 
-Every command that shows figures builds these, so that all look alike and say the same everywhere.
+Every command that shows figures builds these, so all formats show the same.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from dnnbench.text.screen import Screen
 
 NONE = "-"
-"""What stands for a figure that nobody has."""
+"""Shown where there is no figure."""
 
 Fields = list[tuple[str, str]]
-"""Names, each with a line."""
+"""Pairs of a name and one line of text."""
 
 _GAP = 2
-"""Columns that tabulate leaves between two of a table."""
+"""Characters that tabulate leaves between two columns."""
 
 
 class Column(msgspec.Struct, frozen=True):
-    """A column's heading; ``group`` is what neighbouring columns have in common."""
+    """A column heading; neighbouring columns of one ``group`` share a heading above theirs."""
 
     name: str
     group: str = ""
@@ -37,7 +37,7 @@ class Column(msgspec.Struct, frozen=True):
 
 
 class Table(msgspec.Struct, frozen=True):
-    """A table of finished text; ``totals`` are rows set apart at the bottom, no title is ""."""
+    """A table of finished text; ``totals`` are separate rows at the bottom, the title may be ""."""
 
     title: str
     columns: list[Column]
@@ -48,7 +48,7 @@ class Table(msgspec.Struct, frozen=True):
 
 def table_text(table: Table, screen: Screen) -> str:
     """Lay a table out for a terminal: an empty line, its title, the table and its notes."""
-    from tabulate import SEPARATING_LINE  # most commands do without
+    from tabulate import SEPARATING_LINE  # only for commands that print tables
 
     head = _headings(table.columns)
     body = [list(map(one_line, row)) for row in [*table.rows, *table.totals]]
@@ -60,14 +60,14 @@ def table_text(table: Table, screen: Screen) -> str:
     ]
     if table.totals:
         rows.insert(-len(table.totals), SEPARATING_LINE)
-    # Not as tabulate's headers: these would be two columns wider than their names.
+    # Not as tabulate's headers, which it makes two characters wider than their names.
     laid_out = _tabulate(rows, "simple", table.columns)
     notes = "".join(screen.paragraph(note, dim=True) for note in table.notes)
     return f"\n{screen.paragraph(table.title, bold=True)}{laid_out}\n{notes}"
 
 
 def fields_text(facts: Fields, screen: Screen, warnings: Sequence[str] = ()) -> str:
-    """Lay facts out for a terminal, with warnings beneath."""
+    """Lay facts out for a terminal, with warnings below."""
     entries: list[tuple[str, str, str | None]]
     entries = [(one_line(name), one_line(line), None) for name, line in facts]
     entries += [("Warning", one_line(warning), "yellow") for warning in warnings]
@@ -104,19 +104,19 @@ def _tabulate(
     columns: Sequence[Column],
     headers: Sequence[str] = (),
 ) -> str:
-    from tabulate import tabulate  # as above
+    from tabulate import tabulate  # only for commands that print tables
 
     return tabulate(
         rows,
         headers=headers,
         tablefmt=layout,
         colalign=["left" if column.is_text else "right" for column in columns],
-        disable_numparse=True,  # all is text already; numbers would be formatted anew
+        disable_numparse=True,  # all cells are text; tabulate would reformat numbers
     )
 
 
 def _headings(columns: Sequence[Column]) -> list[list[str]]:
-    """Return a row or two: a group's name stands over its first column only."""
+    """Return one or two rows; the name of a group is above its first column only."""
     names = [one_line(column.name) for column in columns]
     groups = [one_line(column.group) for column in columns]
     if not any(groups):
@@ -128,19 +128,19 @@ def _headings(columns: Sequence[Column]) -> list[list[str]]:
 def _folded(
     cells: Sequence[str], widths: Sequence[int], style: Callable[[str], str] = str
 ) -> list[str]:
-    """Break cells into lines and style each.
+    """Wrap cells and style each of their lines.
 
-    Not by tabulate, which takes some of them for numbers then, whatever it was told.
+    tabulate's own wrapping treats some cells as numbers, even with ``disable_numparse``.
     """
     folded = map(wrapped, cells, widths)
     return ["\n".join(map(style, lines)) for lines in folded]
 
 
 def _widths(rows: Sequence[Sequence[str]], are_text: Sequence[bool], room: int) -> list[int]:
-    """Return how wide columns have to be, or may be so that all fit.
+    """Return the widths of the columns, reduced to fit the room if necessary.
 
-    The widest give way first. Words are broken only where breaking between them won't do, and
-    figures last of all.
+    The widest columns shrink first. Words are broken only if breaking between words is not enough,
+    and figures last of all.
     """
     columns = list(zip(*rows, strict=True))
     longest = [max(map(len, cells)) for cells in columns]

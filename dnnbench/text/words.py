@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def duration_text(seconds: float) -> str:
-    """Write a duration with the precision that a person waits with."""
+    """Write a duration as precisely as a waiting person needs it."""
     whole = round(seconds)
     if whole < 60:  # noqa: PLR2004 - seconds of a minute
         return f"{whole} s"
@@ -15,12 +15,12 @@ def duration_text(seconds: float) -> str:
 
 
 def seconds(value: float) -> str:
-    """Write seconds with two decimals, as Table 2 has them, and more below a second."""
+    """Write seconds with two decimals, as in Table 2, and with more below one second."""
     if value >= 1.0:
         return f"{value:.2f}"
     return f"{value:.3f}" if value >= 0.1 else f"{value:.4f}"  # noqa: PLR2004  # three digits
 
 
 def count_text(number: float, noun: str) -> str:
-    """Write how many there are of something."""
+    """Write a number with its noun in the singular or plural."""
     return f"{number:g} {noun}" if number == 1 else f"{number:g} {noun}s"

@@ -102,7 +102,7 @@ def test_a_trial_repeated_after_a_failure_counts_once_and_the_failure_stays_visi
     cell = analysis.cell(CellKey(4, "downpour"))
     assert (cell.n, cell.failed, cell.missing) == (1, 0, 2)
     assert [lost.repeated for lost in analysis.not_counted] == [True]
-    with pytest.raises(ResultsError, match="ended well twice"):
+    with pytest.raises(ResultsError, match="succeeded twice"):
         analyse([make_outcome(order), make_outcome(order)], make_context())
 
 
@@ -252,7 +252,7 @@ def test_doubtful_trials_are_warned_of() -> None:
     warnings = analyse([lost_update, lost_epoch, idle], make_context()).warnings
     assert warnings == [
         "n04-downpour-r1: 3450 updates pushed, but 7 applied",
-        "n04-downpour-r2: 5 epochs of workers were measured, 6 ordered",
+        "n04-downpour-r2: 5 worker epochs measured, 6 expected",
         "n04-dc-sgd-r1: updates were stale, yet the compensation was zero",
     ]
 

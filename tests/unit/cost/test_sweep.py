@@ -145,7 +145,7 @@ def test_a_trial_that_was_not_run_costs_nothing_but_is_counted() -> None:
     assert (alone.not_run, cost.not_run) == (0, 1)
     assert msgspec.structs.replace(cost, not_run=0) == alone
     text = render_markdown(table_1(), cost)
-    assert "1 more trial was not run, and cost nothing." in text
+    assert "1 more trial was not run and cost nothing." in text
     with pytest.raises(ResultsError, match="none that ran"):
         cost_of_sweep([not_run], basis())
 
@@ -230,8 +230,8 @@ def test_the_hosts_own_prices_are_said_to_be_so() -> None:
     text = render_markdown(table_1(), cost_of_sweep([on_hosts(4, "a", "b", "c")], own))
     for line in (
         "USD: time x the sum of the prices of the hosts that took part, no minimum.",
-        "Prices: the hosts' own prices, 2 at 0.36, 1 at 1.2 USD an hour, nothing added to it, no",
-        "Measured with up to 2 nodes on one host, which is paid once:",
+        "Prices: the hosts' own prices, 2 at 0.36, 1 at 1.2 USD per hour, no extras, no discount.",
+        "Measured with up to 2 nodes on one host, which is paid once.",
         "3 machines kept for the whole sweep",
     ):
         assert line in text
@@ -302,9 +302,9 @@ def test_a_sweep_names_itself_its_data_book_machine_price_disk_and_gpu() -> None
     assert "Cost of the sweep by node count and protocol (mnist)" in text
     assert "price book gcp-2026-08, as of 2026-08-03" in text
     assert "gcp-2026-08, as of 2026-08-03, USD, us-central1" in text
-    assert "g2-standard-4 at 0.706832255 USD/h; its GPU (1 L4) in that price" in text
+    assert "g2-standard-4 at 0.706832255 USD/h; its GPU (1 L4), in that price" in text
     assert "Not included: persistent disk" in text
-    assert "Never to be pro-rated" in text
+    assert "Must not be pro-rated" in text
 
 
 @pytest.mark.parametrize(

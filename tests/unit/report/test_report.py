@@ -120,7 +120,7 @@ def test_a_sweep_in_which_every_trial_failed_is_still_reported() -> None:
     analysis = analyse([make_failed(make_order())], make_context(planned_nodes=[4]))
     text = words(shown(analysis, 80))
     assert "4 - 0 of 3 3.52 - 0 of 3 3.59" in text
-    assert "No trial with 4 nodes ended well." in text
+    assert "No trial with 4 nodes succeeded." in text
     assert "0 of 3" in markdown.render(analysis)
     assert export.as_csv(analysis).count("\n") == 3
 
@@ -175,7 +175,7 @@ def test_warnings_are_visible_in_terminal_and_markdown() -> None:
 
 def test_the_plot_marks_both_protocols_without_colour(analysis: Analysis) -> None:
     text = shown(analysis, 80)
-    assert "Seconds of each epoch of a typical trial, 4 nodes (synthetic-mnist)" in text
+    assert "Seconds per epoch of a typical trial, 4 nodes (synthetic-mnist)" in text
     drawing = [line for line in text.splitlines() if "┤" in line or "│" in line]
     assert sum(line.count("●") for line in drawing) == 2
     assert sum(line.count("x") for line in drawing) == 2
@@ -256,7 +256,7 @@ def test_a_scale_has_round_ticks_and_room_above(highest: float, ticks: list[floa
 def test_the_figure_refuses_other_formats_and_nothing_to_draw(
     analysis: Analysis, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match=r"no figure in the format '\.pdf'"):
+    with pytest.raises(ConfigError, match=r"cannot write a figure in the format '\.pdf'"):
         figure.save(analysis, tmp_path / "f.pdf")
     with pytest.raises(ResultsError, match="no trial with 6 nodes"):
         figure.save(analysis, tmp_path / "f.png", nodes=6)
