@@ -61,6 +61,8 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         roles_per_core: on the host that has most of them for each of its cores.
         n: trials that ended well, which are the ones averaged.
+        diverged: trials whose loss or parameters were not finite; they are in no average.
+        not_learned: of the ``n``, those that ended no better than they began.
         not_run: trials for which too few hosts were up.
         missing: trials without any outcome.
         epoch_s: of a trial's mean over workers and epochs.
@@ -76,6 +78,8 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     roles_per_core: float
     planned: int
     n: int
+    diverged: int
+    not_learned: int
     failed: int
     interrupted: int
     not_run: int
@@ -132,6 +136,8 @@ def make_cell(
         roles_per_core=roles_per_core,
         planned=planned,
         n=len(good),
+        diverged=lost.count("diverged"),
+        not_learned=sum(t.not_learned is not None for t in good),
         failed=lost.count("failed"),
         interrupted=lost.count("interrupted"),
         not_run=lost.count("not run"),

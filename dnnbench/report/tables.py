@@ -145,15 +145,19 @@ def accuracy(analysis: Analysis) -> Table:
     for nodes in analysis.nodes:
         row = [str(nodes)]
         for cell in _row(analysis, nodes):
-            row.append(w.mean_text(cell.test_accuracy, "{:.2f}".format, 100.0))
-            row.append(w.mean_text(cell.validation_accuracy, "{:.2f}".format, 100.0))
+            row.append(w.accuracy_text(cell, cell.test_accuracy))
+            row.append(w.accuracy_text(cell, cell.validation_accuracy))
         rows.append(row)
     epochs = count_text(analysis.settings.epochs, "epoch")
     return Table(
         _title(analysis, f"Accuracy after {epochs}"),
         columns,
         rows,
-        _notes(analysis, "Of the parameter servers' parameters, when all workers had ended."),
+        _notes(
+            analysis,
+            "Of the parameter servers' parameters, when all workers had ended.",
+            *w.survivors_text(analysis),
+        ),
     )
 
 
@@ -171,7 +175,11 @@ def accuracy_by_epoch(analysis: Analysis) -> Table:
         _title(analysis, "Mean test accuracy in %, epoch by epoch"),
         columns,
         rows,
-        _notes(analysis, "Of the parameter servers' parameters when worker:0 ended the epoch."),
+        _notes(
+            analysis,
+            "Of the parameter servers' parameters when worker:0 ended the epoch.",
+            *w.survivors_text(analysis),
+        ),
     )
 
 
