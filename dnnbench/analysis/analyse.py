@@ -1,7 +1,7 @@
 """Turn the outcomes of a sweep into the figures of a report.
 
-Trials that failed, were interrupted or never ran are counted and listed, but never averaged. Trials
-with different data or settings are refused, not mixed.
+Trials that diverged, failed, were interrupted or never ran are counted and listed, but never
+averaged. Trials with different data or settings are refused, not mixed.
 """
 
 from __future__ import annotations
@@ -254,7 +254,7 @@ def _not_counted(
     outcome: TrialOutcome, trials: Mapping[CellKey, Mapping[int, TrialFigures]]
 ) -> NotCounted:
     spec, failure = outcome.order, outcome.failure
-    cause = " ".join(failure.cause.split()) if failure else ""
+    cause = " ".join(failure.cause.split()) if failure else str(outcome.divergence or "")
     return NotCounted(
         id=spec.id,
         status=outcome.status,

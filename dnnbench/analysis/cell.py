@@ -61,6 +61,8 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         roles_per_core: on the host with the most roles per core.
         n: successful trials, the ones that are averaged.
+        diverged: trials whose loss or parameters were not finite; they are in no average.
+        not_learned: of the ``n``, those that ended no better than they began.
         not_run: trials for which too few hosts were up.
         missing: trials without any outcome.
         epoch_s: of each trial's mean over workers and epochs.
@@ -77,6 +79,8 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     roles_per_core: float
     planned: int
     n: int
+    diverged: int
+    not_learned: int
     failed: int
     interrupted: int
     not_run: int
@@ -133,6 +137,8 @@ def make_cell(
         roles_per_core=roles_per_core,
         planned=planned,
         n=len(good),
+        diverged=lost.count("diverged"),
+        not_learned=sum(t.not_learned is not None for t in good),
         failed=lost.count("failed"),
         interrupted=lost.count("interrupted"),
         not_run=lost.count("not run"),

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 
 class TrialFigures(msgspec.Struct, frozen=True):
-    """Averages of one successful trial, each of them one value of an estimate of its cell."""
+    """Averages of one successful trial, each of them one value of an estimate of its cell.
+
+    Attributes:
+        not_learned: why the trial counts as one that did not learn; None if it learned.
+    """
 
     id: str
     epoch_s: float
@@ -37,6 +41,7 @@ class TrialFigures(msgspec.Struct, frozen=True):
     warmup_s: float | None
     start_up_s: float
     warnings: list[str]
+    not_learned: str | None = None
 
 
 def measure(outcome: TrialOutcome) -> TrialFigures:
@@ -64,9 +69,28 @@ def measure(outcome: TrialOutcome) -> TrialFigures:
         warmup_s=mean([w.duration_s for w in outcome.warmups]) if outcome.warmups else None,
         start_up_s=outcome.start_up_s,
         warnings=[],
+        not_learned=_not_learned(outcome, last_epoch),
     )
     trial.warnings.extend(_trial_warnings(outcome, records, trial))
     return trial
+
+
+def _not_learned(outcome: TrialOutcome, last_epoch: int) -> str | None:
+    """Return why a trial that stayed finite is said not to have learned; None where it has.
+
+    The rule: its final test accuracy can be that of always giving one class
+    (`EvaluationRecord.chance_accuracy`), or its mean loss in the last epoch is above that of the
+    first step of all, which was computed with the initial parameters.
+    """
+    for final in outcome.evaluations:
+        chance = final.chance_accuracy
+        if final.epoch is None and chance is not None and final.test_accuracy <= chance:
+            return f"test accuracy {final.test_accuracy:.2%}, chance gives up to {chance:.2%}"
+    initial = [r.initial_loss for r in outcome.epochs if r.initial_loss is not None]
+    loss = mean([record.loss for record in outcome.epochs if record.epoch == last_epoch])
+    if initial and loss > mean(initial):
+        return f"loss {loss:.3g} in the last epoch, {mean(initial):.3g} at the first step"
+    return None
 
 
 def _trial_warnings(
@@ -81,5 +105,8 @@ def _trial_warnings(
     if len(records) != expected:
         yield f"{spec.id}: {len(records)} worker epochs measured, {expected} expected"
     compensates = find_protocol(spec.protocol.name).compensates and spec.protocol.lambda0 > 0.0
-    if compensates and trial.staleness.mean > 0.0 and not trial.compensation_ratio:
+    # None is a missing value: an epoch may be too short for the step that is sampled.
+    if compensates and trial.staleness.mean > 0.0 and trial.compensation_ratio == 0.0:
         yield f"{spec.id}: updates were stale, yet the compensation was zero"
+    if trial.not_learned:
+        yield f"{spec.id}: did not learn: {trial.not_learned}"

@@ -165,11 +165,13 @@ def _cell(
         new_machines_usd=sum(
             (basis.bill_usd(_rate(trial, basis), _exact(s)) for trial, s in whole_s), Decimal(0)
         ),
-        target=None if target_accuracy is None else _target_cost(finished, basis, target_accuracy),
+        target=None if target_accuracy is None else _target_cost(trials, basis, target_accuracy),
     )
 
 
-def _target_cost(finished: Sequence[TrialOutcome], basis: Basis, accuracy: float) -> TargetCost:
+def _target_cost(trials: Sequence[TrialOutcome], basis: Basis, accuracy: float) -> TargetCost:
+    # A diverged trial has had its chance to reach the target; only a failed one has not.
+    finished = [trial for trial in trials if trial.status in ("ok", "diverged")]
     times_s = [
         (trial, time_s)
         for trial in finished

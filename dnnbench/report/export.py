@@ -81,6 +81,8 @@ def _row(analysis: Analysis, cell: Cell) -> dict[str, object]:
         "roles_per_core": cell.roles_per_core,
         "trials_planned": cell.planned,
         "trials_ok": cell.n,
+        "trials_diverged": cell.diverged,
+        "trials_not_learned": cell.not_learned,
         "trials_failed": cell.failed,
         "trials_interrupted": cell.interrupted,
         "trials_not_run": cell.not_run,

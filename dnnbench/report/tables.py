@@ -146,8 +146,8 @@ def accuracy(analysis: Analysis) -> Table:
     for nodes in analysis.nodes:
         row = [str(nodes)]
         for cell in _row(analysis, nodes):
-            row.append(w.mean_text(cell.test_accuracy, "{:.2f}".format, 100.0))
-            row.append(w.mean_text(cell.validation_accuracy, "{:.2f}".format, 100.0))
+            row.append(w.accuracy_text(cell, cell.test_accuracy))
+            row.append(w.accuracy_text(cell, cell.validation_accuracy))
         rows.append(row)
     epochs = count_text(analysis.settings.epochs, "epoch")
     return Table(
@@ -157,6 +157,7 @@ def accuracy(analysis: Analysis) -> Table:
         _notes(
             analysis,
             "Accuracy of the parameters on the parameter servers after all workers had finished.",
+            *w.survivors_text(analysis),
         ),
     )
 
@@ -178,6 +179,7 @@ def accuracy_by_epoch(analysis: Analysis) -> Table:
         _notes(
             analysis,
             "Accuracy of the parameters on the parameter servers when worker:0 finished the epoch.",
+            *w.survivors_text(analysis),
         ),
     )
 

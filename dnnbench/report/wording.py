@@ -33,6 +33,37 @@ def mean_text(estimate: Estimate | None, write: Callable[[float], str], scale: f
     return f"{middle} ± {half_width:,.{decimals}f}"
 
 
+def accuracy_text(cell: Cell, estimate: Estimate | None) -> str:
+    """Write a mean accuracy in %, and how many trials it says nothing of, or nothing good."""
+    remarks = [
+        f"{count} {what}"
+        for count, what in ((cell.diverged, "diverged"), (cell.not_learned, "did not learn"))
+        if count
+    ]
+    text = mean_text(estimate, "{:.2f}".format, 100.0)
+    if not remarks:
+        return text
+    if estimate is not None and estimate.n == 1:
+        text, remarks = text.partition(" (")[0], ["n = 1", *remarks]
+    return f"{text} ({', '.join(remarks)})"
+
+
+def survivors_text(analysis: Analysis) -> list[str]:
+    """Say what a mean leaves out, and what it takes in, where a trial diverged or did not learn."""
+    notes = []
+    if any(cell.diverged for cell in analysis.cells):
+        notes.append(
+            "A diverged trial has no accuracy: its loss or a parameter was not finite. The mean of "
+            "the others is one of survivors."
+        )
+    if any(cell.not_learned for cell in analysis.cells):
+        notes.append(
+            "A trial that did not learn is averaged with the others: it ended within chance of "
+            "always giving one class, or with a loss above that of its first step."
+        )
+    return notes
+
+
 def scientific_text(estimate: Estimate | None) -> str:
     """Write a figure of unknown magnitude with two digits."""
     if estimate is None:
@@ -79,6 +110,7 @@ def n_text(cell: Cell) -> str:
 def lost_text(cell: Cell) -> str:
     """Write the number of planned trials that are not averaged, by status."""
     lost = (
+        ("diverged", cell.diverged),
         ("failed", cell.failed),
         ("interrupted", cell.interrupted),
         ("not run", cell.not_run),

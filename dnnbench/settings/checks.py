@@ -10,7 +10,7 @@ from dnnbench.settings.textfile import local_path
 from dnnbench.settings.values import is_path
 from dnnbench.text.safe import HIDDEN
 from dnnbench.trial.models import MODELS
-from dnnbench.trial.protocols import parameter_servers_of
+from dnnbench.trial.protocols import find_protocol, parameter_servers_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +34,7 @@ def check_values(config: Config, origins: Mapping[str, str]) -> None:
     if config.provision.index_url is not None:
         check_index_url(config.provision.index_url, origins["provision.index_url"])
     check_sweep(config.sweep, origins)
+    check_combinations(config, origins)
     check_ports(config, origins["cluster.ports"])
 
 
@@ -101,6 +102,19 @@ def check_sweep(sweep: SweepConfig, origins: Mapping[str, str]) -> None:
             f"counts x {len(sweep.protocols)} protocols x {sweep.repeats} repeats",
             where=next((origin for origin in given if origin != "default"), "[sweep]"),
         )
+
+
+def check_combinations(config: Config, origins: Mapping[str, str]) -> None:
+    """Refuse settings of the training that a protocol of the sweep does not combine with."""
+    for name in config.sweep.protocols:
+        for refused in find_protocol(name).refuses:
+            if getattr(config.train, refused.name) == refused.value:
+                raise ConfigError(
+                    f"protocol {name} does not combine with {refused.name} {refused.value}: "
+                    f"{refused.reason}",
+                    where=origins[f"train.{refused.name}"],
+                    remedy=f"leave {name} out of the protocols, or choose another {refused.name}",
+                )
 
 
 def check_ports(config: Config, where: str) -> None:

@@ -18,6 +18,7 @@ from dnnbench.trial.bounds import LINE_BYTES
 from dnnbench.trial.messages import (
     AgentFailed,
     AgentReady,
+    Diverged,
     EpochEnd,
     Evaluated,
     Log,
@@ -44,7 +45,7 @@ EVENTS_OF_A_TASK: Final = 1_000_000
 _SHOWN_BYTES: Final = 80
 _SHOWN_CHARACTERS: Final = 40
 _OF_AGENTS: Final = (AgentReady, Prepared, AgentFailed)
-_OF_WORKERS: Final = (WarmedUp, Progress, EpochEnd, Trained)
+_OF_WORKERS: Final = (WarmedUp, Progress, EpochEnd, Trained, Diverged)
 
 
 def read_event(host: str, line: bytes) -> AnyEvent:
@@ -114,14 +115,16 @@ class EventCheck:
 
     def _odd_result(self, event: AnyEvent) -> str | None:
         task, epoch = event.task, None
-        if not isinstance(event, (WarmedUp, EpochEnd, Trained, Served, Evaluated)):
+        if not isinstance(event, (WarmedUp, EpochEnd, Trained, Served, Evaluated, Diverged)):
             return None
-        if isinstance(event, (WarmedUp, EpochEnd)) and event.record.task != task:
+        if isinstance(event, (WarmedUp, EpochEnd, Diverged)) and event.record.task != task:
             return f"expected records of {task}, found one of {_quoted(event.record.task)}"
         if isinstance(event, (EpochEnd, Evaluated)):
             epoch = event.record.epoch
             if epoch is not None and epoch > self._epochs:
                 return f"expected epochs up to {self._epochs}, found {epoch} of {task}"
+        if isinstance(event, Diverged) and event.record.epoch > self._epochs:
+            return f"expected epochs up to {self._epochs}, found {event.record.epoch} of {task}"
         result = (type(event), task, epoch)
         if result in self._results:
             return f"expected each result once, found another {_shown(event)}"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from dnnbench.trial.messages import AgentFailed, RoleExited, RoleFailed
+from dnnbench.trial.messages import AgentFailed, Diverged, RoleExited, RoleFailed
 from dnnbench.trial.outcome import Failure
 from dnnbench.trial.tasks import split_task
 
@@ -50,6 +50,8 @@ def cause_in(event: AnyEvent, *, may_end: bool) -> str | None:
     """
     if isinstance(event, (RoleFailed, AgentFailed)):
         return event.cause
+    if isinstance(event, Diverged):  # ends the trial like a failure, but is stored as itself
+        return str(event.record)
     if isinstance(event, RoleExited) and event.code != 0:
         return f"killed by signal {-event.code}" if event.code < 0 else f"exit {event.code}"
     if isinstance(event, RoleExited) and not may_end:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from dnnbench.trial.messages import EpochEnd, Evaluated, Log, Served, Trained, WarmedUp
+from dnnbench.trial.messages import Diverged, EpochEnd, Evaluated, Log, Served, Trained, WarmedUp
 from dnnbench.trial.outcome import TrialOutcome
 from dnnbench.trial.seeds import task_seed
 from dnnbench.trial.tasks import WORKER, split_task
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from dnnbench.trial.messages import AnyEvent
     from dnnbench.trial.outcome import (
+        Divergence,
         EpochRecord,
         EvaluationRecord,
         Failure,
@@ -49,6 +50,7 @@ class OutcomeBuilder:
         self._epochs: list[EpochRecord] = []
         self._evaluations: list[EvaluationRecord] = []
         self._pushed: dict[str, int] = {}
+        self._divergence: Divergence | None = None
 
     @contextmanager
     def training(self) -> Iterator[None]:
@@ -72,6 +74,8 @@ class OutcomeBuilder:
             self.served[event.task] = event
         elif isinstance(event, Trained):
             self._pushed[event.task] = event.updates_pushed
+        elif isinstance(event, Diverged) and self._divergence is None:
+            self._divergence = event.record
 
     def log_tail(self, task: str) -> list[str]:
         """Return the last lines that a task wrote."""
@@ -94,12 +98,13 @@ class OutcomeBuilder:
         workers: Iterable[str],
         failure: Failure | None,
     ) -> TrialOutcome:
-        """Return what came of the trial."""
+        """Return what came of the trial; what a divergence entails is not a failure."""
+        diverged = self._divergence is not None
         steps = sum(record.steps for record in self._epochs)
         cpu_s = sum(served.cpu_s for served in self.served.values())
         return TrialOutcome(
             order=order,
-            status="failed" if failure else "ok",
+            status="diverged" if diverged else "failed" if failure else "ok",
             started_at=self._started_at,
             duration_s=time.monotonic() - self._start_s,
             start_up_s=self._start_up_s,
@@ -119,7 +124,8 @@ class OutcomeBuilder:
                 for record in self._epochs
             ],
             evaluations=self._evaluations,
-            failure=failure,
+            failure=None if diverged else failure,
+            divergence=self._divergence,
         )
 
 

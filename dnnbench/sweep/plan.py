@@ -120,8 +120,13 @@ def _spec(
 
 def _protocol(config: Config, name: ProtocolName) -> ProtocolSpec:
     """Return the protocol with those settings of ``[protocol]`` that it takes."""
-    given = msgspec.structs.asdict(config.protocol) | {"lambda0": config.protocol.chosen_lambda0}
-    options = {option.name: given[option.name] for option in find_protocol(name).options}
+    protocol = find_protocol(name)
+    chosen = msgspec.structs.replace(config.protocol, **protocol.fixed)
+    given = msgspec.structs.asdict(chosen) | {"lambda0": chosen.chosen_lambda0}
+    options = {option.name: given[option.name] for option in protocol.options}
     return ProtocolSpec(
-        name, optimizer=config.train.optimizer, learning_rate=config.train.learning_rate, **options
+        name,
+        optimizer=config.train.optimizer,
+        learning_rate=config.train.learning_rate,
+        **(options | protocol.fixed),
     )

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dnnbench.trial.messages import (
+    Diverged,
     EpochEnd,
+    Event,
     PortReserved,
     Progress,
     RoleExited,
@@ -75,17 +77,21 @@ class Role:
         return (self.epoch - 1 + self.step / max(self.steps_per_epoch, 1)) / epochs
 
     def _state_after(self, event: AnyEvent) -> str:
-        if isinstance(event, PortReserved):
-            return "started"
         if isinstance(event, ServerReady):
             return "ready" if self.is_worker else "serving"
-        if isinstance(event, WarmedUp):
-            return "warm"
-        if isinstance(event, (Trained, Served)):
-            return "done"
-        if isinstance(event, RoleFailed) or (isinstance(event, RoleExited) and event.code):
-            return "failed"
-        return self.state
+        if isinstance(event, RoleExited):
+            return "failed" if event.code else self.state
+        return _STATE_AFTER.get(type(event), self.state)
+
+
+_STATE_AFTER: Final[dict[type[Event], str]] = {
+    PortReserved: "started",
+    WarmedUp: "warm",
+    Trained: "done",
+    Served: "done",
+    Diverged: "diverged",
+    RoleFailed: "failed",
+}
 
 
 class SweepProgress:
@@ -93,7 +99,8 @@ class SweepProgress:
 
     Attributes:
         total: trials of the plan.
-        ended: of those, the ones that are not to come any more; failed and not run ones too.
+        ended: of those, the ones that are not to come any more; diverged, failed and not run ones
+            too.
         current: the trial that runs, with its ``roles`` by task.
     """
 
@@ -106,6 +113,7 @@ class SweepProgress:
         self.plan = plan
         self.total = len(plan.orders)
         self.ended = self.total - len(pending)
+        self.diverged = 0
         self.failed = 0
         self.not_run = 0
         self.current: TrialSpec | None = None
@@ -149,7 +157,8 @@ class SweepProgress:
         self.ended += 1
         self._pending.pop(spec.id, None)
         if outcome.status != "ok":  # how long it took says nothing about the others
-            self.failed += outcome.status != "not run"
+            self.diverged += outcome.status == "diverged"
+            self.failed += outcome.status not in ("not run", "diverged")
             self.not_run += outcome.status == "not run"
             return
         self._measured_s[spec.cell].append(outcome.duration_s)

@@ -280,7 +280,9 @@ def _refuse_to_go_on_failing(outcomes: list[TrialOutcome]) -> None:
     """Stop a sweep in which nothing works any more."""
     last = [outcome for outcome in outcomes if outcome.status != "not run"]
     last = last[-MAX_FAILURES_IN_A_ROW:]
-    if len(last) < MAX_FAILURES_IN_A_ROW or any(outcome.status == "ok" for outcome in last):
+    if len(last) < MAX_FAILURES_IN_A_ROW or any(
+        outcome.status in ("ok", "diverged") for outcome in last
+    ):
         return
     failure = last[-1].failure
     raise TrialError(

@@ -203,8 +203,11 @@ class SweepStore:
         return list(latest.values())
 
     def pending(self) -> list[TrialSpec]:
-        """Return the trials without a good outcome, failed and interrupted ones too, in order."""
-        done = {outcome.order.id for outcome in self.outcomes() if outcome.status == "ok"}
+        """Return the trials without a result, failed and interrupted ones too, in order.
+
+        A diverged trial has its result: to repeat it until it survives would bias the means.
+        """
+        done = {o.order.id for o in self.outcomes() if o.status in ("ok", "diverged")}
         return [order for order in self.plan.orders if order.id not in done]
 
     def has_outcomes(self) -> bool:

@@ -23,7 +23,7 @@ from dnnbench.trial.bounds import (
     Text,
 )
 from dnnbench.trial.machine import MachineSnapshot
-from dnnbench.trial.outcome import EpochRecord, EvaluationRecord, WarmupRecord
+from dnnbench.trial.outcome import Divergence, EpochRecord, EvaluationRecord, WarmupRecord
 from dnnbench.trial.spec import TrialSpec
 from dnnbench.trial.tasks import ClusterSpec
 
@@ -173,6 +173,12 @@ class Evaluated(Event, frozen=True, tag="evaluated"):
     record: EvaluationRecord
 
 
+class Diverged(Event, frozen=True, tag="diverged"):
+    """A worker met a value that is not finite, and ends; no event carries such a value."""
+
+    record: Divergence
+
+
 class Log(Event, frozen=True, tag="log"):
     """A line that a process wrote to its standard output or error."""
 
@@ -209,6 +215,7 @@ AnyEvent = Union[  # noqa: UP007 - as above
     Trained,
     Served,
     Evaluated,
+    Diverged,
     Log,
     RoleFailed,
     RoleExited,

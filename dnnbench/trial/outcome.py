@@ -20,7 +20,8 @@ from dnnbench.trial.bounds import (
 )
 from dnnbench.trial.spec import TrialSpec
 
-Status = Literal["ok", "failed", "interrupted", "not run"]
+Status = Literal["ok", "diverged", "failed", "interrupted", "not run"]
+"""``diverged``: the training did, the hosts are sound; a result, but one without accuracy."""
 
 
 class Staleness(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,7 +74,9 @@ class EpochRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             their CPU seconds an update over the measured part of the trial x ``steps``.
         staleness: one entry a step and shard.
         compensation_ratio: mean of the compensation's norm / the gradient's norm over the sampled
-            steps; None for a protocol that does not compensate.
+            steps; None for a protocol that does not compensate, and where no sampled step was run
+            or a norm overflowed.
+        initial_loss: of this worker's very first step, warm-up included; None in older files.
     """
 
     task: Text
@@ -86,6 +89,7 @@ class EpochRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parameter_server_cpu_s: Seconds
     staleness: Staleness
     compensation_ratio: float | None = None
+    initial_loss: float | None = None
 
 
 class EvaluationRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -96,6 +100,8 @@ class EvaluationRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             workers ended.
         global_step: updates that these parameters hold (of shard 0).
         parameters_sha256: of all shards' float32 values, so that bit-identical ones are known.
+        chance_accuracy: what always giving the most frequent class reaches on the test set, plus
+            three standard errors of a share of that many examples; None in older files.
     """
 
     epoch: PositiveCount | None
@@ -103,6 +109,31 @@ class EvaluationRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     validation_accuracy: Share
     test_accuracy: Share
     parameters_sha256: Text = ""
+    chance_accuracy: Share | None = None
+
+
+class Divergence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The first value of a trial that is not finite.
+
+    JSON has no numbers that are not finite. This is the form in which they cross the wire and are
+    stored: the place where the first one stood.
+
+    Attributes:
+        task: worker that met it.
+        epoch: 0 for the warm-up.
+        step: of this worker in that epoch, from 1.
+    """
+
+    task: Text
+    epoch: Count
+    step: PositiveCount
+    quantity: Literal["loss", "parameters"] = "loss"
+
+    def __str__(self) -> str:
+        """One line: quantity and place."""
+        verb = "is" if self.quantity == "loss" else "are"
+        part = f"epoch {self.epoch}" if self.epoch else "the warm-up"
+        return f"{self.quantity} {verb} not finite at step {self.step} of {part} ({self.task})"
 
 
 class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -137,6 +168,7 @@ class TrialOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         parameter_server_cpu_s: of all parameter servers, over the measured part.
         placement: task -> host.
         seeds: worker -> the seed of its batches and its dropout, derived from the order's.
+        divergence: set if and only if ``diverged``.
     """
 
     order: TrialSpec
@@ -154,3 +186,4 @@ class TrialOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     epochs: list[EpochRecord] = []
     evaluations: list[EvaluationRecord] = []
     failure: Failure | None = None
+    divergence: Divergence | None = None

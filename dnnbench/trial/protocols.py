@@ -28,6 +28,19 @@ class Option(NamedTuple):
     only_with: tuple[str, str] | None = None
 
 
+class Refusal(NamedTuple):
+    """A setting of ``[train]`` that a protocol does not combine with.
+
+    Attributes:
+        value: of that setting which is refused.
+        reason: ends "... does not combine with it: ".
+    """
+
+    name: str
+    value: object
+    reason: str
+
+
 class Protocol(msgspec.Struct, frozen=True):
     """How gradients reach the parameters.
 
@@ -38,6 +51,8 @@ class Protocol(msgspec.Struct, frozen=True):
         compensates: adds something to a gradient, whose norm is measured.
         needs_parameter_server: otherwise every node is a worker.
         options: keys of ``[protocol]`` that it takes.
+        fixed: fields of `ProtocolSpec` that its name decides.
+        refuses: settings that it does not combine with.
         step_cost: time of a step relative to Downpour's, to estimate how long a trial takes.
     """
 
@@ -47,6 +62,8 @@ class Protocol(msgspec.Struct, frozen=True):
     compensates: bool = False
     needs_parameter_server: bool = True
     options: tuple[Option, ...] = ()
+    fixed: dict[str, Any] = {}
+    refuses: tuple[Refusal, ...] = ()
     step_cost: float = 1.0
 
     def options_of(self, spec: ProtocolSpec) -> dict[str, Any]:
@@ -74,6 +91,38 @@ PROTOCOLS: dict[str, Protocol] = {
                 Option("epsilon", only_with=("compensation", "adaptive")),
             ),
             step_cost=1.15,
+        ),
+        Protocol(
+            name="dc-sgd-c",
+            title="Delay Compensated SGD, constant lambda",
+            baseline="downpour",
+            compensates=True,
+            options=(Option("lambda0"),),
+            fixed={"compensation": "constant"},
+            step_cost=1.1,
+        ),
+        Protocol(
+            name="dc-sgd-a",
+            title="Delay Compensated SGD, adaptive lambda",
+            baseline="downpour",
+            compensates=True,
+            options=(Option("lambda0"), Option("mean_square_decay"), Option("epsilon")),
+            fixed={"compensation": "adaptive"},
+            step_cost=1.15,
+        ),
+        Protocol(
+            name="staleness-aware",
+            title="Staleness-aware SGD",
+            baseline="downpour",
+            refuses=(
+                Refusal(
+                    "optimizer",
+                    "adagrad",
+                    "it divides the learning rate, but Adagrad's sum of squares would be divided "
+                    "with it",
+                ),
+            ),
+            step_cost=1.05,
         ),
     )
 }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.real_cluster import small_order
 
+from dnnbench.analysis.trial_figures import measure
 from dnnbench.trial.protocols import PROTOCOLS, parameter_servers_of
 from dnnbench.trial.spec import ModelSpec, ProtocolSpec
 
@@ -177,3 +178,41 @@ def test_an_order_that_cannot_be_carried_out_is_a_failed_trial_with_one_clear_li
     assert outcome.failure
     assert outcome.failure.cause.startswith(cause)
     assert "\n" not in outcome.failure.cause
+
+
+@pytest.mark.parametrize(
+    "protocol",
+    [ProtocolSpec("downpour", learning_rate=1e30), ProtocolSpec("dc-sgd", lambda0=1e30)],
+    ids=["learning-rate", "lambda0"],
+)
+def test_a_trial_that_diverges_says_where_and_leaves_the_agent_alive(
+    cluster: Cluster, protocol: ProtocolSpec
+) -> None:
+    outcome = cluster.run(small_order(protocol, 4, warmup_steps=0, epochs=2))
+    assert (outcome.status, outcome.failure) == ("diverged", None)
+    assert outcome.divergence
+    assert outcome.divergence.epoch == 1
+    assert 1 < outcome.divergence.step <= STEPS
+    assert outcome.evaluations == []
+    after = cluster.run(small_order(DOWNPOUR, 2))
+    assert after.status == "ok"  # on the same agent, which a test's cluster starts only once
+
+
+def test_an_epoch_without_the_sampled_step_has_no_ratio_and_no_warning(cluster: Cluster) -> None:
+    short = small_order(DC_SGD, 3, batch_size=5000, steps_per_run=25, warmup_steps=0)
+    outcome = cluster.run(short)
+    assert outcome.status == "ok"
+    assert {record.steps for record in outcome.epochs} == {11}
+    assert [record.compensation_ratio for record in outcome.epochs] == [None, None]
+    assert measure(outcome).warnings == []
+
+
+def test_a_trial_tells_what_it_started_from_and_what_chance_gives(cluster: Cluster) -> None:
+    outcome = cluster.outcome(DOWNPOUR, 4, epochs=2)
+    for record in outcome.epochs:
+        assert record.initial_loss is not None
+        assert 1.5 < record.initial_loss < 4.0
+    (chance,) = {evaluation.chance_accuracy for evaluation in outcome.evaluations}
+    assert chance is not None
+    assert 0.1 < chance < 0.13
+    assert measure(outcome).not_learned is None

@@ -9,6 +9,7 @@ from dnnbench.analysis.crowding import HostFacts
 from dnnbench.trial.machine import MachineSnapshot
 from dnnbench.trial.messages import AgentReady
 from dnnbench.trial.outcome import (
+    Divergence,
     EpochRecord,
     EvaluationRecord,
     Failure,
@@ -145,6 +146,16 @@ def make_failed(
         "failure": Failure(cause=cause, task="worker:1", host="localhost"),
     }
     return TrialOutcome(**(fields | changes))
+
+
+def make_diverged(order: TrialSpec, **changes: Any) -> TrialOutcome:
+    """Return the outcome of a trial whose loss was not finite in the first epoch."""
+    fields: dict[str, Any] = {
+        "status": "diverged",
+        "failure": None,
+        "divergence": Divergence("worker:1", 1, 12),
+    }
+    return make_failed(order, **(fields | changes))
 
 
 def make_not_run(order: TrialSpec, **changes: Any) -> TrialOutcome:

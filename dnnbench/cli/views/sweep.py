@@ -272,6 +272,8 @@ def outcome_lines(outcome: TrialOutcome) -> list[str]:
     if outcome.status == "not run":
         return [f"not run: {outcome.failure}"]
     took = duration_text(outcome.duration_s)
+    if outcome.divergence is not None:
+        return [f"diverged after {took}: {outcome.divergence}"]
     if outcome.status != "ok":
         failure = outcome.failure
         if failure is None:
@@ -292,6 +294,8 @@ def _sweep_line(sweep: SweepProgress) -> RenderableType:
     from rich.table import Table  # as above
 
     text = f"{sweep.ended} of {sweep.total} trials"
+    if sweep.diverged:
+        text += f", {sweep.diverged} diverged"
     if sweep.failed:
         text += f", {sweep.failed} failed"
     if sweep.not_run:

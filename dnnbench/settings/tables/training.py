@@ -122,12 +122,12 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ProtocolConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The delay compensation of dc-sgd."""
+    """The delay compensation of dc-sgd, dc-sgd-c and dc-sgd-a."""
 
     compensation: Annotated[
         Compensation,
         Setting(
-            "Kind of delay compensation.",
+            "Kind of delay compensation of dc-sgd; dc-sgd-c and dc-sgd-a have theirs by name.",
             "At the default learning rate, constant changes a gradient by 0.02 % at most "
             "(simulated, 11 workers): nothing would be seen of it.",
         ),
@@ -135,7 +135,7 @@ class ProtocolConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lambda0: Annotated[
         NotNegative | None,
         Setting(
-            "Lambda; 0 makes dc-sgd the same as downpour.",
+            "Lambda; 0 makes compensation do nothing. One that is given counts for every kind.",
             "The defaults are what the DC-ASGD authors used for CIFAR-10.",
             unset="2.0 adaptive, 0.04 constant",
             example=1.0,

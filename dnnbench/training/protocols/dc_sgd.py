@@ -1,80 +1,21 @@
-"""Delay compensation: constant and adaptive."""
+"""Delay compensation of the kind that the settings name: ``dc-sgd-c`` or ``dc-sgd-a``.
+
+The two have names of their own so that one sweep can hold both.
+"""
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
-from dnnbench.training.graph.shard import ServerShard
-from dnnbench.training.protocols.base import Applied, vector
+from dnnbench.training.protocols import dc_sgd_a, dc_sgd_c
 
 if TYPE_CHECKING:
-    import tensorflow as tf
-
     from dnnbench.training.graph.setting import StepSetting
-    from dnnbench.training.protocols.base import Push, Rule
+    from dnnbench.training.graph.shard import ServerShard
 
 
 def make_shard(index: int, size: int, setting: StepSetting) -> ServerShard:
     """Return a shard; see :mod:`dnnbench.training.protocols.base`."""
-    spec = setting.protocol
-
-    def make_rule() -> Rule:
-        if spec.compensation == "constant":
-            return ConstantCompensation(spec.lambda0)
-        return AdaptiveCompensation(size, spec.lambda0, spec.mean_square_decay, spec.epsilon)
-
-    return ServerShard(index, size, setting, make_rule)
-
-
-class ConstantCompensation:
-    """DC-ASGD-c: λ g⊙g⊙(w - w_bak).
-
-    Source: Zheng et al., Asynchronous Stochastic Gradient Descent with Delay Compensation, ICML
-    2017, arXiv 1609.08326. ``w_bak`` is captured at this worker's pull, as published.
-    """
-
-    def __init__(self, lambda0: float) -> None:
-        self.slots: dict[str, float] = {}
-        self.factor: float | None = -lambda0
-
-    def apply(self, push: Push) -> Applied:
-        """See :class:`dnnbench.training.protocols.base.Rule`."""
-        return Applied(push.gradient, _minus_squared_times(push.gradient, push.now - push.pulled))
-
-
-class AdaptiveCompensation:
-    """DC-ASGD-a: as DC-ASGD-c with λ_t = λ0 / sqrt(MeanSquare + ε), element by element.
-
-    ``MeanSquare ← m MeanSquare + (1 - m) g⊙g`` runs over the updates of all workers, one vector a
-    shard, as the paper writes it (its released code keeps one a worker). Source: as for DC-ASGD-c.
-
-    Kept is ``(MeanSquare + ε) / (1 - m)``, which takes fewer passes over the vector:
-    ``kept ← m kept + g⊙g + ε``, and ``λ_t = λ0 / sqrt(1 - m) / sqrt(kept)``.
-    """
-
-    def __init__(self, size: int, lambda0: float, decay: float, epsilon: float) -> None:
-        import tensorflow as tf
-
-        self.slots = {"mean_square": epsilon / (1.0 - decay)}
-        self.factor: float | None = -lambda0 / math.sqrt(1.0 - decay)
-        self._decay = tf.constant(decay, tf.float32)
-        self._epsilon = vector(size, epsilon, count=epsilon)
-
-    def apply(self, push: Push) -> Applied:
-        """See :class:`dnnbench.training.protocols.base.Rule`."""
-        import tensorflow as tf
-
-        gradient, mean_square = push.gradient, push.slots["mean_square"]
-        old = mean_square.read_value()
-        kept = tf.add_n([self._decay * old, tf.square(gradient), self._epsilon])
-        with tf.control_dependencies([mean_square.assign(kept, read_value=False)]):
-            body = tf.math.rsqrt(kept) * _minus_squared_times(gradient, push.now - push.pulled)
-        return Applied(gradient, body)
-
-
-def _minus_squared_times(gradient: tf.Tensor, difference: tf.Tensor) -> tf.Tensor:
-    """Return -g⊙g⊙d in one pass over memory: the kernel of the derivative of 1/x computes it."""
-    import tensorflow as tf
-
-    return tf.raw_ops.InvGrad(y=gradient, dy=difference)
+    if setting.protocol.compensation == "constant":
+        return dc_sgd_c.make_shard(index, size, setting)
+    return dc_sgd_a.make_shard(index, size, setting)

@@ -34,7 +34,8 @@ class Steps:
 
         Returns:
             Losses [steps]; staleness [steps, shards]; the norm of the compensation over that of the
-            gradient at the sampled step, None where that step was not run or nothing compensates.
+            gradient at the sampled step, None where that step was not run, nothing compensates, or
+            there is no finite ratio.
         """
         steps = len(batches)
         images, labels = self._images[batches], self._labels[batches]
@@ -44,8 +45,9 @@ class Steps:
         (losses,), staleness, norms = self._callable(steps)(images, labels)
         ratio = None
         if norms:
-            compensation, gradient = np.sqrt(np.sum(norms, axis=0))
-            ratio = float(compensation / gradient) if gradient else 0.0
+            compensation, gradient = np.sqrt(np.sum(norms, axis=0, dtype=np.float64))
+            if gradient > 0 and np.isfinite(compensation) and np.isfinite(gradient):
+                ratio = float(compensation / gradient)
         return losses, np.stack(staleness, axis=1).astype(np.int64), ratio
 
     def _callable(self, steps: int) -> Callable[..., list[Any]]:

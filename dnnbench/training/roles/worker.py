@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
 from dnnbench.errors import ConfigError
@@ -14,6 +16,7 @@ from dnnbench.training.roles.server import import_graph, reserve_port, session_c
 from dnnbench.training.roles.steps import EpochTotals, Steps
 from dnnbench.trial.messages import (
     Connect,
+    Diverged,
     EpochEnd,
     Evaluated,
     Finish,
@@ -24,7 +27,7 @@ from dnnbench.trial.messages import (
     WarmedUp,
     WarmUp,
 )
-from dnnbench.trial.outcome import EvaluationRecord, WarmupRecord
+from dnnbench.trial.outcome import Divergence, EvaluationRecord, WarmupRecord
 from dnnbench.trial.seeds import task_seed
 from dnnbench.trial.tasks import PARAMETER_SERVER, WORKER
 
@@ -55,7 +58,18 @@ def work(channel: Channel, index: int, prepared: PreparedTrial, threads: int, po
     channel.emit(ServerReady)
     channel.expect(WarmUp)
     with tf.compat.v1.Session(server.target, graph=graph, config=config) as session:
-        _Worker(channel, index, prepared, session).run()
+        try:
+            _Worker(channel, index, prepared, session).run()
+        except _NotFinite as met:
+            channel.emit(Diverged, record=met.divergence)
+
+
+class _NotFinite(Exception):  # noqa: N818 - a way out of a trial, which has not failed
+    """Ends a worker at the first value that is not finite."""
+
+    def __init__(self, divergence: Divergence) -> None:
+        super().__init__(str(divergence))
+        self.divergence = divergence
 
 
 class _Worker:
@@ -75,11 +89,16 @@ class _Worker:
         self._session = session
         self._reported_s = time.monotonic()  # kept across epochs, which may be shorter
         self._steps = Steps(prepared, session)
+        self._initial_loss: float | None = None
         self._rng = np.random.default_rng(task_seed(self._spec.seed, channel.task))
         self._examples = worker_examples(self._spec, index, len(prepared.data.train_labels))
 
     def run(self) -> None:
-        """Warm up, train, evaluate."""
+        """Warm up, train, evaluate.
+
+        Raises:
+            _NotFinite: a loss or a parameter is not finite.
+        """
         self._initialise_states()
         pushed = self._warm_up()
         self._channel.expect(Go)
@@ -87,14 +106,15 @@ class _Worker:
         for epoch in range(1, self._spec.epochs + 1):
             pushed += self._epoch(epoch)
             if self._index == 0:
-                snapshots.append(self._session.run(self._prepared.step.pull))
+                snapshots.append(self._finite_parameters(epoch))
         self._channel.emit(Trained, updates_pushed=pushed)
         self._channel.expect(Finish)
         if self._index == 0:
+            final = self._finite_parameters(self._spec.epochs)
             # Only now: evaluating would take the cores from workers that still train.
             for epoch, parameters in enumerate(snapshots, start=1):
                 self._evaluate(epoch, parameters)
-            self._evaluate(None, self._session.run(self._prepared.step.pull))
+            self._evaluate(None, final)
 
     def _initialise_states(self) -> None:
         feed = {}
@@ -117,6 +137,35 @@ class _Worker:
         batches = self._rng.permutation(self._examples)[: steps * size].reshape(steps, size)
         return [batches[first : first + per_run] for first in range(0, steps, per_run)]
 
+    def _train(
+        self, batches: Indices, *, epoch: int, steps_before: int
+    ) -> tuple[Any, Any, float | None]:
+        """Train on batches; see `Steps.run`.
+
+        Raises:
+            _NotFinite: a loss is not finite.
+        """
+        losses, staleness, ratio = self._steps.run(batches)
+        not_finite = np.flatnonzero(~np.isfinite(losses))
+        if len(not_finite):
+            step = steps_before + int(not_finite[0]) + 1
+            raise _NotFinite(Divergence(self._channel.task, epoch, step))
+        if self._initial_loss is None:
+            self._initial_loss = float(losses[0])
+        return losses, staleness, ratio
+
+    def _finite_parameters(self, epoch: int) -> Any:
+        """Return the parameter servers' parameters, [all shards with their counts].
+
+        Raises:
+            _NotFinite: one of them is not finite.
+        """
+        parameters = self._session.run(self._prepared.step.pull)
+        if not np.isfinite(parameters).all():
+            step = len(self._examples) // self._spec.batch_size
+            raise _NotFinite(Divergence(self._channel.task, epoch, step, "parameters"))
+        return parameters
+
     def _warm_up(self) -> int:
         """Train the warm-up steps, rounded up to whole runs; return how many."""
         start_s = time.monotonic()
@@ -127,10 +176,11 @@ class _Worker:
             selected.append(
                 runs[-1]
             )  # so that an epoch meets no form of the run for the first time
+        steps = 0
         for run in selected:
-            self._steps.run(run)
+            self._train(run, epoch=0, steps_before=steps)
+            steps += len(run)
         release_unused_memory()  # before the measured part: it takes milliseconds
-        steps = sum(map(len, selected))
         record = WarmupRecord(self._channel.task, steps, time.monotonic() - start_s)
         self._channel.emit(WarmedUp, record=record)
         return steps
@@ -143,7 +193,7 @@ class _Worker:
         cpu_at_start_s = time.process_time()
         start_s = time.monotonic()
         for run in runs:
-            totals.add(*self._steps.run(run))
+            totals.add(*self._train(run, epoch=epoch, steps_before=totals.steps))
             now_s = time.monotonic()
             if now_s - self._reported_s >= PROGRESS_INTERVAL_S:
                 self._reported_s = now_s
@@ -159,6 +209,7 @@ class _Worker:
         cpu_s = time.process_time() - cpu_at_start_s
         examples = totals.steps * self._spec.batch_size
         record = totals.record(self._channel.task, epoch, examples, duration_s, cpu_s)
+        record = msgspec.structs.replace(record, initial_loss=self._initial_loss)
         self._channel.emit(EpochEnd, record=record)
         return totals.steps
 
@@ -173,6 +224,7 @@ class _Worker:
             ),
             test_accuracy=self._accuracy(parameters, data.test_images, data.test_labels),
             parameters_sha256=hashlib.sha256(parameters.tobytes()).hexdigest(),
+            chance_accuracy=chance_accuracy(data.test_labels),
         )
         self._channel.emit(Evaluated, record=record)
 
@@ -188,6 +240,16 @@ class _Worker:
             }
             correct += int(self._session.run(step.correct, feed))
         return correct / len(labels)
+
+
+def chance_accuracy(labels: Any) -> float:
+    """Return the accuracy up to which nothing can be told from always giving one class.
+
+    That is the share of the most frequent class, plus three standard errors of a share of that
+    many examples: for MNIST's 10,000 test images 11.35 % + 0.95 %.
+    """
+    share = float(np.bincount(labels).max()) / len(labels)
+    return min(share + 3.0 * math.sqrt(share * (1.0 - share) / len(labels)), 1.0)
 
 
 def worker_examples(spec: TrialSpec, index: int, examples: int) -> Indices:

@@ -8,6 +8,7 @@ import pytest
 from support.factories import (
     PUBLISHED_S,
     make_context,
+    make_diverged,
     make_failed,
     make_hosts,
     make_not_run,
@@ -19,7 +20,7 @@ from support.factories import (
 
 from dnnbench.analysis.analyse import analyse
 from dnnbench.errors import ResultsError
-from dnnbench.trial.outcome import Staleness
+from dnnbench.trial.outcome import EvaluationRecord, Staleness
 from dnnbench.trial.protocols import PROTOCOLS, Protocol
 from dnnbench.trial.spec import CellKey, DataSpec, ModelSpec, ProtocolSpec, TrialSettings
 
@@ -94,6 +95,58 @@ def test_trials_that_failed_or_were_not_run_are_counted_and_never_averaged() -> 
     assert (not_run.host, not_run.cause) == ("node12", "connection refused")
     never_ran = analysis.cell(CellKey(4, "dc-sgd"))
     assert (never_ran.n, never_ran.missing, never_ran.epoch_s) == (0, 5, None)
+
+
+def test_a_diverged_trial_is_counted_with_its_place_and_never_averaged() -> None:
+    outcomes = [make_outcome(make_order(repeat=1)), make_diverged(make_order(repeat=2))]
+    analysis = analyse(outcomes, make_context(planned_nodes=[4], planned_repeats=2))
+    cell = analysis.cell(CellKey(4, "downpour"))
+    assert (cell.n, cell.diverged, cell.failed, cell.not_learned) == (1, 1, 0, 0)
+    assert cell.test_accuracy is not None
+    assert cell.test_accuracy.n == 1
+    (diverged,) = analysis.not_counted
+    assert (diverged.status, diverged.task, diverged.host) == ("diverged", None, None)
+    assert diverged.cause == "loss is not finite at step 12 of epoch 1 (worker:1)"
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "loss", "reason"),
+    [
+        (0.124, 0.5, None),
+        (0.123, 0.5, "test accuracy 12.30%, chance gives up to 12.30%"),
+        (0.098, 108.0, "test accuracy 9.80%, chance gives up to 12.30%"),
+        (0.275, 2.3, None),
+        (0.275, 50.0, "loss 50 in the last epoch, 2.3 at the first step"),
+    ],
+)
+def test_a_trial_that_stayed_finite_and_did_not_learn_is_averaged_and_marked(
+    accuracy: float, loss: float, reason: str | None
+) -> None:
+    outcome = make_outcome(make_order())
+    epochs = [
+        msgspec.structs.replace(record, loss=loss if record.epoch == 2 else 1.0, initial_loss=2.3)
+        for record in outcome.epochs
+    ]
+    evaluations = [
+        EvaluationRecord(1, 100, 0.5, 0.1, chance_accuracy=0.123),  # not the final one
+        EvaluationRecord(None, 200, accuracy, accuracy, chance_accuracy=0.123),
+    ]
+    outcome = msgspec.structs.replace(outcome, epochs=epochs, evaluations=evaluations)
+    analysis = analyse([outcome], make_context())
+    cell = analysis.cell(CellKey(4, "downpour"))
+    assert (cell.n, cell.not_learned) == (1, int(reason is not None))
+    assert cell.test_accuracy is not None
+    assert cell.test_accuracy.mean == accuracy
+    expected = [f"n04-downpour-r1: did not learn: {reason}"] if reason else []
+    assert analysis.warnings == expected
+
+
+def test_a_sampled_step_that_never_ran_is_a_missing_value_and_not_a_zero() -> None:
+    outcome = make_outcome(make_order(4, "dc-sgd"))
+    epochs = [msgspec.structs.replace(r, compensation_ratio=None) for r in outcome.epochs]
+    analysis = analyse([msgspec.structs.replace(outcome, epochs=epochs)], make_context())
+    assert analysis.warnings == []
+    assert analysis.cell(CellKey(4, "dc-sgd")).compensation_ratio is None
 
 
 def test_a_trial_repeated_after_a_failure_counts_once_and_the_failure_stays_visible() -> None:

@@ -7,11 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from rich.console import Console
-from support.factories import make_failed, make_not_run, make_outcome
+from support.factories import make_diverged, make_failed, make_not_run, make_outcome
 
 from dnnbench.cli.shared.printer import Printer
 from dnnbench.cli.views.download import download_view
-from dnnbench.cli.views.sweep import LINE_INTERVAL_S, LiveView, PlainView, QuietView, make_view
+from dnnbench.cli.views.sweep import (
+    LINE_INTERVAL_S,
+    LiveView,
+    PlainView,
+    QuietView,
+    make_view,
+    outcome_lines,
+)
 from dnnbench.settings.schema import Config, SweepConfig
 from dnnbench.sweep.plan import Plan, make_plan
 from dnnbench.sweep.progress import SweepProgress
@@ -111,6 +118,16 @@ def test_a_failed_trial_is_counted_but_teaches_nothing_about_time(clock: Clock) 
     sweep.trial_ended(make_failed(plan.orders[0], duration_s=1e6))
     assert (sweep.ended, sweep.failed) == (1, 1)
     assert sweep.remaining_s() == pytest.approx(plan.estimated_s[plan.orders[1].id])
+
+
+def test_a_diverged_trial_is_no_failure_and_its_line_says_where(clock: Clock) -> None:
+    plan = plan_of(4)
+    sweep = SweepProgress(plan, plan.orders, clock)
+    diverged = make_diverged(plan.orders[0])
+    sweep.trial_ended(diverged)
+    assert (sweep.ended, sweep.diverged, sweep.failed) == (1, 1, 0)
+    (line,) = outcome_lines(diverged)
+    assert line == "diverged after 2 s: loss is not finite at step 12 of epoch 1 (worker:1)"
 
 
 def test_a_trial_that_is_not_run_is_no_failure(clock: Clock) -> None:

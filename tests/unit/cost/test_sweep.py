@@ -180,6 +180,13 @@ def test_cost_to_accuracy_counts_training_up_to_the_first_epoch_that_reaches_it(
     assert target.usd == 4 * Decimal("0.19") * Decimal("33.5") / 3600
 
 
+def test_a_diverged_trial_is_one_that_did_not_reach_the_target() -> None:
+    trials = [trial(accuracies={None: 0.98}), trial(status="diverged")]
+    target = cost_of_sweep(trials, basis(), target_accuracy=0.97).cells[0].target
+    assert target is not None
+    assert (target.reached, target.trials) == (1, 2)
+
+
 def test_a_target_that_was_not_reached_has_no_cost() -> None:
     cost = cost_of_sweep([trial(accuracies={1: 0.9})], basis(), target_accuracy=0.97)
     assert cost.cells[0].target is not None

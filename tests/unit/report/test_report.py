@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from support.factories import (
     make_context,
+    make_diverged,
     make_failed,
     make_hosts,
     make_not_run,
@@ -30,10 +31,13 @@ from dnnbench.report.tables import report_tables
 from dnnbench.report.wording import histogram_text, mean_text
 from dnnbench.text.screen import Screen
 from dnnbench.text.words import seconds
+from dnnbench.trial.outcome import EvaluationRecord
 from dnnbench.trial.spec import DataSpec
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from dnnbench.trial.outcome import TrialOutcome
 
 REPLICATED = "one pass of a worker over all training examples; every worker has all of them"
 SHARING = "12 roles share 2 cores: 6.0 roles per core"
@@ -114,6 +118,36 @@ def test_a_cell_of_one_trial_and_a_failed_trial_say_so(damaged: Analysis) -> Non
     assert "n12-dc-sgd-r2 failed worker:1 on localhost killed <by> the | kernel no" in text
     assert "2 of 3 1 failed" in text
     assert "1 of 3 2 missing" in text
+
+
+def test_a_mean_over_survivors_says_how_many_did_not_survive() -> None:
+    def ended(repeat: int, accuracy: float) -> TrialOutcome:
+        outcome = make_outcome(make_order(12, "dc-sgd", repeat))
+        final = EvaluationRecord(None, 100, accuracy, accuracy, chance_accuracy=0.123)
+        return msgspec.structs.replace(outcome, evaluations=[final])
+
+    context = make_context(
+        planned_nodes=[12], planned_protocols=["downpour", "dc-sgd"], planned_repeats=2
+    )
+    lost = make_diverged(make_order(12, "dc-sgd", 2))
+    nothing = [make_diverged(make_order(12, "downpour", repeat)) for repeat in (1, 2)]
+    analysis = analyse([ended(1, 0.9618), lost, *nothing], context)
+    text = words(shown(analysis, 120))
+    assert "12 - (2 diverged) - (2 diverged) 96.18 (n = 1, 1 diverged) 96.18 (n = 1, 1 di" in text
+    assert "A diverged trial has no accuracy" in text
+    assert "did not learn" not in text
+    assert "n12-dc-sgd-r2 diverged - loss is not finite at step 12 of epoch 1 (worker:1)" in text
+    assert "1 of 2 1 diverged" in text
+    (row,) = [
+        r for r in csv.DictReader(io.StringIO(export.as_csv(analysis))) if r["protocol"] == "dc-sgd"
+    ]
+    assert (row["trials_ok"], row["trials_diverged"], row["trials_failed"]) == ("1", "1", "0")
+
+    analysis = analyse([ended(1, 0.9618), ended(2, 0.098)], context)
+    text = words(shown(analysis, 120))
+    assert "(1 did not learn)" in text
+    assert "A trial that did not learn is averaged with the others" in text
+    assert "n12-dc-sgd-r2: did not learn: test accuracy 9.80%" in text
 
 
 def test_a_sweep_in_which_every_trial_failed_is_still_reported() -> None:

@@ -245,6 +245,17 @@ def test_what_would_fill_the_memory_or_fail_later_is_refused_at_once(
         assert refusal(options={key: typed}).startswith(line)
 
 
+def test_what_a_protocol_does_not_combine_with_is_refused_with_the_reason() -> None:
+    options = {"sweep.protocols": "downpour,staleness-aware", "train.optimizer": "adagrad"}
+    assert refusal(options=options) == (
+        "--optimizer: protocol staleness-aware does not combine with optimizer adagrad: it divides "
+        "the learning rate, but Adagrad's sum of squares would be divided with it; leave "
+        "staleness-aware out of the protocols, or choose another optimizer"
+    )
+    assert load(None, {}, options | {"sweep.protocols": "downpour"})
+    assert load(None, {}, options | {"train.optimizer": "sgd"})
+
+
 def test_a_sweep_has_a_bounded_number_of_trials() -> None:
     options = {"sweep.nodes": ",".join(map(str, range(2, 103))), "sweep.repeats": "50"}
     assert refusal(options=options) == (

@@ -16,6 +16,7 @@ from dnnbench.sweep.event_checks import LOG_LINE_CHARACTERS, EventCheck, read_ev
 from dnnbench.trial.bounds import LINE_BYTES
 from dnnbench.trial.messages import (
     AgentFailed,
+    Diverged,
     Evaluated,
     Log,
     PortReserved,
@@ -29,7 +30,7 @@ from dnnbench.trial.messages import (
     WarmedUp,
     encode,
 )
-from dnnbench.trial.outcome import EvaluationRecord, WarmupRecord
+from dnnbench.trial.outcome import Divergence, EvaluationRecord, WarmupRecord
 
 if TYPE_CHECKING:
     from dnnbench.trial.messages import AnyEvent
@@ -243,3 +244,21 @@ def test_events_without_end_break_the_protocol(monkeypatch: pytest.MonkeyPatch) 
         check.refuse_odd("b", progress("worker:0"))
     with pytest.raises(HostError, match="at most 3 events of worker:0, found more"):
         check.refuse_odd("b", progress("worker:0"))
+
+
+@pytest.mark.parametrize(
+    ("host", "task", "record", "problem"),
+    [
+        ("a", "worker:0", Divergence("worker:0", 1, 1), "tasks placed there"),
+        ("a", "ps:0", Divergence("ps:0", 1, 1), "of the role of ps:0"),
+        ("b", "worker:0", Divergence("worker:1", 1, 1), "records of worker:0"),
+        ("b", "worker:0", Divergence("worker:0", 3, 1), "epochs up to 2, found 3"),
+    ],
+)
+def test_a_divergence_is_a_workers_own_in_an_epoch_that_was_ordered(
+    host: str, task: str, record: Divergence, problem: str
+) -> None:
+    check = EventCheck(make_order(3, epochs=2), PLACEMENT)
+    with pytest.raises(HostError, match=problem):
+        check.refuse_odd(host, Diverged(task=task, record=record))
+    check.refuse_odd("b", Diverged(task="worker:0", record=Divergence("worker:0", 0, 1)))

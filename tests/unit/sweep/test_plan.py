@@ -6,11 +6,11 @@ import msgspec
 import pytest
 
 from dnnbench.errors import ConfigError
-from dnnbench.settings.schema import Config, SweepConfig, TrainConfig
+from dnnbench.settings.schema import Config, ProtocolConfig, SweepConfig, TrainConfig
 from dnnbench.sweep.placement import Host, place
 from dnnbench.sweep.plan import Plan, make_plan
 from dnnbench.trial.seeds import repeat_seed, task_seed
-from dnnbench.trial.spec import CellKey, DataSpec, grid
+from dnnbench.trial.spec import CellKey, DataSpec, ProtocolSpec, grid
 
 DATA = DataSpec("mnist", "/srv/mnist", "0" * 64)
 
@@ -65,6 +65,20 @@ def test_orders_carry_the_settings() -> None:
     assert (order.model.l2, order.model.dropout, order.epoch_definition) == (0.5, 0.25, "sharded")
     assert (order.protocol.compensation, order.protocol.lambda0) == ("adaptive", 2.0)
     assert order.data == DATA
+
+
+def test_each_kind_of_compensation_has_its_own_lambda_in_one_sweep() -> None:
+    names = ("downpour", "dc-sgd", "dc-sgd-c", "dc-sgd-a", "staleness-aware")
+    config = Config(sweep=SweepConfig(nodes=(4,), protocols=names, repeats=1))
+    specs = {order.protocol.name: order.protocol for order in plan_of(config).orders}
+    chosen = {name: (spec.compensation, spec.lambda0) for name, spec in specs.items()}
+    assert chosen["dc-sgd-c"] == ("constant", 0.04)
+    assert chosen["dc-sgd-a"] == chosen["dc-sgd"] == ("adaptive", 2.0)
+    assert specs["staleness-aware"] == ProtocolSpec("staleness-aware")
+
+    given = msgspec.structs.replace(config, protocol=ProtocolConfig(lambda0=0.5))
+    given_for = {o.protocol.name: o.protocol.lambda0 for o in plan_of(given).orders}
+    assert [given_for[name] for name in names[1:4]] == [0.5] * 3
 
 
 def test_a_measured_time_replaces_the_estimate() -> None:

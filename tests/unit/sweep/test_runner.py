@@ -15,7 +15,8 @@ from dnnbench.sweep.agents import Agents, Arrival, Inbox, combined
 from dnnbench.sweep.placement import Host, local_inventory
 from dnnbench.sweep.plan import make_plan
 from dnnbench.trial.machine import snapshot
-from dnnbench.trial.messages import AnyEvent, Go, Log, Order, Progress, RoleExited
+from dnnbench.trial.messages import AnyEvent, Diverged, Go, Log, Order, Progress, RoleExited
+from dnnbench.trial.outcome import Divergence
 from dnnbench.trial.spec import DataSpec
 
 if TYPE_CHECKING:
@@ -219,6 +220,20 @@ def test_three_failures_in_a_row_end_the_sweep_and_the_rest_stays_pending(stage:
     assert stage.stored() == ["failed"] * 3
     assert len(stage.store.pending()) == TRIALS
     assert stage.agents[0].is_closed
+
+
+def diverge(_agent: FakeAgent, _order: Order) -> list[AnyEvent]:
+    return [Diverged(task="worker:0", record=Divergence("worker:0", 1, 3))]
+
+
+def test_a_diverged_trial_is_a_result_on_agents_that_go_on_and_is_not_run_again(
+    stage: Stage,
+) -> None:
+    outcomes = stage.run(diverge, diverge, diverge, train_all)
+    assert [outcome.status for outcome in outcomes] == ["diverged"] * 3 + ["ok"]
+    assert stage.store.outcomes() == outcomes
+    assert stage.store.pending() == []
+    assert len(stage.agents) == 1
 
 
 def test_failures_between_good_trials_do_not_end_the_sweep(stage: Stage) -> None:

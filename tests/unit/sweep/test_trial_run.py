@@ -17,6 +17,7 @@ from dnnbench.trial.messages import (
     AgentReady,
     AnyEvent,
     Connect,
+    Diverged,
     EpochEnd,
     Finish,
     Go,
@@ -34,6 +35,7 @@ from dnnbench.trial.messages import (
     Stop,
     WarmUp,
 )
+from dnnbench.trial.outcome import Divergence
 from dnnbench.trial.tasks import task_names
 
 if TYPE_CHECKING:
@@ -160,6 +162,30 @@ def test_a_worker_killed_by_a_signal_is_named_with_host_signal_and_its_last_line
     assert outcome.failure.log_tail == [f"line {n}" for n in range(18, 30)]
     assert sent(cluster.agent)[-1] is Stop
     assert cluster.agent.running == []
+
+
+@pytest.mark.parametrize("gate", [WarmUp, Go, Finish])
+def test_a_trial_that_diverges_is_neither_failed_nor_good_and_blames_nobody(
+    gate: type[Order],
+) -> None:
+    first = Divergence("worker:1", 1, 12)
+
+    def diverge(_agent: FakeAgent, _order: Order) -> list[AnyEvent]:
+        later = Divergence("worker:0", 1, 40)
+        return [
+            Diverged(task="worker:1", record=first),
+            RoleExited(task="worker:1", code=0),
+            Diverged(task="worker:0", record=later),
+            RoleFailed(task="ps:0", cause="UnavailableError: Socket closed"),
+        ]
+
+    cluster = Cluster({gate: diverge})
+    outcome = cluster.run()
+    assert (outcome.status, outcome.divergence, outcome.failure) == ("diverged", first, None)
+    assert outcome.evaluations == []
+    assert sent(cluster.agent)[-1] is Stop
+    assert cluster.agent.running == []
+    assert cluster.agents.lost == {}
 
 
 def lost_contact(task: str) -> RoleFailed:

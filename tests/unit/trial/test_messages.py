@@ -8,6 +8,7 @@ import pytest
 from support.factories import make_order, make_outcome, make_ready
 
 from dnnbench.trial import messages
+from dnnbench.trial.outcome import Divergence
 from dnnbench.trial.tasks import ClusterSpec
 
 ORDERS = [
@@ -35,6 +36,7 @@ EVENTS = [
     messages.Trained(task="worker:0", updates_pushed=1150),
     messages.Served(task="ps:0", cpu_s=2.5, updates_applied=1150),
     messages.Evaluated(task="worker:0", record=OUTCOME.evaluations[-1]),
+    messages.Diverged(task="worker:1", record=Divergence("worker:1", 2, 17)),
     messages.Log(task="worker:0", line="a line\nof two, with ünïcode"),
     messages.RoleFailed(task="worker:0", cause="ValueError: no"),
     messages.RoleExited(task="worker:0", code=-9),
@@ -94,3 +96,18 @@ def test_an_unknown_field_deep_in_an_order_is_refused_too() -> None:
     order["trial"]["protocol"]["momentum"] = 0.9
     with pytest.raises(msgspec.DecodeError, match="momentum"):
         messages.decode_order(msgspec.json.encode(order))
+
+
+@pytest.mark.parametrize(
+    ("divergence", "text"),
+    [
+        (Divergence("worker:1", 2, 17), "loss is not finite at step 17 of epoch 2 (worker:1)"),
+        (Divergence("worker:0", 0, 3), "loss is not finite at step 3 of the warm-up (worker:0)"),
+        (
+            Divergence("worker:0", 1, 550, "parameters"),
+            "parameters are not finite at step 550 of epoch 1 (worker:0)",
+        ),
+    ],
+)
+def test_a_divergence_names_quantity_place_and_worker(divergence: Divergence, text: str) -> None:
+    assert str(divergence) == text

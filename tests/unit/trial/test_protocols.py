@@ -5,7 +5,7 @@ import pytest
 from support.factories import make_order
 
 from dnnbench.errors import ConfigError
-from dnnbench.settings.schema import ProtocolConfig
+from dnnbench.settings.schema import ProtocolConfig, TrainConfig
 from dnnbench.trial.messages import Prepare, decode_order, encode
 from dnnbench.trial.protocols import PROTOCOLS, Protocol, find_protocol, position
 from dnnbench.trial.spec import OPTIMIZERS, CellKey, ProtocolSpec, grid
@@ -19,6 +19,8 @@ def test_an_entry_is_whole(name: str) -> None:
     assert protocol.step_cost > 0
     if protocol.baseline is not None:
         assert position(protocol.baseline) < position(name)
+    assert protocol.fixed.keys() <= set(ProtocolSpec.__struct_fields__)
+    assert {refusal.name for refusal in protocol.refuses} <= set(TrainConfig.__struct_fields__)
     options = {option.name for option in protocol.options}
     assert options <= set(ProtocolSpec.__struct_fields__) & set(ProtocolConfig.__struct_fields__)
     assert {option.only_with[0] for option in protocol.options if option.only_with} <= options
