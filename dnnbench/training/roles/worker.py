@@ -84,26 +84,40 @@ class _Worker:
         pushed = self._warm_up()
         self._channel.expect(Go)
         snapshots = []
-        for epoch in range(1, self._spec.epochs + 1):
+        epochs = range(1, self._spec.epochs + 1)
+        for epoch in epochs:
             pushed += self._epoch(epoch)
             if self._index == 0:
-                snapshots.append(self._session.run(self._prepared.step.pull))
+                snapshots.append(self._snapshot())
         self._channel.emit(Trained, updates_pushed=pushed)
         self._channel.expect(Finish)
         if self._index == 0:
             # Only now: evaluating would take the cores from workers that still train.
-            for epoch, parameters in enumerate(snapshots, start=1):
+            snapshots.append(self._snapshot())
+            for epoch, (parameters, states) in zip([*epochs, None], snapshots, strict=True):
+                self._set_states(states)
                 self._evaluate(epoch, parameters)
-            self._evaluate(None, self._session.run(self._prepared.step.pull))
 
     def _initialise_states(self) -> None:
-        feed = {}
+        values = []
         for spec in self._prepared.step.states:
             if spec.initial is None:
                 value = self._rng.integers(0, 2**31, spec.shape)
             else:
                 value = np.reshape(spec.initial, spec.shape)
-            feed[f"{spec.name}_initial:0"] = value.astype(spec.dtype)
+            values.append(value.astype(spec.dtype))
+        self._set_states(values)
+
+    def _snapshot(self) -> tuple[Any, list[Any]]:
+        """Return the parameters as on the parameter servers, and this worker's states."""
+        # The read that TensorFlow makes with each variable.
+        states = [f"{spec.name}/Read/ReadVariableOp:0" for spec in self._prepared.step.states]
+        pulled: tuple[Any, list[Any]] = self._session.run((self._prepared.step.pull, states))
+        return pulled
+
+    def _set_states(self, values: list[Any]) -> None:
+        names = [f"{spec.name}_initial:0" for spec in self._prepared.step.states]
+        feed = dict(zip(names, values, strict=True))
         if feed:
             self._session.run("initialize_states", feed)
 
