@@ -4,6 +4,9 @@ from __future__ import annotations
 
 MODELS: dict[str, str] = {
     "mnist-dnn": "dnnbench.training.models.mnist_dnn:mnist_dnn",
+    "lenet-5": "dnnbench.training.models.lenet5:lenet5",
+    "resnet-8": "dnnbench.training.models.resnet:resnet_8",
+    "resnet-20": "dnnbench.training.models.resnet:resnet_20",
 }
 """Name -> ``module:function`` of its builder, as a user names a model of their own.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from support.real_cluster import small_order
 
@@ -129,6 +130,18 @@ def test_a_users_model_trains_with_its_states_and_may_print(cluster: Cluster) ->
     model = ModelSpec("own_model:normalized_net", l2=1e-4, dropout=0.1)
     outcome = cluster.outcome(DC_SGD, 3, model=model)
     assert outcome.evaluations[-1].test_accuracy > 0.3
+
+
+def test_the_accuracy_of_an_epoch_is_that_of_its_own_states(cluster: Cluster) -> None:
+    # Batch statistics go on moving in later epochs; the parameters of the first stay what they are.
+    model = ModelSpec("own_model:normalized_net", l2=1e-4)
+    quick = ProtocolSpec("downpour", learning_rate=0.3)
+    settings: dict[str, Any] = {"model": model, "warmup_steps": 0, "batch_size": 500}
+    short = cluster.outcome(quick, 2, epochs=1, **settings).evaluations
+    long = cluster.outcome(quick, 2, epochs=3, **settings).evaluations
+    assert long[0] == short[0]
+    assert long[-1].parameters_sha256 != long[0].parameters_sha256
+    assert msgspec.structs.replace(long[-1], epoch=3) == long[2]
 
 
 def test_a_users_model_may_take_images_and_is_told_of_the_data(cluster: Cluster) -> None:

@@ -24,7 +24,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     model: Annotated[
         Name,
         Setting(
-            "Model to train: mnist-dnn, or your own module:function.",
+            "Model to train: mnist-dnn, lenet-5, resnet-8, resnet-20, or your own module:function.",
             "mnist-dnn is the network of the report: 784-64-64-10, tanh, softmax cross-entropy. "
             "A function of your own builds a Keras model.",
         ),

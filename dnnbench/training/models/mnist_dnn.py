@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from dnnbench.training.models.penalty import l2_penalty
 
 if TYPE_CHECKING:
     import keras
@@ -17,13 +19,8 @@ def mnist_dnn(
     Source: the 2017 report's "Experiment" section; it leaves ``l2`` and ``dropout`` open.
     """
     import keras
-    import tensorflow as tf
 
-    def penalty(kernel: Any) -> Any:
-        # As keras.regularizers.L2 has it, but in one operation, and the derivative in another: its
-        # sum of squares differentiates through a tensor of ones as large as the kernel.
-        return 2 * l2 * tf.nn.l2_loss(kernel)
-
+    penalty = l2_penalty(l2)
     model = keras.Sequential([keras.Input((math.prod(input_shape),))])
     for units in (64, 64):
         model.add(keras.layers.Dense(units, activation="tanh", kernel_regularizer=penalty))

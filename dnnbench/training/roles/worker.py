@@ -103,27 +103,50 @@ class _Worker:
         pushed = self._warm_up()
         self._channel.expect(Go)
         snapshots = []
-        for epoch in range(1, self._spec.epochs + 1):
+        epochs = range(1, self._spec.epochs + 1)
+        for epoch in epochs:
             pushed += self._epoch(epoch)
             if self._index == 0:
-                snapshots.append(self._finite_parameters(epoch))
+                snapshots.append(self._snapshot(epoch))
         self._channel.emit(Trained, updates_pushed=pushed)
         self._channel.expect(Finish)
         if self._index == 0:
-            final = self._finite_parameters(self._spec.epochs)
+            snapshots.append(self._snapshot(self._spec.epochs))
             # Only now: evaluating would take the cores from workers that still train.
-            for epoch, parameters in enumerate(snapshots, start=1):
+            for epoch, (parameters, states) in zip([*epochs, None], snapshots, strict=True):
+                self._set_states(states)
                 self._evaluate(epoch, parameters)
-            self._evaluate(None, final)
 
     def _initialise_states(self) -> None:
-        feed = {}
+        values = []
         for spec in self._prepared.step.states:
             if spec.initial is None:
                 value = self._rng.integers(0, 2**31, spec.shape)
             else:
                 value = np.reshape(spec.initial, spec.shape)
-            feed[f"{spec.name}_initial:0"] = value.astype(spec.dtype)
+            values.append(value.astype(spec.dtype))
+        self._set_states(values)
+
+    def _snapshot(self, epoch: int) -> tuple[Any, list[Any]]:
+        """Return the parameters as on the parameter servers, and this worker's states.
+
+        Args:
+            epoch: that has just ended.
+
+        Raises:
+            _NotFinite: a parameter is not finite.
+        """
+        # The read that TensorFlow makes with each variable.
+        names = [f"{spec.name}/Read/ReadVariableOp:0" for spec in self._prepared.step.states]
+        parameters, states = self._session.run((self._prepared.step.pull, names))
+        if not np.isfinite(parameters).all():
+            step = len(self._examples) // self._spec.batch_size
+            raise _NotFinite(Divergence(self._channel.task, epoch, step, "parameters"))
+        return parameters, states
+
+    def _set_states(self, values: list[Any]) -> None:
+        names = [f"{spec.name}_initial:0" for spec in self._prepared.step.states]
+        feed = dict(zip(names, values, strict=True))
         if feed:
             self._session.run("initialize_states", feed)
 
@@ -153,18 +176,6 @@ class _Worker:
         if self._initial_loss is None:
             self._initial_loss = float(losses[0])
         return losses, staleness, ratio
-
-    def _finite_parameters(self, epoch: int) -> Any:
-        """Return the parameter servers' parameters, [all shards with their counts].
-
-        Raises:
-            _NotFinite: one of them is not finite.
-        """
-        parameters = self._session.run(self._prepared.step.pull)
-        if not np.isfinite(parameters).all():
-            step = len(self._examples) // self._spec.batch_size
-            raise _NotFinite(Divergence(self._channel.task, epoch, step, "parameters"))
-        return parameters
 
     def _warm_up(self) -> int:
         """Train the warm-up steps, rounded up to whole runs; return how many."""
