@@ -32,10 +32,10 @@ _LOG_TAIL_LINES: Final = 12
 
 
 class OutcomeBuilder:
-    """Adds up a trial's events, from its start on.
+    """Builds the outcome of a trial from its events.
 
     Attributes:
-        served: parameter servers that have accounted.
+        served: parameter server -> its final account.
     """
 
     def __init__(self) -> None:
@@ -94,7 +94,7 @@ class OutcomeBuilder:
         workers: Iterable[str],
         failure: Failure | None,
     ) -> TrialOutcome:
-        """Return what came of the trial."""
+        """Return the outcome of the trial."""
         steps = sum(record.steps for record in self._epochs)
         cpu_s = sum(served.cpu_s for served in self.served.values())
         return TrialOutcome(

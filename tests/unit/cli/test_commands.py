@@ -416,7 +416,7 @@ def test_run_reports_at_its_end_and_leaves_the_report_with_the_results(
     assert "Table 2" in result.out
     (sweep,) = Path("results").iterdir()
     assert {"report.md", "report.png", "report.svg"} <= {path.name for path in sweep.iterdir()}
-    assert f"results are in {sweep}" in result.err
+    assert f"results: {sweep} (report.md " in result.err
     assert "next: `dnnbench report`, `dnnbench cost`" in result.err
     assert call("run", "--resume").code == 3
 
@@ -452,7 +452,7 @@ def test_a_resumed_sweep_goes_on_without_the_login_and_never_sends_what_stands_f
     )
     fields = dict.fromkeys(Facts.__struct_fields__, None) | {"addresses": []}
     facts = Facts(**fields)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match=r"login of this URL is \*\*\*.* give the login itself"):
+    with pytest.raises(ConfigError, match=r"login of this URL is \*\*\*.* give the real login"):
         steps._environment(
             SimpleNamespace(host="node1"),  # type: ignore[arg-type]
             store.resolved.config,
@@ -512,7 +512,7 @@ def test_trials_that_were_not_run_are_reported_with_the_missing_host_and_run_lat
     assert "3 not run" in result.out
     assert result.err.splitlines()[-1] == (
         "dnnbench: error: 6 of 18 trials not run: node12: connection refused; "
-        "once that is mended, `dnnbench run --resume` runs them"
+        "once that is fixed, `dnnbench run --resume` runs them"
     )
     engine(monkeypatch)
     again = call("run", "--resume")
@@ -549,8 +549,8 @@ def test_failed_trials_are_reported_and_the_first_is_the_headline(
 @pytest.mark.parametrize(
     ("stop", "code", "line"),
     [
-        (KeyboardInterrupt(), 130, "interrupted after 5 of 18 trials; what is finished is in {}; "),
-        (HostError("gone"), 5, "stopped after 5 of 18 trials; what is finished is in {}; "),
+        (KeyboardInterrupt(), 130, "interrupted after 5 of 18 trials; finished trials are in {}; "),
+        (HostError("gone"), 5, "stopped after 5 of 18 trials; finished trials are in {}; "),
     ],
 )
 def test_a_stopped_run_says_what_is_kept_and_how_to_go_on(
@@ -564,7 +564,7 @@ def test_a_stopped_run_says_what_is_kept_and_how_to_go_on(
     result = call("run", "--dataset", "synthetic-mnist")
     (sweep,) = Path("results").iterdir()
     assert (result.code, result.out) == (code, "")
-    assert line.format(sweep) + "go on with: dnnbench run --resume\n" in result.err
+    assert line.format(sweep) + "resume with: dnnbench run --resume\n" in result.err
     engine(monkeypatch)
     assert call("run", "--resume").code == 0
     assert open_sweep(Path("results")).pending() == []
@@ -575,7 +575,7 @@ def test_a_run_that_finished_nothing_names_no_place_for_it(
 ) -> None:
     engine(monkeypatch, trials=0, then=KeyboardInterrupt())
     result = call("run", "--dataset", "synthetic-mnist")
-    assert "interrupted after 0 of 18 trials; go on with: dnnbench run --resume\n" in result.err
+    assert "interrupted after 0 of 18 trials; resume with: dnnbench run --resume\n" in result.err
 
 
 def test_a_sweep_that_gives_up_still_reports(
