@@ -1,4 +1,4 @@
-"""The command line. Its errors, words and exit codes meet in `main`."""
+"""The command line: its commands, and `main`, which turns errors into lines and exit codes."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ from dnnbench.cli.shared.printer import OutputClosedError, Printer
 from dnnbench.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK, DnnbenchError
 
 EXIT_OUTPUT_CLOSED: Final = 141
-"""What a shell reports of a program that SIGPIPE ended."""
+"""Exit code that a shell reports for a program killed by SIGPIPE."""
 
 _HELP_SHOWN: Final = getattr(click.exceptions, "NoArgsIsHelpError", ())
 """A group without a command shows its help; click before 8.2 needs no exception for it."""
 
 COMMANDS: Final = {
-    "run": "Run a sweep of trials, or go on with one.",
+    "run": "Run a sweep of trials, or resume one.",
     "report": "Show a sweep's figures beside the published ones.",
-    "cost": "Show Table 1, and what a sweep costs.",
-    "provision": "Bring hosts to what a sweep needs.",
-    "launch": "Let a cluster stand on hosts.",
-    "status": "Say what stands on hosts.",
-    "stop": "End what stands on hosts.",
-    "hosts": "Look after the hosts themselves.",
+    "cost": "Show Table 1 and the cost of a sweep.",
+    "provision": "Install TensorFlow, dnnbench and the data on hosts.",
+    "launch": "Start a cluster on hosts and keep it running.",
+    "status": "Show the clusters running on hosts.",
+    "stop": "Stop clusters on hosts.",
+    "hosts": "Manage the SSH keys of hosts.",
     "init": "Write a commented dnnbench.toml.",
 }
-"""The first line of each command's help, here so that ``--help`` need not import them."""
+"""The first line of each command's help, kept here so that ``--help`` imports no command."""
 
 
 class LazyGroup(click.Group):
     """A group whose commands are modules, imported when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Name the commands in the order a newcomer needs them."""
+        """Return the commands in the order in which a newcomer needs them."""
         del ctx
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command's module."""
         if cmd_name not in COMMANDS:
-            import difflib  # takes longer than a command should wait for it
+            import difflib  # slow to import, and only this error needs it
 
             near = difflib.get_close_matches(cmd_name, COMMANDS, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"There are {', '.join(COMMANDS)}."
+            hint = f"Did you mean {near[0]!r}?" if near else f"Choose from {', '.join(COMMANDS)}."
             ctx.fail(f"No such command {cmd_name!r}. {hint}")
         module = import_module(f"dnnbench.cli.{cmd_name}")
         command: click.Command = module.command
@@ -68,8 +68,8 @@ class LazyGroup(click.Group):
 def group() -> None:
     """Benchmark asynchronous parameter-server training.
 
-    Downpour SGD against Delay Compensated SGD, on real TensorFlow clusters: in seconds, in accuracy
-    and in money.
+    Compare Downpour SGD with Delay Compensated SGD on real TensorFlow clusters: time, accuracy and
+    cost.
     """
 
 
@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code; every error is one line."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # where an encoding lacks a sign, show the rest
+            stream.reconfigure(errors="replace")  # print the rest if the encoding lacks a sign
     printer = Printer()
     try:
         code = group.main(arguments, prog_name="dnnbench", standalone_mode=False, obj=printer)
@@ -106,20 +106,20 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _usage_line(error: click.ClickException) -> str:
-    """Put click's complaint into one line, with the command whose help tells more."""
+    """Return click's message as one line that refers to the command's help."""
     line = error.format_message().rstrip(".")
     command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else None
     return f"{line}; see `{command} --help`" if command else line
 
 
 def _bug_line(error: Exception) -> str:
-    """Name an unexpected exception and where it was raised."""
+    """Describe an unexpected exception and where it was raised."""
     traceback = error.__traceback__
     while traceback and traceback.tb_next:
         traceback = traceback.tb_next
     where = ""
     if traceback:
-        from pathlib import Path  # `--help` does without
+        from pathlib import Path  # not needed by `--help`
 
         path = Path(traceback.tb_frame.f_code.co_filename)
         where = f" ({path.parent.name}/{path.name}:{traceback.tb_lineno})"

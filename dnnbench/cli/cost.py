@@ -1,4 +1,4 @@
-"""``dnnbench cost``: Table 1, and what a sweep costs."""
+"""``dnnbench cost``: Table 1 and the cost of a sweep."""
 
 from __future__ import annotations
 
@@ -51,10 +51,11 @@ def command(
     settings: dict[str, object],
     config_path: Path | None,
 ) -> None:
-    """Show Table 1, and what a sweep costs.
+    """Show Table 1 and the cost of a sweep.
 
-    SWEEP is the name of a sweep or the path to one; the newest if not given. Without any, Table 1
-    alone is shown: as published, and recomputed from the price book of its month.
+    SWEEP is the name of a sweep or the path of its directory; by default the newest. Table 1 is
+    shown as published and as recomputed from the price book of its month. Without any stored sweep,
+    it is shown alone.
     """
     resolved = load(config_path, os.environ, settings)
     config = resolved.config
@@ -80,9 +81,9 @@ def _basis(config: CostConfig) -> Basis:
 def _own_prices(
     resolved: Resolved, store: SweepStore, outcomes: Sequence[TrialOutcome]
 ) -> Basis | None:
-    """Return the hosts' own prices if each host of the sweep has one and nothing beats the file's.
+    """Return the hosts' own prices if each host has one and no option or variable overrides them.
 
-    A price in today's settings takes the place of the one that the sweep ran with.
+    A price in the current settings replaces the one that the sweep was run with.
     """
     if any(resolved.origins[key].startswith(("--", ENVIRONMENT_PREFIX)) for key in _PRICED_BY):
         return None
@@ -95,18 +96,18 @@ def _own_prices(
 
 
 def _find(results_dir: Path, sweep: str | None, printer: Printer) -> SweepStore | None:
-    """Return the named sweep, or the newest; None, and a hint, where there is none yet."""
+    """Return the named sweep or the newest; print a note and return None if there is none yet."""
     try:
         return open_sweep(results_dir, sweep)
     except ResultsError as error:
         if sweep is not None:
             raise
-        printer.note(f"Table 1 alone, without a sweep's cost: {error}")
+        printer.note(f"note: only Table 1 is shown: {error}")
         return None
 
 
 def _rendered(table: Table1, cost: SweepCost | None, layout: str, screen: Screen) -> str:
-    from dnnbench.cost import render  # after the prices are known to be sound
+    from dnnbench.cost import render  # once the prices are known to be valid
 
     if layout == "terminal":
         return render.render(table, cost, screen)

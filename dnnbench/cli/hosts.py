@@ -1,4 +1,4 @@
-"""``dnnbench hosts``: what concerns the hosts themselves and no sweep."""
+"""``dnnbench hosts``: commands about the hosts themselves, independent of any sweep."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from dnnbench.cli.shared.options import common_options, hosts_options
 from dnnbench.errors import EXIT_OK, ConfigError, HostError
 from dnnbench.settings.load import load
 from dnnbench.text.safe import one_line
+from dnnbench.text.words import count_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,24 +26,24 @@ if TYPE_CHECKING:
 
 @click.group("hosts", context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
-    """Look after the hosts themselves."""
+    """Manage the SSH keys of hosts."""
 
 
 @command.command("trust")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask; you know the fingerprints shown.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask: you have compared the fingerprints.")
 @hosts_options()
 @common_options()
 @click.pass_context
 def trust(ctx: click.Context, *, yes: bool, hosts: HostsChoice, config_path: Path | None) -> None:
-    """Trust the keys of hosts that are not known yet.
+    """Trust the keys of unknown hosts.
 
-    Shows the fingerprint of each, asks once, and adds the keys to known_hosts. Compare them with
-    what `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` says on the host. A key that has changed
-    is never trusted.
+    Shows the fingerprint of each key, asks once, and adds the keys to known_hosts. Compare the
+    fingerprints with the output of `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the host.
+    A key that has changed is never trusted.
     """
-    from dnnbench.hosts.ssh.key_survey import look_at  # as said above
-    from dnnbench.hosts.ssh.known_hosts import add  # paramiko takes a while to import
-    from dnnbench.hosts.ssh.settings import resolve  # as said above
+    from dnnbench.hosts.ssh.key_survey import look_at  # these import paramiko, which is slow
+    from dnnbench.hosts.ssh.known_hosts import add
+    from dnnbench.hosts.ssh.settings import resolve
 
     printer: Printer = ctx.obj
     config = load(config_path, os.environ, {}, hosts).config
@@ -51,10 +52,10 @@ def trust(ctx: click.Context, *, yes: bool, hosts: HostsChoice, config_path: Pat
         raise ConfigError("there are no hosts", where="[[hosts]]", remedy=remedy)
     code = EXIT_OK
     targets = list(resolve(config.hosts, config.ssh).values())
-    while targets:  # once more only for those behind a jump host that had to be trusted first
+    while targets:  # again only for hosts behind a jump host that had to be trusted first
         survey = look_at(targets, config.ssh)
         if survey.known:
-            printer.note(f"known already, and right: {len(survey.known)}")
+            printer.note(f"already trusted: {count_text(len(survey.known), 'key')}")
         for error in survey.failures.values():
             printer.error(f"error: {error}")
             code = error.exit_code
@@ -64,13 +65,13 @@ def trust(ctx: click.Context, *, yes: bool, hosts: HostsChoice, config_path: Pat
                 ctx.exit(HostError.exit_code)
             for file, keys in _by_file(survey.unknown).items():
                 add(Path(file), keys)
-                printer.note(f"trusted from now on: {len(keys)}, see {file}")
+                printer.note(f"added {count_text(len(keys), 'key')} to {file}")
         targets = survey.behind
     ctx.exit(code)
 
 
 def _by_file(unknown: Iterable[Shown]) -> dict[str, list[tuple[str, HostKey]]]:
-    """Sort keys by the known_hosts file that each host is looked for in."""
+    """Group keys by the known_hosts file that their host is looked up in."""
     found: dict[str, list[tuple[str, HostKey]]] = {}
     for target, key in unknown:
         found.setdefault(target.trust_file, []).append((target.known_as, key))
@@ -78,7 +79,7 @@ def _by_file(unknown: Iterable[Shown]) -> dict[str, list[tuple[str, HostKey]]]:
 
 
 def _confirmed() -> bool:
-    """Ask once for all keys shown.
+    """Ask once about all keys shown.
 
     Raises:
         ConfigError: nobody can answer, as in a script.
@@ -89,13 +90,13 @@ def _confirmed() -> bool:
         if sys.stdin.isatty():
             raise  # Ctrl-C
         click.echo(err=True)
-        remedy = "compare the fingerprints, then say --yes"
+        remedy = "compare the fingerprints, then use --yes"
         raise ConfigError("no answer", where="standard input", remedy=remedy) from None
 
 
 def _listing(unknown: Iterable[Shown]) -> str:
-    """Lay keys out, two lines each: a fingerprint that is broken is hard to compare."""
-    lines = ["", "Keys of hosts that are not known yet"]
+    """Lay out keys on two lines each: a wrapped fingerprint is hard to compare."""
+    lines = ["", "Keys of unknown hosts"]
     for shown in unknown:
         name, known_as = shown.target.name, shown.target.known_as
         lines.append(one_line(name if name == known_as else f"{name}  {known_as}"))

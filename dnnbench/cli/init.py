@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 
 @click.command("init")
-@click.option("--force", is_flag=True, help="Replace the file if there is one.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
 @common_options("The file to write.  [default: dnnbench.toml]")
 @click.pass_obj
 def command(printer: Printer, *, config_path: Path | None, force: bool) -> None:
     """Write a commented dnnbench.toml.
 
-    It changes nothing until you edit it: every setting in it is a comment that holds the default.
+    It changes nothing until you edit it: every setting is commented out and shows its default.
     """
     path = config_path or DEFAULT_PATH
     if os.path.lexists(path) and not force:
-        raise ConfigError("is there already", where=str(path), remedy="--force replaces it")
+        raise ConfigError("already exists", where=str(path), remedy="replace it with --force")
     write_whole(path, template().encode())
-    printer.note(f"wrote {path}; edit it, then `dnnbench run`")
+    printer.note(f"wrote {path}; edit it, then run `dnnbench run`")

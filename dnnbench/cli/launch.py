@@ -1,4 +1,4 @@
-"""``dnnbench launch``: let a cluster stand on hosts, for the sweeps to come."""
+"""``dnnbench launch``: start a cluster on hosts and keep it running for the next sweeps."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def command(
     config_path: Path | None,
     as_json: bool,
 ) -> None:
-    """Let a cluster stand on hosts.
+    """Start a cluster on hosts and keep it running.
 
-    As large as the largest of --nodes. Starts an agent on each host, with TensorFlow in memory,
-    once every worker is proven to reach every parameter server. `dnnbench run` uses it;
-    `dnnbench stop` ends it, and so does its lease, an hour without a controller if not set.
+    It has as many nodes as the largest of --nodes. First checks that every worker reaches every
+    parameter server, then starts an agent with TensorFlow in memory on each host. `dnnbench run`
+    uses it. It runs until `dnnbench stop`, or until it has been without a controller for --lease-s.
     """
     from dnnbench.hosts.agents.launching import Request, find_or_launch  # paramiko takes a while
     from dnnbench.hosts.agents.source import attach
@@ -81,7 +81,7 @@ def command(
             missing = {**connected.missing, **agents.lost}
             placement = _placed(nodes, servers, cluster.hosts, missing, printer)
             for error in missing.values():
-                printer.note(f"note: another host stands in for one that is missing: {error}")
+                printer.note(f"note: another host replaces a missing one: {error}")
         undo.pop_all()  # from now on it runs without this command
     addresses = _addresses(placement, cluster)
     if as_json:
@@ -90,7 +90,7 @@ def command(
         printer.result(table_text(_table(placement, addresses), printer.screen()))
         printer.result(f"\nTF_CONFIG of worker:0:\n{_tf_config(addresses, 'worker:0')}\n")
     printer.note(
-        f"stands until `dnnbench stop`, or {config.cluster.lease_s / 60:g} min without a controller"
+        f"runs until `dnnbench stop`, or {config.cluster.lease_s / 60:g} min without a controller"
     )
 
 
@@ -104,7 +104,7 @@ def _placed(
     """Give every task a host that is up.
 
     Raises:
-        HostError: there are too few; every missing one has been named.
+        HostError: there are too few; all missing ones but the last have been printed.
     """
     up = [host for host in hosts if host.name not in missing]
     try:

@@ -1,4 +1,4 @@
-"""``dnnbench provision``: bring hosts to what a sweep needs, look at them, clean up."""
+"""``dnnbench provision``: install software and data on hosts, check hosts, and clean up."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ REMOVE_TIMEOUT_S: Final = 120.0
 @click.command("provision")
 @hosts_options()
 @settings_options("provision")
-@click.option("--check", is_flag=True, help="Install nothing: facts, and every connection.")
-@click.option("--remove", is_flag=True, help="Take away everything of dnnbench from the hosts.")
+@click.option("--check", is_flag=True, help="Install nothing; check hosts and connections.")
+@click.option("--remove", is_flag=True, help="Remove everything of dnnbench from the hosts.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @common_options()
 @click.pass_context
@@ -42,13 +42,13 @@ def command(
     remove: bool,
     as_json: bool,
 ) -> None:
-    """Bring hosts to what a sweep needs.
+    """Install TensorFlow, dnnbench and the data on hosts.
 
-    Software and data, all hosts at once, into one directory of yours there. What is there already
-    is left alone, so a second call changes nothing.
+    Works on all hosts at once, in one directory of yours on each. Anything already installed is
+    left alone, so a second call changes nothing.
     """
     if check and remove:
-        raise click.UsageError("--check changes nothing and --remove does: give one of them")
+        raise click.UsageError("--check and --remove exclude each other")
     printer: Printer = ctx.obj
     resolved = load_with_hosts(config_path, settings, hosts)
     if remove:

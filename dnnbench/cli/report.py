@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 @click.argument("sweep", required=False)
 @output_options(
     ("terminal", "markdown", "csv", "json"),
-    "Write to a file; Markdown gets its figure as PNG and SVG beside it.",
+    "Write to a file. Markdown gets its figure as PNG and SVG files beside it.",
 )
 @click.option(
     "--figure",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Also draw the figure into this .png or .svg file.",
+    help="Also write the figure to this .png or .svg file.",
     callback=named_file,
 )
 @click.option(
@@ -54,8 +54,8 @@ def command(
 ) -> None:
     """Show a sweep's figures beside the published ones.
 
-    SWEEP is the name of a sweep or the path to one; the newest if not given. Nothing but what is
-    stored is read.
+    SWEEP is the name of a sweep or the path of its directory; by default the newest. The report is
+    made from the stored results alone.
     """
     config = load(config_path, os.environ, settings).config
     store = open_sweep(Path(config.sweep.results_dir), sweep)
@@ -83,13 +83,13 @@ def _rendered(
 ) -> str:
     """Return the report in one format; only that format's libraries are imported."""
     if layout == "terminal":
-        from dnnbench.report import terminal  # as said above
+        from dnnbench.report import terminal
 
         return terminal.render(analysis, screen, nodes=nodes)
     if layout == "markdown":
-        from dnnbench.report import markdown  # as said above
+        from dnnbench.report import markdown
 
         return markdown.render(analysis, figure=str(figure) if figure else None, nodes=nodes)
-    from dnnbench.report import export  # as said above
+    from dnnbench.report import export
 
     return export.as_csv(analysis) if layout == "csv" else export.as_json(analysis)

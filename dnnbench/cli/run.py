@@ -1,4 +1,4 @@
-"""``dnnbench run``: run a sweep, or go on with one, and report."""
+"""``dnnbench run``: run or resume a sweep, and report."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ _NEWEST = ""
     is_flag=False,
     flag_value=_NEWEST,
     metavar="[SWEEP]",
-    help="Go on with the newest unfinished sweep, or the named one, with its own settings.",
+    help="Resume the named sweep, or the newest unfinished one, with its own settings.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document at the end.")
 @common_options()
@@ -81,11 +81,11 @@ def command(
     resume: str | None,
     as_json: bool,
 ) -> None:
-    """Run a sweep of trials, or go on with one.
+    """Run a sweep of trials, or resume one.
 
-    Every combination of --nodes and --protocols is one cell of the sweep, tried --repeats times on
-    a real cluster of TensorFlow processes, on hosts or on this machine. Every outcome is stored as
-    it comes; Ctrl-C keeps what is finished. At the end stands the report.
+    Every combination of --nodes and --protocols is one cell of the sweep, run --repeats times on a
+    real cluster of TensorFlow processes, on hosts or on this machine. Every outcome is stored as it
+    comes; Ctrl-C keeps the finished trials. Prints the report at the end.
     """
     printer: Printer = ctx.obj
     if resume is not None:
@@ -126,13 +126,13 @@ def _new_sweep(resolved: Resolved, printer: Printer) -> SweepStore:
     located = find_data(resolved, printer)
     while True:
         plan = _plan(config, located.order, located.note)
-        # Whoever starts two sweeps in one second gets two names.
+        # Two sweeps started in the same second get two names.
         with suppress(NameTakenError):
             return create(Path(config.sweep.results_dir), resolved, plan, snapshot())
 
 
 def _refuse_others(settings: Mapping[str, str | None], hosts: HostsChoice) -> None:
-    """Refuse what would change a resumed sweep; where to find it may be said."""
+    """Refuse options that would change a resumed sweep; --results-dir only finds it."""
     others = hosts.given + [
         all_settings()[key].option
         for key, value in settings.items()
@@ -149,7 +149,7 @@ def _refuse_others(settings: Mapping[str, str | None], hosts: HostsChoice) -> No
 def _unfinished_sweep(
     name: str, settings: Mapping[str, str | None], config_path: Path | None
 ) -> SweepStore:
-    """Open the sweep to go on with: the newest unfinished one where no name is given."""
+    """Open the sweep to resume: by default the newest unfinished one."""
     results_dir = Path(load(config_path, os.environ, settings).config.sweep.results_dir)
     if name != _NEWEST:
         store = open_sweep(results_dir, name, need_outcomes=False)
@@ -168,7 +168,7 @@ def _unfinished_sweep(
 
 
 def _agent_source(store: SweepStore, observer: Observer) -> AgentSource:
-    """Return where a sweep's agents come from."""
+    """Return the agent source for the sweep: local, or SSH if hosts are configured."""
     config = store.resolved.config
     if not config.hosts:
         return LocalAgents()
@@ -223,7 +223,7 @@ def _show_plan(plan: Plan, pending: list[TrialSpec], printer: Printer, *, as_jso
 
 
 def _report(store: SweepStore, printer: Printer, *, as_json: bool) -> None:
-    """Print the report, and put it into the sweep's directory."""
+    """Print the report and write it to the sweep's directory."""
     from dnnbench.report import export, terminal  # after the trials, whose cores they would take
 
     analysis, notes = load_analysis(store)
@@ -238,23 +238,23 @@ def _report(store: SweepStore, printer: Printer, *, as_json: bool) -> None:
     sweep = _argument(store)
     printer.note("")
     printer.note(
-        f"results are in {store.path}: report.md, its figure, every trial's events and logs"
+        f"results: {store.path} (report.md with its figure; events and logs of every trial)"
     )
     printer.note(f"next: `dnnbench report{sweep}`, `dnnbench cost{sweep}`")
 
 
 def _standing(store: SweepStore) -> str:
-    """Say how far a sweep got, and how to go on."""
+    """Write how far a sweep got, and how to resume it."""
     total = len(store.plan.orders)
     finished = total - len(store.pending())
-    kept = f"; what is finished is in {store.path}" if finished else ""
+    kept = f"; finished trials are in {store.path}" if finished else ""
     return (
-        f"{finished} of {total} trials{kept}; go on with: dnnbench run --resume{_argument(store)}"
+        f"{finished} of {total} trials{kept}; resume with: dnnbench run --resume{_argument(store)}"
     )
 
 
 def _argument(store: SweepStore) -> str:
-    """Return what later commands need to find this sweep: nothing where it will be the newest."""
+    """Return the argument that later commands need to find this sweep; empty if they need none."""
     by_option = store.resolved.origins.get("sweep.results_dir", "").startswith("--")
     return f" {store.path}" if by_option else ""
 
@@ -270,17 +270,17 @@ def _first_failure(store: SweepStore) -> TrialError | None:
         f"{len(failed)} of {len(store.plan.orders)} trials failed, the first: "
         f"{' '.join(failure.cause.split()) if failure else 'no cause known'}",
         where=f"{order.id} ({place})" if place else order.id,
-        remedy=f"logs are in {store.path}; `dnnbench run --resume{_argument(store)}` tries again",
+        remedy=f"see the logs in {store.path}; `dnnbench run --resume{_argument(store)}` retries",
     )
 
 
 def _not_run(store: SweepStore) -> HostError | None:
-    """Return the error that names the host for which trials could not be run, if any could not."""
+    """Return the error that names the host for lack of which trials were not run, if any."""
     left = [outcome for outcome in store.outcomes() if outcome.status == "not run"]
     if not left:
         return None
     failure = left[0].failure
     return HostError(
         f"{len(left)} of {len(store.plan.orders)} trials not run: {failure or 'no cause known'}",
-        remedy=f"once that is mended, `dnnbench run --resume{_argument(store)}` runs them",
+        remedy=f"once that is fixed, `dnnbench run --resume{_argument(store)}` runs them",
     )

@@ -1,4 +1,4 @@
-"""``dnnbench status``: what stands where, whose it is, since when, what it does."""
+"""``dnnbench status``: the clusters running on hosts, with owner, start, purpose and activity."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.command("status")
 @hosts_options()
 @settings_options("status")
-@click.option("--orphans", is_flag=True, help="Look for what accidents left of clusters, instead.")
+@click.option("--orphans", is_flag=True, help="Show leftovers of clusters that have ended instead.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @common_options()
 @click.pass_context
@@ -37,9 +37,10 @@ def command(
     orphans: bool,
     as_json: bool,
 ) -> None:
-    """Say what stands on hosts.
+    """Show the clusters running on hosts.
 
-    Which cluster, whose, since when, and what it does. Times are of this machine's time zone.
+    For each: owner, start, purpose, activity and the rest of its lease. Times are in this machine's
+    time zone.
     """
     from dnnbench.hosts.agents.clusters import parts_of  # paramiko takes a while to import
 
@@ -78,10 +79,10 @@ def _parts(parts: Mapping[str, list[Part]]) -> Table:
         if not found:
             rows.append([host, *[NONE] * (len(names) - 1)])
     return Table(
-        title="What stands on the hosts",
+        title="Clusters running on the hosts",
         columns=[Column(name, is_text=True) for name in names],
         rows=rows,
-        notes=["Since: this machine's time zone. Lease left: without a controller."],
+        notes=["Since: in this machine's time zone. Lease left: if no controller connects."],
     )
 
 
@@ -91,9 +92,9 @@ def _leftovers(leftovers: Mapping[str, list[Leftover]]) -> Table:
         for host, all_found in leftovers.items()
         for found in all_found
     ]
-    note = "`dnnbench stop CLUSTER` takes one away." if rows else "There are none."
+    note = "`dnnbench stop CLUSTER` removes one." if rows else "There are none."
     return Table(
-        title="Left by clusters that are no more",
+        title="Leftovers of clusters that have ended",
         columns=[Column(name, is_text=True) for name in ("Host", "Cluster", "Processes")],
         rows=rows,
         notes=[note],

@@ -1,4 +1,4 @@
-"""``dnnbench stop``: end clusters on hosts, and prove that nothing is left of them."""
+"""``dnnbench stop``: stop clusters on hosts, and verify that nothing is left of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.argument("cluster", required=False)
 @hosts_options()
 @settings_options("stop")
-@click.option("--force", is_flag=True, help="Also one that a controller uses now.")
+@click.option("--force", is_flag=True, help="Also stop a cluster that is in use.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @common_options()
 @click.pass_context
@@ -39,10 +39,10 @@ def command(
     force: bool,
     as_json: bool,
 ) -> None:
-    """End what stands on hosts.
+    """Stop clusters on hosts.
 
-    CLUSTER, or all that you launched from this machine. Ends with 0 only where every process is
-    gone and every port free.
+    CLUSTER is the name of one; by default all that you launched from this machine are stopped.
+    Exits with 0 only if every process has ended and every port is free.
     """
     from dnnbench.hosts.agents.clusters import end_part, parts_of  # paramiko takes a while
     from dnnbench.hosts.agents.identity import owner
@@ -52,7 +52,7 @@ def command(
 
     def end_all(tools: HostTools) -> dict[str, Ended]:
         parts, leftovers = parts_of(tools)
-        # It may have been launched under another name of this host; under this one, it is ours.
+        # A cluster may have been launched under another name of this host; this name comes last.
         parts.sort(key=lambda part: part.host == tools.host)
         found = {
             part.cluster: part.host
@@ -76,7 +76,7 @@ def command(
         f"{host} {name}": HostError(
             f"cluster {name}: {_rest(what)}",
             where=host,
-            remedy="look at `dnnbench status --orphans`",
+            remedy="see `dnnbench status --orphans`",
         )
         for host, all_ended in ended.items()
         for name, what in all_ended.items()
@@ -101,7 +101,7 @@ def _text(ended: Mapping[str, Mapping[str, Ended]], cluster: str | None) -> str:
 def _rest(what: Ended) -> str:
     parts = []
     if what.left:
-        parts.append(f"cannot be ended: {', '.join(map(str, what.left))}")
+        parts.append(f"processes still running: {', '.join(map(str, what.left))}")
     if what.ports_taken:
-        parts.append(f"ports still taken: {', '.join(map(str, what.ports_taken))}")
+        parts.append(f"ports still in use: {', '.join(map(str, what.ports_taken))}")
     return "; ".join(parts)

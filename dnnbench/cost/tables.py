@@ -93,9 +93,8 @@ def cells(cost: SweepCost) -> Table:
         )
     if cost.unfinished:
         notes.append(
-            f"{cost.unfinished} of {cost.finished + cost.unfinished} trials did not finish: "
-            "included in the USD of all trials and in the bills, not in the means per epoch and "
-            "trial."
+            f"{cost.unfinished} of {cost.finished + cost.unfinished} trials did not finish: in the "
+            "USD of all trials and in the bills, but not in the means per epoch and trial."
         )
     if cost.not_run:
         more = "trial was" if cost.not_run == 1 else "trials were"

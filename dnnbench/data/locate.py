@@ -1,4 +1,4 @@
-"""Find a data set, or say in one line why not, and what stands in for it."""
+"""Find a data set; else explain in one line why there is none, or what is used instead."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Located(NamedTuple):
 
     Attributes:
         order: what a host needs to load it.
-        note: what this set stands in for, and why; None if it is the one looked for. To be stored
+        note: why generated data are used instead; None if this is the set looked for. To be stored
             and shown with every result.
         details: the places looked at and what each said; empty where ``note`` is None. To be shown
             once: it says something about this machine and moment, and nothing about results.
@@ -79,7 +79,10 @@ def locate(
             f"{name} is not to be had: {details}",
             remedy=f"give --data-dir with its four IDX files, or use {catalogue.SYNTHETIC}",
         )
-    note = f"stands in for {name}, which is neither on this machine nor could be downloaded"
+    note = (
+        f"{name} was not found and could not be downloaded; using generated data "
+        f"({catalogue.SYNTHETIC}) instead"
+    )
     return Located(_synthetic(), note, details)
 
 

@@ -1,4 +1,4 @@
-"""Check what one type cannot: names, and settings that must hold together."""
+"""Checks that a type cannot express: names, and settings that depend on each other."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _INDEX_SCHEMES = ("https", "http", "file")
 
 
 def check_values(config: Config, origins: Mapping[str, str]) -> None:
-    """Refuse what the type of a single value cannot, and values that exclude each other."""
+    """Refuse values that their types cannot refuse, and values that exclude each other."""
     for key, field in settings().items():
         value = getattr(getattr(config, field.table), field.name)
         if value is not None and is_path(field.kind):
@@ -51,9 +51,9 @@ def check_model(name: str, where: str) -> None:
 
 
 def check_index_url(url: str, where: str) -> None:
-    """Refuse what is not a URL, and one whose login was hidden when it was stored or shown.
+    """Refuse anything but a URL, and a URL whose login was hidden when it was stored or shown.
 
-    No message repeats it: where a URL is malformed, what is a login in it cannot be told.
+    No message repeats it: the login in a malformed URL cannot be recognised.
     """
     from urllib.parse import urlsplit  # most settings have no URL
 
@@ -66,16 +66,16 @@ def check_index_url(url: str, where: str) -> None:
         is_url, login = False, ""
     if not is_url:
         raise ConfigError(
-            "expected a URL such as https://host/simple, got something else (not shown, for it "
+            "expected a URL such as https://host/simple, got something else (not shown, because it "
             "may hold a secret)",
             where=where,
             remedy="write /, @ and : in a password as %2F, %40 and %3A",
         )
     if login == HIDDEN:
         raise ConfigError(
-            f"the login of this URL is {HIDDEN}, as it is stored and shown",
+            f"the login of this URL is {HIDDEN}, which is how it is stored and shown",
             where=where,
-            remedy="give the login itself",
+            remedy="give the real login",
         )
 
 
@@ -125,7 +125,7 @@ def check_ports(config: Config, where: str) -> None:
     if not FIRST_PORT <= first <= last <= LAST_PORT:
         problem = f"the first not above the last, both from {FIRST_PORT} to {LAST_PORT}"
     elif config.hosts and last - first + 1 < most:
-        # Hosts may be one machine under several names: all tasks of a trial then share the range.
+        # Several hosts may be one machine, and all tasks of a trial then share the range.
         problem = f"at least {most} ports, one for each node of the largest trial"
     if problem:
         raise ConfigError(f"[cluster] ports: expected {problem}, got {first}-{last}", where=where)

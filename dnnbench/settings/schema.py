@@ -1,9 +1,9 @@
 """All settings: the tables together, frozen and closed.
 
-A setting stands in one place: its field in `dnnbench.settings.tables` has type and bounds, default,
-help, the reason for the default, and the commands that take it as an option. Options, the file that
-``dnnbench init`` writes and the tables of docs/reference.md are made from these fields. What two
-settings together must hold stands in `dnnbench.settings.checks`.
+A setting is defined in one place: its field in `dnnbench.settings.tables` has type and bounds,
+default, help, the reason for the default, and the commands that take it as an option. Options, the
+file that ``dnnbench init`` writes and the tables of docs/reference.md are made from these fields.
+Checks that involve two settings are in `dnnbench.settings.checks`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ PROFILES: Final[dict[str, dict[str, int]]] = {
     "quick": {"sweep.repeats": 3, "train.epochs": 2},
     "paper": {"sweep.repeats": 20, "train.epochs": 20},
 }
-"""Profile -> the settings that it stands for, at the place where it is given."""
+"""Profile -> the settings that it sets."""
 BY_PROFILE: Final = tuple(PROFILES["quick"])
 """Settings whose default is the profile's."""
 
@@ -68,7 +68,7 @@ class Resolved(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         origins: ``train.batch_size`` -> ``default``, ``dnnbench.toml:12``,
             ``DNNBENCH_TRAIN_BATCH_SIZE`` or ``--batch-size``. Hosts share one entry, ``hosts``:
-            ``--hosts``, or where a file has the first one.
+            ``--hosts``, or the place of the first one in a file.
     """
 
     config: Config
@@ -76,7 +76,7 @@ class Resolved(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def without_secrets(resolved: Resolved) -> Resolved:
-    """Return the settings as they may be stored and shown: without the logins of URLs."""
+    """Return the settings without the logins of URLs, as they may be stored and shown."""
     changed: dict[str, msgspec.Struct] = {}
     for field in settings().values():
         if field.setting.is_secret:

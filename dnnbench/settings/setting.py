@@ -1,4 +1,4 @@
-"""A setting: everything about it that its field in the schema says beside type and default."""
+"""A setting: everything that its field in the schema declares besides type and default."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _METAVARS: Final[dict[Any, str]] = {int: "N", float: "X", str: "NAME", bool: ""}
 
 
 class Setting(NamedTuple):
-    """What a field says of itself: ``Annotated[Count, Setting("Examples of a step.")] = 100``.
+    """Metadata of a field: ``Annotated[Count, Setting("Examples per step.")] = 100``.
 
     Attributes:
-        help: one sentence: of its option, in the reference and in the template.
+        help: one sentence, for the option, the reference and the template.
         reason: for the default; in the template.
-        unset: what counts where the default is None.
-        example: a value where the default is None; in the template.
-        commands: that take it as an option.
-        option: its name where it is not that of the key.
-        metavar: what the option takes, where the type does not tell.
-        is_secret: it may hold a secret, which is never stored or shown.
+        unset: what applies if the default is None.
+        example: a value if the default is None; in the template.
+        commands: those that take it as an option.
+        option: name of the option if it is not that of the key.
+        metavar: placeholder of the option if it does not follow from the type.
+        is_secret: whether it may hold a secret, which is never stored or shown.
     """
 
     help: str
@@ -55,7 +55,7 @@ class Field(NamedTuple):
 
     @property
     def table(self) -> str:
-        """The table of the file that it stands in."""
+        """The table of the file that contains it."""
         return self.key.partition(".")[0]
 
     @property
@@ -70,7 +70,7 @@ class Field(NamedTuple):
 
     @property
     def flags(self) -> list[str]:
-        """The spellings of its option; none where no command takes it."""
+        """The spellings of its option; none if no command takes it."""
         if not self.setting.commands:
             return []
         off = [f"--no-{self.option.removeprefix('--')}"] if self.kind_is(bool) else []
@@ -83,13 +83,13 @@ class Field(NamedTuple):
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The words that it may be, where there are such."""
+        """Its allowed words; empty if it is not a choice."""
         bare = _bare(self.kind)
         return get_args(bare) if get_origin(bare) is Literal else ()
 
     @property
     def metavar(self) -> str:
-        """What its option takes."""
+        """The placeholder of its option."""
         if self.setting.metavar:
             return self.setting.metavar
         if self.name.endswith("_s"):
@@ -104,7 +104,7 @@ class Field(NamedTuple):
 
     @property
     def default_text(self) -> str:
-        """Its default as one types it; empty where there is none."""
+        """Its default as a user would type it; empty if there is none."""
         if isinstance(self.default, bool):
             return "yes" if self.default else "no"
         if isinstance(self.default, tuple):
@@ -112,7 +112,7 @@ class Field(NamedTuple):
         return self.setting.unset if self.default is None else f"{self.default}"
 
     def kind_is(self, kind: type) -> bool:
-        """Tell whether its values are of a type, leaving out constraints and None."""
+        """Return whether its values are of a type, apart from constraints and None."""
         return _bare(self.kind) is kind
 
 

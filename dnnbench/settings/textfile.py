@@ -28,7 +28,7 @@ def read_text(path: Path, *, remedy: str | None = None) -> str:
 
     Args:
         path: of the file.
-        remedy: where there is no such file.
+        remedy: for a missing file.
 
     Raises:
         ConfigError: it is missing, cannot be read, is not a regular file, is too large, or is not
@@ -50,7 +50,7 @@ def read_text(path: Path, *, remedy: str | None = None) -> str:
 
 
 def local_path(text: str, where: str) -> Path:
-    """Return a path as the user wrote it, with its ``~`` replaced.
+    """Return a path that the user wrote, with its ``~`` expanded.
 
     Raises:
         ConfigError: there is no such home directory, or a name in it is longer than any file's.
@@ -70,7 +70,7 @@ def local_path(text: str, where: str) -> Path:
 
 
 def _read(path: Path) -> bytes:
-    # Not blocking: to open a named pipe would wait for somebody who writes into it.
+    # Non-blocking, because opening a named pipe would wait for a writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         kind = stat.S_IFMT(os.fstat(descriptor).st_mode)

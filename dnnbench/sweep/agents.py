@@ -1,4 +1,4 @@
-"""The interface between a sweep and whatever starts agents: this machine, or hosts over SSH."""
+"""The interface between a sweep and the sources of agents: this machine, or hosts over SSH."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class Arrival(NamedTuple):
 
 
 class Inbox:
-    """Where the events of all hosts arrive, in the order in which they did.
+    """A queue of the events of all hosts, in the order of their arrival.
 
-    Bounded: what reads from a host waits while too much is unread, and so does the host. It cannot
-    fill this machine's memory by sending faster than a trial takes events.
+    Bounded: a thread that reads from a host waits while too much is unread, and so does the host.
+    It cannot fill this machine's memory by sending faster than a trial takes events.
     """
 
     def __init__(self) -> None:
@@ -246,7 +246,7 @@ class Agents:
 
 
 class AgentSource(Protocol):
-    """Where agents come from: this machine, or hosts over SSH."""
+    """A source of agents: this machine, or hosts over SSH."""
 
     def start(
         self,

@@ -1,4 +1,4 @@
-"""JSON documents on disk: each says what it is and of which version, and is never half-written."""
+"""JSON documents on disk, each with its kind and version, and never half-written."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ T = TypeVar("T")
 
 
 class Header(msgspec.Struct, frozen=True):
-    """What every document starts with; in JSON lines it is the first line.
+    """The header of every document; in JSON lines it is the first line.
 
     Attributes:
         dnnbench: the kind of document, such as ``plan``.
-        version: of the results format; raised by any change that an older dnnbench would misread.
+        version: of the results format; raised by a change that an older dnnbench would misread.
     """
 
     dnnbench: str
@@ -39,7 +39,7 @@ class Document(msgspec.Struct, Generic[T], frozen=True, forbid_unknown_fields=Tr
 
 
 def write_document(path: Path, kind: str, content: Any) -> None:
-    """Write a document aside, bring it to the disk, and put it in its place."""
+    """Write a document to a temporary file, fsync it, and move it into place."""
     text = msgspec.json.encode(Document(kind, VERSION, content))
     write_whole(path, msgspec.json.format(text, indent=2) + b"\n")
 
@@ -69,7 +69,7 @@ def check_header(text: bytes, kind: str, where: str) -> None:
         raise ResultsError(f"is damaged: {error}", where=where) from None
     if header.version != VERSION:
         raise ResultsError(
-            f"is of results format {header.version}, this dnnbench reads {VERSION}",
+            f"has results format {header.version}, but this dnnbench reads {VERSION}",
             where=where,
             remedy="use the dnnbench that wrote it",
         )
@@ -79,7 +79,7 @@ def check_header(text: bytes, kind: str, where: str) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn what the disk refuses, such as a full one, into a `ResultsError` about ``path``."""
+    """Turn an error of the file system, such as a full disk, into a `ResultsError`."""
     try:
         yield
     except OSError as error:
@@ -92,7 +92,7 @@ def header_line(kind: str) -> bytes:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Replace a file by new content: after a crash it holds the old or the new, never a part."""
+    """Replace a file's content: after a crash it holds the old or the new, never a part."""
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with writing(path):
         try:
@@ -107,7 +107,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """Bring a directory's entries to the disk; a file's own fsync does not."""
+    """Fsync a directory's entries; a file's own fsync does not."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Estimate how long a trial takes."""
+"""Estimate of a trial's duration."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 
 
 class TimeModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How long a trial takes: start-up, then workers that share cores.
+    """A model of a trial's duration: start-up, then workers that share cores.
 
-    A step needs CPU seconds, of the worker and for it on the parameter server; with few workers the
-    round trip is what it waits for, with many the cores. Defaults were measured with the
-    784-64-64-10 network on two cores.
+    A step needs CPU time on the worker and on the parameter server. With few workers it waits for
+    the round trip, with many for a core. The defaults were measured with the 784-64-64-10 network
+    on two cores.
 
     Attributes:
-        start_up_s: of a trial whatever its size; evaluation and tear-down included.
-        start_up_cpu_s: of every task.
-        step_latency_s: of a step that waits for nothing but its messages.
-        step_cpu_s: of a step, without its examples.
-        example_cpu_s: of each example in a step.
+        start_up_s: per trial, whatever its size; includes evaluation and tear-down.
+        start_up_cpu_s: per task.
+        step_latency_s: per step that waits only for its messages.
+        step_cpu_s: per step, without its examples.
+        example_cpu_s: per example in a step.
         training_examples: in the data set.
     """
 
@@ -36,7 +36,7 @@ class TimeModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     training_examples: int = 55_000
 
     def trial_s(self, spec: TrialSpec, cores: float) -> float:
-        """Estimate a trial's seconds on one machine with that many cores."""
+        """Estimate a trial's seconds on one machine with the given number of cores."""
         share = 1 if spec.epoch_definition == "replicated" else spec.workers
         steps = spec.epochs * (self.training_examples // share // spec.batch_size)
         cpu_s = self.step_cpu_s + self.example_cpu_s * spec.batch_size

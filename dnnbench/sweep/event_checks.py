@@ -142,7 +142,7 @@ class EventCheck:
 
 
 def _is_of_role(event: AnyEvent) -> bool:
-    """Tell whether the role of the event's task sends events of this kind."""
+    """Return whether the role of the event's task sends events of this kind."""
     job, index = split_task(event.task)
     if isinstance(event, Evaluated):
         return (job, index) == (WORKER, 0)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _NAMED: Final = 3  # tasks in one line
 _FOLLOW_UP: Final = ("UnavailableError", "AbortedError", "CancelledError")
-"""How a role fails when the one it talks to has failed before it."""
+"""Errors of a role whose peer has failed before it."""
 
 
 class Failed(Exception):  # noqa: N818 - a way out of a trial, not an error of its own
@@ -36,7 +36,7 @@ class Failed(Exception):  # noqa: N818 - a way out of a trial, not an error of i
 
 
 def failure_of_host(host: str, error: HostError) -> Failure:
-    """Return the failure that the loss of a host is."""
+    """Return the failure for the loss of a host."""
     cause = f"{error.problem}; {error.remedy}" if error.remedy else error.problem
     return Failure(cause=cause, host=host)
 
@@ -60,7 +60,7 @@ def cause_in(event: AnyEvent, *, may_end: bool) -> str | None:
 
 
 def only_noticed(event: AnyEvent) -> bool:
-    """Tell whether a role failed only because the one it talks to had failed before it."""
+    """Return whether a role failed only because its peer had failed before it."""
     return isinstance(event, RoleFailed) and event.cause.startswith(_FOLLOW_UP)
 
 

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 def measured_trial_s(results_dir: Path, config: Config) -> dict[CellKey, float]:
-    """Return the mean seconds of each cell's trials in the newest sweep, if they were alike."""
+    """Return cell -> mean seconds of a trial in the newest sweep, if its conditions were equal."""
     durations_s: dict[CellKey, list[float]] = {}
     try:
         previous = open_sweep(results_dir)
         is_alike = _conditions(previous.resolved.config) == _conditions(config)
         same_cores = previous.sessions()[-1].before.cores_usable == usable_cores()
         outcomes = previous.outcomes() if is_alike and same_cores else []
-    except ResultsError:  # no estimate is worth stopping a new sweep for an old one's damage
+    except ResultsError:  # a damaged old sweep must not stop a new one
         return {}
     for outcome in outcomes:
         if outcome.status == "ok":

@@ -33,10 +33,10 @@ _LOG_TAIL_LINES: Final = 12
 
 
 class OutcomeBuilder:
-    """Adds up a trial's events, from its start on.
+    """Builds the outcome of a trial from its events.
 
     Attributes:
-        served: parameter servers that have accounted.
+        served: parameter server -> its final account.
     """
 
     def __init__(self) -> None:
@@ -98,7 +98,7 @@ class OutcomeBuilder:
         workers: Iterable[str],
         failure: Failure | None,
     ) -> TrialOutcome:
-        """Return what came of the trial; what a divergence entails is not a failure."""
+        """Return the outcome of the trial; what a divergence entails is not a failure."""
         diverged = self._divergence is not None
         steps = sum(record.steps for record in self._epochs)
         cpu_s = sum(served.cpu_s for served in self.served.values())

@@ -1,4 +1,4 @@
-"""Find a user's own model, ``module:function``, without importing it, which takes TensorFlow."""
+"""Find a user's own model, ``module:function``, without importing it and thus TensorFlow."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 def find_user_module(name: str, where: str = "[train] model") -> Path | None:
     """Locate the top-level module or package that a model comes from.
 
-    It is looked for as ``python -m`` does: in the current directory, then on Python's path. Whether
-    it has the function is only known where it is imported, on a host.
+    The search is that of ``python -m``: the current directory, then Python's path. Whether the
+    module has the function is known only after the import, on a host.
 
     Args:
         name: of the model; ``package.module:function``, or one of dnnbench's own.
-        where: it was given.
+        where: origin of the name.
 
     Returns:
-        The module's file or the package's directory; None for a model of dnnbench's own.
+        The module's file or the package's directory; None for one of dnnbench's own models.
 
     Raises:
         ConfigError: there is no such module.
@@ -49,7 +49,7 @@ def find_user_module(name: str, where: str = "[train] model") -> Path | None:
 
 
 def model_files(name: str) -> dict[str, Path]:
-    """List the sources of a user's own model: path on a host, relative -> file here.
+    """Return the sources of a user's own model: relative path on a host -> file here.
 
     Raises:
         ConfigError: as `find_user_module`.
@@ -63,12 +63,12 @@ def model_files(name: str) -> dict[str, Path]:
 
 
 def model_digest(name: str) -> str:
-    """Return one SHA-256 over the sources of a user's own model; empty for dnnbench's own.
+    """Return one SHA-256 over the sources of a user's own model; "" for dnnbench's own.
 
     Raises:
         ConfigError: as `find_user_module`.
     """
-    import hashlib  # loads OpenSSL, which who only reads a plan need not wait for
+    import hashlib  # loads OpenSSL; not needed to read a plan
 
     files = model_files(name)
     digest = hashlib.sha256()
@@ -78,15 +78,15 @@ def model_digest(name: str) -> str:
 
 
 def _installed(top: str) -> ModuleSpec | None:
-    """Ask Python's own finders too: editable installations have theirs."""
+    """Ask Python's other finders too: an editable installation has its own."""
     try:
         return importlib.util.find_spec(top)
-    except ValueError:  # it is loaded and does not say from where
+    except ValueError:  # it is loaded and has no spec
         return None
 
 
 def _location(spec: ModuleSpec | None) -> Path | None:
-    """Return a package's directory or a module's source; None for what is neither."""
+    """Return a package's directory or a module's source; None if it is neither."""
     if spec is None:
         return None
     if spec.submodule_search_locations:

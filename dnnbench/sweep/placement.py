@@ -1,4 +1,4 @@
-"""The hosts that trials run on, and which task goes to which of them."""
+"""The hosts of trials, and the placement of tasks on them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ PLACEMENT_RULE: Final = (
 
 
 class Host(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A machine that we reach.
+    """A machine that runs tasks.
 
     Attributes:
-        address: where the other tasks of a trial find it.
-        slots: tasks it takes at once; None for as many as asked, which then share its cores.
+        address: at which the other tasks of a trial reach it.
+        slots: tasks it takes at once; None for any number, which then share its cores.
     """
 
     name: str
@@ -38,11 +38,11 @@ def local_inventory() -> list[Host]:
 
 
 def to_host(config: HostConfig, resolved_address: str) -> Host:
-    """Return what a plan stores of a host.
+    """Return a host as a plan stores it.
 
     Args:
         config: as it was listed.
-        resolved_address: that SSH reached it at; TensorFlow's, too, unless it has one of its own.
+        resolved_address: used by SSH, and by TensorFlow unless there is a ``data_address``.
     """
     address = config.data_address or resolved_address
     if ":" in address and not address.startswith("["):
@@ -51,7 +51,7 @@ def to_host(config: HostConfig, resolved_address: str) -> Host:
 
 
 def place(nodes: int, parameter_servers: int, hosts: Sequence[Host]) -> dict[str, str]:
-    """Give every task of a trial a host, as `PLACEMENT_RULE` says.
+    """Give every task of a trial a host, according to `PLACEMENT_RULE`.
 
     Returns:
         Task -> name of its host.
@@ -64,7 +64,7 @@ def place(nodes: int, parameter_servers: int, hosts: Sequence[Host]) -> dict[str
     ]
     if len(slots) < nodes:
         raise ConfigError(
-            f"{nodes} nodes need {nodes} slots, the hosts have {len(slots)}",
+            f"{nodes} nodes need {nodes} slots, but the hosts have {len(slots)}",
             where="[[hosts]]",
             remedy="add hosts, raise their slots, or lower nodes",
         )

@@ -1,4 +1,4 @@
-"""Settings and hosts in, the ordered trials of a sweep out; a dry run prints this very value."""
+"""The plan of a sweep: its trials in order, made from settings and hosts; a dry run prints it."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A sweep before it runs.
 
     Attributes:
-        orders: in the order they run in.
+        orders: the trials, in the order in which they run.
         estimated_s: trial id -> seconds.
-        data_note: why the data set stands in for another; None where it does not.
+        data_note: why this data set replaces the wanted one; None if it does not.
     """
 
     sweep: str
@@ -38,7 +38,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data_note: str | None = None
 
     def placement(self, spec: TrialSpec) -> dict[str, str]:
-        """Return which host each task of a trial runs on."""
+        """Return task -> host of a trial."""
         return place(spec.nodes, spec.parameter_servers, self.hosts)
 
 
@@ -53,19 +53,19 @@ def make_plan(
     time_model: TimeModel | None = None,
     data_note: str | None = None,
 ) -> Plan:
-    """Order every trial of a sweep.
+    """Plan the trials of a sweep.
 
-    Each repeat is a block that holds every cell once, shuffled by a seed of its own: a machine that
-    warms up or gets busy then hits all cells alike, and a sweep cut short has even cells.
+    Each repeat is a block with every cell once, shuffled by its own seed: a machine that warms up
+    or gets busy then affects all cells alike, and a sweep cut short has evenly filled cells.
 
     Args:
-        config: as resolved.
+        config: the resolved settings.
         data: the data set that was found.
         sweep_id: see `dnnbench.sweep.store.new_sweep_id`.
         hosts: this machine if None.
-        cores: of this machine, if None.
-        measured_s: cell -> seconds of such a trial in an earlier sweep of the same settings; takes
-            the place of the estimate.
+        cores: those of this machine if None.
+        measured_s: cell -> seconds of such a trial in an earlier sweep with the same settings;
+            replaces the estimate.
         time_model: for the estimate.
         data_note: see `dnnbench.data.locate.Located`.
 
@@ -87,7 +87,7 @@ def make_plan(
 
 
 def _shuffled_cells(config: Config, repeat: int) -> list[CellKey]:
-    import random  # a stored plan is read without
+    import random  # not needed to read a stored plan
 
     cells = grid(config.sweep.nodes, config.sweep.protocols)
     random.Random(order_seed(config.sweep.seed, repeat)).shuffle(cells)  # noqa: S311 - order, not secrecy

@@ -1,4 +1,4 @@
-"""Where a sweep stands: its trials, the roles of the current one, and the time that is left."""
+"""Progress of a sweep: its trials, the roles of the current one, and the time left."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Role:
     Attributes:
         state: one word.
         step: within ``epoch``; both 0 before the measured part.
-        loss: None as long as nothing was measured, like ``examples_per_s``.
+        loss: None until something has been measured, like ``examples_per_s``.
     """
 
     task: str
@@ -55,7 +55,7 @@ class Role:
         return split_task(self.task)[0] != PARAMETER_SERVER
 
     def take(self, event: AnyEvent) -> None:
-        """Note what an event of this task says."""
+        """Update the role from an event of its task."""
         if isinstance(event, Progress):
             self.state = "training"
             self.epoch, self.step = event.epoch, event.step
@@ -71,7 +71,7 @@ class Role:
             self.state = self._state_after(event)
 
     def done(self, epochs: int) -> float:
-        """Return how much of its epochs a worker has done, 0 to 1."""
+        """Return the fraction of its epochs that a worker has done, 0 to 1."""
         if not self.epoch:
             return 0.0
         return (self.epoch - 1 + self.step / max(self.steps_per_epoch, 1)) / epochs
@@ -95,13 +95,12 @@ _STATE_AFTER: Final[dict[type[Event], str]] = {
 
 
 class SweepProgress:
-    """A sweep while it runs, as its events tell.
+    """A running sweep, updated from its events.
 
     Attributes:
         total: trials of the plan.
-        ended: of those, the ones that are not to come any more; diverged, failed and not run ones
-            too.
-        current: the trial that runs, with its ``roles`` by task.
+        ended: trials that are over, including those that diverged, failed or were not run.
+        current: the running trial, with its ``roles`` by task.
     """
 
     def __init__(
@@ -127,7 +126,7 @@ class SweepProgress:
 
     @property
     def elapsed_s(self) -> float:
-        """Since the sweep was started or resumed."""
+        """Seconds since the sweep was started or resumed."""
         return self._clock() - self._start_s
 
     @property
@@ -136,27 +135,27 @@ class SweepProgress:
         return [role for role in self.roles.values() if role.is_worker]
 
     def trial_started(self, spec: TrialSpec) -> None:
-        """Begin with the roles of a trial."""
+        """Begin a trial with fresh roles."""
         self.current = spec
         self._trial_start_s = self._clock()
         tasks = task_names(spec.nodes, spec.parameter_servers)
         self.roles = {task: Role(task) for task in tasks}
 
     def event(self, event: AnyEvent) -> None:
-        """Note an event of the current trial."""
+        """Update the roles from an event of the current trial."""
         if isinstance(event, PortReserved):
             self.roles[event.task] = Role(event.task)  # forked again after a port clash
         if event.task in self.roles:
             self.roles[event.task].take(event)
 
     def trial_ended(self, outcome: TrialOutcome) -> None:
-        """Count a trial, and learn from its duration."""
+        """Count a trial and learn from its duration."""
         spec = outcome.order
         self.current = None
         self.roles = {}
         self.ended += 1
         self._pending.pop(spec.id, None)
-        if outcome.status != "ok":  # how long it took says nothing about the others
+        if outcome.status != "ok":  # its duration does not predict the others
             self.diverged += outcome.status == "diverged"
             self.failed += outcome.status not in ("not run", "diverged")
             self.not_run += outcome.status == "not run"
@@ -168,8 +167,8 @@ class SweepProgress:
     def remaining_s(self) -> float:
         """Estimate the seconds to the end of the sweep.
 
-        A cell's own measured trials say best how long its next one takes; for the others the plan's
-        estimate is stretched by how far it was off so far.
+        The next trial of a cell is expected to take as long as its measured ones. For other cells
+        the plan's estimate is scaled by its error so far.
         """
         left_s = sum(self._expected_s(spec) for spec in self._pending.values())
         if self.current is None:

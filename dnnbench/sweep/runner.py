@@ -40,25 +40,25 @@ _LOG_END: Final = b"(the rest is left out)\n"
 
 
 class Observer(Protocol):
-    """Is told how a sweep goes, to show it."""
+    """An observer of a running sweep, such as a view."""
 
     def sweep_started(self, plan: Plan, pending: list[TrialSpec]) -> None:
-        """Say which trials of the plan are still to run."""
+        """Take the trials of the plan that are still to run."""
 
     def phase(self, text: str) -> None:
-        """Say what is waited for."""
+        """Take the phase that is being waited for."""
 
     def notice(self, text: str) -> None:
-        """Say what the user should know of, such as a host that is down."""
+        """Take a note for the user, such as that a host is down."""
 
     def trial_started(self, order: TrialSpec) -> None:
-        """Say which trial runs now."""
+        """Take the trial that starts."""
 
     def event(self, order: TrialSpec, event: AnyEvent) -> None:
-        """Pass on an event of the running trial."""
+        """Take an event of the running trial."""
 
     def trial_ended(self, outcome: TrialOutcome) -> None:
-        """Say what came of it; it is stored by now. One that was not run was never started."""
+        """Take the outcome of a trial, already stored. One that was not run was never started."""
 
 
 def run_sweep(store: SweepStore, observer: Observer, source: AgentSource) -> list[TrialOutcome]:
@@ -67,8 +67,8 @@ def run_sweep(store: SweepStore, observer: Observer, source: AgentSource) -> lis
     Trials that need more hosts than are up are not run; they stay pending.
 
     Args:
-        store: of the sweep.
-        observer: is told how it goes.
+        store: the sweep.
+        observer: is told of its progress.
         source: of the agents that the trials run on.
 
     Returns:
@@ -77,12 +77,12 @@ def run_sweep(store: SweepStore, observer: Observer, source: AgentSource) -> lis
     Raises:
         HostError: no host came up, or none is left.
         TrialError: several trials in a row failed; the others are left to ``run --resume``.
-        KeyboardInterrupt: on Ctrl-C, SIGTERM or SIGHUP, after the tear-down; what is finished is
+        KeyboardInterrupt: on Ctrl-C, SIGTERM or SIGHUP, after the tear-down; finished trials are
             stored.
     """
     with store.locked(), signals_interrupt():
         if store.has_outcomes() or store.sessions()[-1].load_after is not None:
-            store.begin_session(snapshot())  # resumed; the first session stands since the creation
+            store.begin_session(snapshot())  # resumed; `create` wrote the first session
         pending = store.pending()
         observer.sweep_started(store.plan, pending)
         outcomes: list[TrialOutcome] = []
@@ -99,7 +99,7 @@ def run_sweep(store: SweepStore, observer: Observer, source: AgentSource) -> lis
 class _Cluster:
     """The agents that a sweep's trials run on; started at the first trial, again after a loss.
 
-    A host that is found dead at a start stays out to the end, so that it is waited for only once.
+    A host that is down at a start stays out to the end, so that it is waited for only once.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class _Cluster:
     def _carry_out(
         self, spec: TrialSpec, placement: Mapping[str, str], agents: Agents
     ) -> TrialOutcome:
-        """Run a trial; store what an interrupt or a bug leaves of it."""
+        """Run a trial; store an outcome even after an interrupt or a bug."""
         observer = self._observer
         start_s = time.monotonic()
         try:
@@ -170,8 +170,8 @@ class _Cluster:
     def _start(self) -> Agents:
         """Get agents and wait until they have TensorFlow in memory.
 
-        An agent that is not ready in time may have kept out a host that would have been; then all
-        of it begins again without that one.
+        An agent that is not ready in time may have kept out a host that would have been: then start
+        again without the late one.
 
         Raises:
             HostError: no host is left.
@@ -203,10 +203,10 @@ class _Cluster:
             self._observer.notice(str(error))
 
     def _shortage(self) -> Failure:
-        """Name the missing hosts for which a trial cannot run."""
-        if not self._out:  # all are there, but a cluster that stands may hold fewer ports
+        """Return the failure of a trial that lacks hosts, or slots on them."""
+        if not self._out:  # all hosts are up, but a launched cluster may hold fewer ports
             slots = sum(host.slots or 0 for host in self._hosts)
-            cause = f"the cluster that stands there takes {slots} tasks at once"
+            cause = f"the running cluster has room for {slots} tasks only"
             return Failure(f"{cause}; run `dnnbench stop`, then `dnnbench launch`")
         order = {host.name: number for number, host in enumerate(self._store.plan.hosts)}
         error = combined(dict(sorted(self._out.items(), key=lambda item: order[item[0]])))
@@ -252,7 +252,7 @@ class _Recorder:
             log.close()
 
     def record(self, event: AnyEvent) -> None:
-        """Keep an event, and show it."""
+        """Store an event and show it."""
         if isinstance(event, Log):
             self._log(event)
             return
@@ -277,7 +277,7 @@ class _Recorder:
 
 
 def _refuse_to_go_on_failing(outcomes: list[TrialOutcome]) -> None:
-    """Stop a sweep in which nothing works any more."""
+    """Stop a sweep after several failures in a row."""
     last = [outcome for outcome in outcomes if outcome.status != "not run"]
     last = last[-MAX_FAILURES_IN_A_ROW:]
     if len(last) < MAX_FAILURES_IN_A_ROW or any(
@@ -289,7 +289,7 @@ def _refuse_to_go_on_failing(outcomes: list[TrialOutcome]) -> None:
         f"{MAX_FAILURES_IN_A_ROW} trials in a row failed, the last with: "
         f"{failure.cause if failure else 'no cause known'}",
         where=last[-1].order.id,
-        remedy="mend the cause, then go on with `dnnbench run --resume`",
+        remedy="fix the cause, then resume with `dnnbench run --resume`",
     )
 
 

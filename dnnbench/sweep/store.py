@@ -1,7 +1,7 @@
-"""results/<sweep>/: what a sweep was asked, what it ran on, and every outcome, kept as it comes.
+"""The directory of a sweep, results/<sweep>/: settings, plan, machines, outcomes as they come.
 
 config.json  environment.json  plan.json      documents, replaced as a whole
-trials.jsonl                                  a header, then an outcome a line, only appended to
+trials.jsonl                                  a header, then one outcome per line; append-only
 trials/<trial>[-attempt<n>]/                  order.json, events.jsonl, logs/<task>.log
 """
 
@@ -49,7 +49,7 @@ _outcome_decoder: Final = msgspec.json.Decoder(TrialOutcome)
 
 
 class EventWriter:
-    """events.jsonl of one attempt: a line an event, flushed each; on the disk when closed."""
+    """Writes events.jsonl: one JSON line per event, flushed after each, fsynced on close."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -60,13 +60,13 @@ class EventWriter:
             self._file.flush()
 
     def write(self, event: Any) -> None:
-        """Append an event: a struct, or what JSON knows."""
+        """Append an event: a struct or a JSON value."""
         with writing(self.path):
             self._file.write(self._encoder.encode(event) + b"\n")
             self._file.flush()
 
     def close(self) -> None:
-        """Bring what was written to the disk. Safe to do twice."""
+        """Fsync and close the file. Idempotent."""
         if not self._file.closed:
             os.fsync(self._file.fileno())
             self._file.close()
@@ -84,7 +84,7 @@ class EventWriter:
 
 
 class NameTakenError(ResultsError):
-    """A sweep of this name is there already."""
+    """A sweep of this name already exists."""
 
 
 class SweepStore:
@@ -92,7 +92,7 @@ class SweepStore:
 
     Attributes:
         path: the directory.
-        notes: what a reader should be told of, such as an outcome that a crash tore.
+        notes: for the reader, such as on an outcome that a crash left incomplete.
     """
 
     def __init__(self, path: Path) -> None:
@@ -112,34 +112,34 @@ class SweepStore:
 
     @cached_property
     def plan(self) -> Plan:
-        """What was planned, in the order it runs in."""
+        """The plan, with the trials in the order in which they run."""
         return read_document(self.path / "plan.json", "plan", Plan)
 
     def sessions(self) -> list[Session]:
-        """Return what the sweep ran on, one entry each time it was started or resumed."""
+        """Return the machines that the sweep ran on, one entry per start or resumption."""
         return read_document(self.path / _ENVIRONMENT, "environment", list[Session])
 
     def begin_session(self, environment: MachineSnapshot) -> None:
-        """Note what a resumed sweep runs on; `create` notes the first."""
+        """Record the machine of a resumed sweep; `create` records the first one."""
         self._write_sessions([*self.sessions(), Session(environment)])
 
     def end_session(self, load_average: tuple[float, float, float]) -> None:
-        """Note the load at the end of the newest session."""
+        """Record the load at the end of the newest session."""
         *earlier, last = self.sessions()
         last = msgspec.structs.replace(last, load_after=load_average)
         self._write_sessions([*earlier, last])
 
     def note_hosts(self, hosts: Mapping[str, MachineSnapshot]) -> None:
-        """Note what the hosts of the newest session are; those of an earlier start stay noted."""
+        """Record hosts of the newest session, beside those already recorded for it."""
         *earlier, last = self.sessions()
         last = msgspec.structs.replace(last, hosts={**last.hosts, **hosts})
         self._write_sessions([*earlier, last])
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the sweep for running; reading needs no lock.
+        """Lock the sweep for running; reading needs no lock.
 
-        The kernel frees it when the process ends, however it ends.
+        The kernel releases the lock when the process ends, however it ends.
 
         Raises:
             ResultsError: another process runs this sweep.
@@ -163,7 +163,7 @@ class SweepStore:
             yield
 
     def append(self, outcome: TrialOutcome) -> None:
-        """Add an outcome; it is on the disk when this returns. Ends the trial's attempt."""
+        """Append and fsync an outcome, which ends the trial's attempt."""
         path = self.path / _TRIALS
         with writing(path), path.open("r+b") as file:
             _mend(file)
@@ -174,10 +174,10 @@ class SweepStore:
         self._attempts.pop(outcome.order.id, None)
 
     def outcomes(self) -> list[TrialOutcome]:
-        """Return the last outcome of every trial, in the order in which trials came to theirs.
+        """Return the last outcome of every trial, in the order in which they were stored.
 
         Raises:
-            ResultsError: a line is damaged. A torn last one, which a crash leaves, is only noted.
+            ResultsError: a line is damaged. A torn last line, as a crash leaves it, is only noted.
         """
         path = self.path / _TRIALS
         try:
@@ -187,7 +187,7 @@ class SweepStore:
         check_header(header, "trials", f"{path}:1")
         latest: dict[str, TrialOutcome] = {}
         for number, line in enumerate(lines, start=2):
-            # What follows the last newline is number len(lines) + 1: nothing, or a torn line.
+            # Line len(lines) + 1 is what follows the last newline: nothing, or a torn line.
             is_tail = number == len(lines) + 1
             if is_tail and not line:
                 continue
@@ -196,14 +196,14 @@ class SweepStore:
             except msgspec.DecodeError as error:
                 if not is_tail:
                     raise ResultsError(f"is damaged: {error}", where=f"{path}:{number}") from None
-                self._note(f"{path}:{number}: is torn, as a crash leaves it, and is not counted")
+                self._note(f"{path}:{number}: is incomplete after a crash, and is not counted")
                 continue
             latest.pop(outcome.order.id, None)
             latest[outcome.order.id] = outcome
         return list(latest.values())
 
     def pending(self) -> list[TrialSpec]:
-        """Return the trials without a result, failed and interrupted ones too, in order.
+        """Return the trials without a result, including failed and interrupted ones, in order.
 
         A diverged trial has its result: to repeat it until it survives would bias the means.
         """
@@ -211,7 +211,7 @@ class SweepStore:
         return [order for order in self.plan.orders if order.id not in done]
 
     def has_outcomes(self) -> bool:
-        """Say whether any trial came to an outcome, without reading them."""
+        """Return whether any trial has an outcome, without reading the outcomes."""
         try:
             with (self.path / _TRIALS).open("rb") as file:
                 file.readline()
@@ -220,7 +220,7 @@ class SweepStore:
             return False
 
     def event_writer(self, order: TrialSpec) -> EventWriter:
-        """Open the event file of the trial's attempt; once for each attempt."""
+        """Open the event file of the trial's attempt; once per attempt."""
         return EventWriter(self._attempt(order) / "events.jsonl")
 
     def log_dir(self, order: TrialSpec) -> Path:
@@ -228,7 +228,7 @@ class SweepStore:
         return self._attempt(order) / "logs"
 
     def _attempt(self, order: TrialSpec) -> Path:
-        """Return the directory of the attempt under way, a new one if there is none."""
+        """Return the directory of the current attempt; make one if there is none."""
         if order.id not in self._attempts:
             self._attempts[order.id] = self._new_attempt(order)
         return self._attempts[order.id]
@@ -270,10 +270,10 @@ def create(
     """Make a sweep's directory, all of it or nothing; no secret of the settings is stored.
 
     Raises:
-        NameTakenError: it is there already.
+        NameTakenError: it already exists.
         ResultsError: it cannot be written.
     """
-    import shutil  # with every compression there is; readers do without
+    import shutil  # imports every compression module; not needed to read a sweep
 
     path = results_dir.expanduser() / plan.sweep
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -296,7 +296,7 @@ def _rename(aside: Path, path: Path) -> None:
         aside.rename(path)
     except OSError as error:
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-            raise NameTakenError("is there already", where=str(path)) from None
+            raise NameTakenError("already exists", where=str(path)) from None
         raise
 
 
@@ -306,13 +306,13 @@ def open_sweep(
     """Open a stored sweep.
 
     Args:
-        results_dir: that holds it.
+        results_dir: directory of all sweeps.
         name: of the sweep, or a path to it; None for the newest.
-        need_outcomes: pass over sweeps that no trial ended in, as a report must.
+        need_outcomes: skip sweeps in which no trial has ended, as a report must.
 
     Raises:
-        ConfigError: the name is no path.
-        ResultsError: there is none, or none with an outcome.
+        ConfigError: the name is not a path.
+        ResultsError: there is no such sweep, or none with an outcome.
     """
     names = sweep_names(results_dir)
     results_dir = results_dir.expanduser()
@@ -328,7 +328,7 @@ def open_sweep(
         if not need_outcomes or store.has_outcomes():
             return store
     problem = "no trial of any sweep has ended" if names else "there is no sweep"
-    remedy = "finish one with `dnnbench run --resume`" if names else "make one with `dnnbench run`"
+    remedy = "resume one with `dnnbench run --resume`" if names else "run one with `dnnbench run`"
     raise ResultsError(problem, where=str(results_dir), remedy=remedy)
 
 
@@ -342,7 +342,7 @@ def sweep_names(results_dir: Path) -> list[str]:
 
 
 def _mend(file: BinaryIO) -> None:
-    """Leave the file at its end, after a newline: finish or cut off what a crash left there."""
+    """Go to the end of the file; first complete or cut off a line that a crash left torn."""
     content = file.read()
     tail = content.rpartition(b"\n")[2]
     if not tail:
@@ -357,12 +357,12 @@ def _mend(file: BinaryIO) -> None:
 
 
 class Session(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One stretch of running: a resumed sweep has several, perhaps after an upgrade or a reboot.
+    """One start or resumption of a sweep, perhaps after an upgrade or a reboot.
 
     Attributes:
-        before: of the machine that it was started from.
+        before: the machine on which it was started.
         load_after: load average there at its end; None while it runs, or if it was killed.
-        hosts: host -> what its agent said of it; empty before any was ready.
+        hosts: host -> the snapshot from its agent; empty until one is ready.
     """
 
     before: MachineSnapshot

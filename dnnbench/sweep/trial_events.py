@@ -1,6 +1,6 @@
-"""The events of a running trial: each is noted and shown as it arrives, and a failure ends it.
+"""The events of a running trial: each is recorded and shown as it arrives; a failure ends it.
 
-Every wait has a deadline and says what it waits for.
+Every wait has a deadline and names what it waits for.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class TrialEvents:
     Attributes:
         hosts: of the trial, in the order of the placement.
         running: tasks that were started and have not exited.
-        account: what the events add up to.
+        account: the outcome so far.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class TrialEvents:
         self._may_end = True
 
     def loss(self) -> Failure | None:
-        """Return the failure that the loss of one of the trial's hosts is; None if none is lost."""
+        """Return the failure for the loss of one of the trial's hosts; None if none is lost."""
         for host, error in self._agents.lost.items():
             if host in self.hosts:
                 return failure_of_host(host, error)
@@ -149,9 +149,9 @@ class TrialEvents:
             raise Failed(Failure(cause=cause, task=task, host=self._placement[task]))
 
     def exits(self, limit_s: float) -> set[str]:
-        """Wait for the exits of all roles on hosts that are not lost; return who is left.
+        """Wait for the exits of all roles on hosts that are not lost; return the tasks left.
 
-        What runs on a lost host counts as gone: the agent there ends it, or its end does.
+        Roles on a lost host count as gone: the agent there ends them, or they end with it.
         """
         deadline_s = self._agents.now_s() + limit_s
         while left := self._running_on_living_hosts():
@@ -201,7 +201,7 @@ class TrialEvents:
         return Failed(failure, noticed=True)
 
     def _take(self, deadline_s: float) -> Arrival | None:
-        """Return what arrives next from a host of this trial, noted; None if it is too late.
+        """Return and record what arrives next from a host of this trial; None after the deadline.
 
         An event that no honest agent sends is the loss of its host.
         """

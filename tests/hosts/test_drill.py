@@ -588,7 +588,7 @@ def test_a_cure_has_the_options_that_it_needs_to_find_the_hosts(case: Case) -> N
     hosts = ("--hosts", "node1,node3")
     options = f"--hosts node1,node3 --config {case.path / 'dnnbench.toml'}"
     launched = case.drill.call("launch", "--nodes", "2", *hosts)
-    assert launched.err[-1].startswith(f"stands until `dnnbench stop {options}`, or ")
+    assert launched.err[-1].startswith(f"runs until `dnnbench stop {options}`, or ")
     ran = case.drill.call("run", "--nodes", "2", *hosts)
     assert ran.code == 0, ran.err
     (using,) = [line for line in ran.err if line.startswith("note: using the cluster ")]

@@ -94,7 +94,7 @@ def test_it_shows_the_fingerprints_asks_once_and_then_the_hosts_are_known(
         assert (len(connected.tools), connected.missing) == (3, {})
     again = site.trust()
     assert (again.code, again.out) == (EXIT_OK, "")
-    assert "known already, and right: 3" in again.err
+    assert "already trusted: 3 keys" in again.err
 
 
 def test_no_leaves_everything_as_it_is(site: Site, start_hosts: StartHosts) -> None:
@@ -117,7 +117,7 @@ def test_without_an_answer_nothing_is_trusted(site: Site, start_hosts: StartHost
     site.write(start_hosts(1))
     result = site.trust(answer="")
     assert result.code == 2
-    assert "standard input: no answer; compare the fingerprints, then say --yes" in result.err
+    assert "standard input: no answer; compare the fingerprints, then use --yes" in result.err
     assert not site.known_hosts.exists()
 
 
@@ -166,10 +166,10 @@ def test_a_key_goes_to_the_file_that_the_ssh_configuration_names(
     text = path.read_text().replace(f'known_hosts = "{site.known_hosts}"\n', "")
     path.write_text(text)
     result = site.trust("--yes")
-    assert f"trusted from now on: 1, see {tmp_path}/of the lab" in result.err
+    assert f"added 1 key to {tmp_path}/of the lab" in result.err
     assert (tmp_path / "of the lab").read_text() == hosts.known_hosts.read_text()
     assert not site.known_hosts.exists()
-    assert "known already, and right: 1" in site.trust().err
+    assert "already trusted: 1 key" in site.trust().err
 
 
 def test_no_hosts_is_an_error_that_says_where_to_list_them(site: Site) -> None:
@@ -200,4 +200,4 @@ def test_nothing_of_paramiko_reaches_the_screen(
     assert first == (
         f"dnnbench: error: odd: 127.0.0.1 port {place['port']} does not speak SSH; check its port"
     )
-    assert second.startswith("trusted from now on: 1, see ")
+    assert second.startswith("added 1 key to ")

@@ -10,18 +10,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _COMMAND: Final = re.compile(r"\bdnnbench (?:provision|launch|status|stop|hosts trust)\b")
-"""Those that are about hosts; ``run --resume`` knows the hosts of its sweep."""
+"""Commands that need hosts; ``run --resume`` knows those of its sweep."""
 
 
 def finding_options(given: Mapping[str, object]) -> str:
-    """Write the options of a command that another one needs to find the same hosts.
+    """Return those options of a command that another one needs to find the same hosts.
 
     Args:
-        given: option -> value; None where it was not given.
+        given: option -> value; None if it was not given.
     """
     return shlex.join(word for name, value in given.items() if value for word in (name, str(value)))
 
 
 def completed(text: str, options: str) -> str:
-    """Give the commands in a message their options: a cure is there to be pasted."""
+    """Add the options to the commands in a message, so that a cure can be pasted."""
     return _COMMAND.sub(lambda command: f"{command[0]} {options}", text) if options else text

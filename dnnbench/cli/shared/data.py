@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def check_dataset(resolved: Resolved, printer: Printer) -> str:
-    """Return the name of the data set; note where a directory is given that it does not need.
+    """Return the data set's name; print a note if a directory is given that it does not need.
 
     Raises:
         ConfigError: there is no such data set.
@@ -29,16 +29,16 @@ def check_dataset(resolved: Resolved, printer: Printer) -> str:
             remedy=nearest(train.dataset, catalogue.NAMES),
         )
     if train.data_dir and train.dataset == catalogue.SYNTHETIC:
-        printer.note(f"note: {origins['train.data_dir']}: not read, {train.dataset} is generated")
+        printer.note(f"note: {origins['train.data_dir']}: ignored, {train.dataset} is generated")
     return train.dataset
 
 
 def find_data(resolved: Resolved, printer: Printer) -> Located:
-    """Find the data set on this machine or download it; tell what stands in for it.
+    """Find the data set on this machine or download it; note if generated data replace it.
 
     Raises:
         ConfigError: there is no such data set.
-        DataError: it was asked for by name, and is not to be had.
+        DataError: it was asked for by name, and can be neither found nor downloaded.
     """
     check_dataset(resolved, printer)
     train = resolved.config.train
@@ -50,5 +50,5 @@ def find_data(resolved: Resolved, printer: Printer) -> Located:
             progress=progress,
         )
     if located.note:
-        printer.note(f"note: {located.order.name} {located.note} ({located.details})")
+        printer.note(f"note: {located.note} ({located.details})")
     return located

@@ -1,4 +1,4 @@
-"""What the commands for hosts have in common."""
+"""Steps shared by the commands for hosts: read settings, connect, report missing hosts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def load_with_hosts(
     config_path: Path | None, settings: Mapping[str, str | None], hosts: HostsChoice
 ) -> Resolved:
-    """Read the settings of a command that is about hosts.
+    """Read the settings of a command that needs hosts.
 
     Raises:
         ConfigError: there is no host, or as `dnnbench.settings.load.load`.
@@ -41,7 +41,7 @@ def load_with_hosts(
 
 @contextmanager
 def reached(config: Config, printer: Printer) -> Iterator[ConnectedHosts]:
-    """Connect to all hosts; tell which are missing.
+    """Connect to all hosts; the result also knows those that are missing.
 
     Raises:
         HostError: no host could be reached.
@@ -55,10 +55,10 @@ def reached(config: Config, printer: Printer) -> Iterator[ConnectedHosts]:
 
 
 def refuse_missing(missing: Mapping[str, HostError], printer: Printer) -> None:
-    """Name every missing host in a line of its own; end the command as one that failed.
+    """Print one error line per missing host, and end the command with the last one's error.
 
     Raises:
-        HostError: any is missing; that of the last one, after the lines of the others.
+        HostError: a host is missing.
     """
     if not missing:
         return

@@ -1,4 +1,4 @@
-"""Options that commands share: those of every command, and those that mirror dnnbench.toml."""
+"""Options shared by commands: those of every command, and those that mirror dnnbench.toml."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _DIRECTORY: Final = "cluster.directory"
 
 
 def common_options(
-    config_help: str = "Settings.  [default: dnnbench.toml, if there is one]",
+    config_help: str = "Settings file.  [default: dnnbench.toml, if it exists]",
 ) -> _Decorator:
-    """Add ``--config``, which the command gets, and ``--debug`` and ``--quiet`` for the printer."""
+    """Add ``--config``, passed to the command, and ``--debug`` and ``--quiet`` for the printer."""
     config = click.Path(path_type=Path, dir_okay=False)
     options = (
         click.option("--config", "config_path", type=config, metavar="FILE", help=config_help),
@@ -36,16 +36,16 @@ def common_options(
 
 
 def hosts_options(default: str = "[[hosts]]") -> _Decorator:
-    """Add the options that say where hosts come from; the command gets ``hosts``, a choice.
+    """Add the options that select hosts; the command gets ``hosts``, a `HostsChoice`.
 
     Args:
-        default: what counts without any of them, for the help.
+        default: hosts if none of the options is given, for the help.
     """
     options = (
         click.option(
             sources.HOSTS,
             metavar="NAME,...",
-            help=f"Hosts, [user@]name[:port] each.  [default: {default}]",
+            help=f"Hosts, each as [user@]name[:port].  [default: {default}]",
         ),
         click.option(sources.HOSTFILE, metavar="FILE", help="Hosts from an Open MPI host file."),
         click.option(
@@ -54,7 +54,7 @@ def hosts_options(default: str = "[[hosts]]") -> _Decorator:
         click.option(
             sources.GROUP,
             metavar="NAME",
-            help="Group of the inventory.  [default: the one that has every host]",
+            help="Group of the inventory.  [default: the one with every host]",
         ),
     )
 
@@ -81,7 +81,7 @@ def settings_options(name: str) -> _Decorator:
 
     Args:
         name: of the command, as in ``Setting.commands``; it gets ``settings``, key -> text, None
-            where an option is not given.
+            if an option is not given.
     """
     fields = [field for field in settings().values() if name in field.setting.commands]
 
@@ -97,7 +97,7 @@ def settings_options(name: str) -> _Decorator:
 
 
 def _decorated(options: Sequence[_Decorator], command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command options; help shows them in this order."""
+    """Add options to a command, in the order in which its help shows them."""
     for option in reversed(options):
         command = option(command)
     return command
@@ -120,7 +120,7 @@ def _default_text(field: Field) -> str:
 
 
 def _flag(name: str) -> dict[str, Any]:
-    """Set an attribute of the printer: at once, so that later errors heed it."""
+    """Return a flag that sets an attribute of the printer at once, so that later errors obey it."""
 
     def set_it(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
         setattr(ctx.obj, name, value)

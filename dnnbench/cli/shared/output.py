@@ -1,4 +1,4 @@
-"""Where a command's result goes: standard output or a file, in the format that was asked for."""
+"""Options and delivery of a command's result: its format, and a file or standard output."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SUFFIXES: Final = {".md": "markdown", ".markdown": "markdown", ".csv": "csv", "
 def output_options(
     layouts: Sequence[str], help_of_output: str
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Add ``--format``, which the command gets as ``layout``, and ``--output``."""
+    """Add ``--format``, passed to the command as ``layout``, and ``--output``."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         command = click.option(
@@ -35,7 +35,7 @@ def output_options(
             "--format",
             "layout",
             type=click.Choice(layouts),
-            help="[default: as the suffix of -o says, else terminal]",
+            help="[default: by the suffix of -o, else terminal]",
             callback=_layout,
         )(command)
 
@@ -52,7 +52,7 @@ def deliver(printer: Printer, text: str, output: Path | None) -> None:
 
 
 def named_file(_ctx: click.Context, _parameter: click.Parameter, path: Path | None) -> Path | None:
-    """Refuse a path to write to that has no name, as an empty variable of a shell makes it."""
+    """Refuse an output path without a file name, such as one from an empty shell variable."""
     if path is not None and not path.name:
         raise click.BadParameter("expected the name of a file")
     return path

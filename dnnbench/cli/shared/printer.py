@@ -17,23 +17,23 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 FILE_WIDTH: Final = 100
-"""Columns of what is laid out for a file or a pipe, which have no width of their own."""
+"""Width in columns for files and pipes, which have none of their own."""
 _TERMINAL_WIDTH: Final = 80
-"""Columns of a terminal that does not tell."""
+"""Width in columns of a terminal that does not report it."""
 _PLAIN_TERMINALS: Final = ("dumb", "unknown")
 
 
 class OutputClosedError(Exception):
-    """Whoever read standard output has gone, as ``head`` does; there is nobody to tell."""
+    """The reader of standard output has closed it, as ``head`` does; no message is needed."""
 
 
 class Printer:
-    """Prints for one command.
+    """The output of one command.
 
     Attributes:
-        quiet: nothing but results and errors.
-        debug: errors come with their traceback.
-        finding_options: of this command, for commands that its messages name; see `cures`.
+        quiet: print results and errors only.
+        debug: print errors with their traceback.
+        finding_options: of this command, for the commands in its messages; see `cures`.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Printer:
         self.finding_options = ""
 
     def screen(self, output: Path | None = None) -> Screen:
-        """Return what a result has to be laid out for: standard output, or a file."""
+        """Return the screen to lay a result out for: standard output or a file."""
         is_terminal = sys.stdout.isatty()
         if output is not None or not (is_terminal or "COLUMNS" in os.environ):
             return Screen(FILE_WIDTH)
@@ -52,50 +52,50 @@ class Printer:
         return Screen(_terminal_width(), is_styled=True, is_coloured=is_coloured)
 
     def result(self, text: str) -> None:
-        """Print a result as it is: who lays it out has made safe what came from outside.
+        """Print a result unchanged: its layout has already made text from outside safe.
 
         Raises:
-            OutputClosedError: nobody reads standard output any more.
+            OutputClosedError: standard output is closed.
         """
         try:
             sys.stdout.write(text)
             sys.stdout.flush()
         except BrokenPipeError:
-            # What is left in the buffer would be written, and fail again, at the very end.
+            # Otherwise the rest of the buffer would be written at exit, and fail again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise OutputClosedError from None
 
     def note(self, line: str) -> None:
-        """Print a line that is not a result; its text may come from anywhere."""
+        """Print a line that is not a result; the text need not be safe."""
         if not self.quiet:
             _to_stderr(f"{self.completed(one_line(line))}\n")
 
     def error(self, line: str) -> None:
-        """Print why the command failed; the text may come from anywhere."""
+        """Print why the command failed; the text need not be safe."""
         _to_stderr(f"dnnbench: {self.completed(one_line(line))}\n")
 
     def completed(self, text: str) -> str:
-        """Complete the commands in a message."""
+        """Add this command's options for finding hosts to the commands in a message."""
         return completed(text, self.finding_options)
 
     def traceback(self) -> None:
         """Print the traceback of the exception being handled, if the user asked for it."""
         if self.debug:
-            import traceback  # only where something failed
+            import traceback  # only for errors
 
             lines = traceback.format_exc().splitlines()
             _to_stderr("".join(f"{visible(line)}\n" for line in lines))
 
     @cached_property
     def err(self) -> Console:
-        """Standard error, for what moves: progress bars and live views."""
-        from rich.console import Console  # quiet and plain commands do without
+        """Standard error, for progress bars and live views."""
+        from rich.console import Console  # not needed by quiet and plain commands
 
         return Console(stderr=True, highlight=False)
 
     @property
     def is_live(self) -> bool:
-        """Whether what moves can be shown: on a terminal that can move its cursor."""
+        """Whether live views can be shown: on a terminal that can move its cursor."""
         return not self.quiet and sys.stderr.isatty() and not self.err.is_dumb_terminal
 
 
@@ -113,5 +113,5 @@ def _to_stderr(text: str) -> None:
     try:
         sys.stderr.write(text)
         sys.stderr.flush()
-    except OSError:  # the terminal is gone; the exit code still tells
+    except OSError:  # the terminal is gone; the exit code remains
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())

@@ -1,4 +1,4 @@
-"""Show a download's progress."""
+"""Progress of a download."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dnnbench.cli.views.sweep import REFRESHES_PER_S
 
 @contextmanager
 def download_view(printer: Printer) -> Iterator[DownloadProgress]:
-    """Show a download: a bar on a terminal, a line a file elsewhere. It appears when one begins."""
+    """Show a download once it begins: a bar on a terminal, one line per file elsewhere."""
     if not printer.is_live:
         names: set[str] = set()
 
@@ -26,7 +26,7 @@ def download_view(printer: Printer) -> Iterator[DownloadProgress]:
 
         yield line
         return
-    from rich.progress import (  # on a terminal only
+    from rich.progress import (  # only on a terminal
         BarColumn,
         DownloadColumn,
         Progress,

@@ -28,7 +28,7 @@ def render(plan: Plan, pending: Sequence[TrialSpec], screen: Screen) -> str:
     first = plan.orders[0]
     sweep = f"Sweep {plan.sweep}: {count_text(len(pending), 'trial')}, about {about}"
     each = (
-        f"Each: {count_text(first.epochs, 'epoch')} ({first.epoch_definition}) of "
+        f"Each trial: {count_text(first.epochs, 'epoch')} ({first.epoch_definition}) of "
         f"{first.data.name}, batch size {first.batch_size}, "
         f"after {count_text(first.warmup_steps, 'warm-up step')}"
     )
@@ -47,7 +47,7 @@ def as_json(plan: Plan, pending: Sequence[TrialSpec]) -> str:
 
 
 def placement_text(plan: Plan, order: TrialSpec) -> str:
-    """Say how many roles of a trial each host takes."""
+    """Write how many roles of a trial each host runs."""
     hosts: dict[str, Counter[str]] = {}
     for task, host in plan.placement(order).items():
         hosts.setdefault(host, Counter())[split_task(task)[0]] += 1
@@ -84,6 +84,6 @@ def _table(plan: Plan, pending: Sequence[TrialSpec]) -> Table:
 
 
 def _placements(plan: Plan, pending: Sequence[TrialSpec]) -> list[str]:
-    """Say once for each node count where its tasks go."""
+    """Write the placement of each node count once."""
     first = {order.nodes: order for order in reversed(pending)}
     return [f"{nodes} nodes: {placement_text(plan, first[nodes])}." for nodes in sorted(first)]

@@ -1,4 +1,4 @@
-"""How provisioning looks while it goes on, and what is said of it in the end."""
+"""Screens of provisioning: its progress and its result."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ class Progress:
         self._lock = threading.Lock()
 
     def tell(self, host: str, step: Step) -> None:
-        """Take note of a step; from any thread."""
+        """Show a step that has ended; called from any thread."""
         with self._lock:
             self.steps[host].append(step)
             if self._live:
                 self._live.update(rows(self.steps))
             elif step.state != "ok":
-                # Why a step failed is said once, in the end, together with all that went wrong.
+                # The cause of a failed step is printed once, with all errors at the end.
                 what = "" if step.state == "failed" else f" ({step.detail})"
                 self._printer.note(f"{host}: {step.name} {_state_text(step)}{what}")
 
@@ -66,7 +66,7 @@ def progress(printer: Printer, hosts: Iterable[str]) -> Iterator[Progress]:
 
 
 def rows(steps: Steps) -> LiveTable:
-    """Draw a row a host."""
+    """Lay out one row per host."""
     from rich.table import Table as LiveTable
     from rich.text import Text
 
@@ -82,7 +82,7 @@ def rows(steps: Steps) -> LiveTable:
 
 
 def provisioned(steps: Steps, screen: Screen) -> str:
-    """Lay out what came of every step on every host."""
+    """Lay out the result of every step on every host."""
     table = Table(
         title="Provisioned",
         columns=[Column(name, is_text=True) for name in ("Host", *STEPS)],
@@ -93,14 +93,14 @@ def provisioned(steps: Steps, screen: Screen) -> str:
 
 
 def provisioned_document(steps: Steps, missing: Mapping[str, HostError]) -> str:
-    """Write the same as JSON."""
+    """Return the same as JSON."""
     return _json({"hosts": steps, "missing": missing})
 
 
 def checked(
     facts: Mapping[str, Facts], wanted: Wanted, pairs: Iterable[Pair], screen: Screen
 ) -> str:
-    """Lay out what hosts are, whether they have what is wanted, how they reach each other."""
+    """Lay out the facts of the hosts, and the connections between them."""
     hosts = Table(
         title="Hosts",
         columns=[
@@ -139,7 +139,7 @@ def checked(
             ]
             for pair in pairs
         ],
-        notes=["Workers to parameter servers, then back, where only the connection is tried."],
+        notes=["Workers to parameter servers, then back; there only the connection is tried."],
     )
     return table_text(hosts, screen) + table_text(reached, screen)
 
@@ -147,22 +147,22 @@ def checked(
 def checked_document(
     facts: Mapping[str, Facts], pairs: Iterable[Pair], missing: Mapping[str, HostError]
 ) -> str:
-    """Write the same as JSON."""
+    """Return the same as JSON."""
     return _json({"hosts": facts, "connections": list(pairs), "missing": missing})
 
 
 def removed(answers: Mapping[str, Removed], directory: str) -> str:
-    """Say what was taken away."""
+    """List what was removed."""
     lines = []
     for host, answer in answers.items():
         left = ", ".join(map(one_line, answer.left))
         what = f"{directory} removed" if answer.removed else f"there was no {directory}"
-        lines.append(f"{host}: {what}{f'; not ours and left there: {left}' if left else ''}")
+        lines.append(f"{host}: {what}{f'; kept, not created by dnnbench: {left}' if left else ''}")
     return "".join(f"{one_line(line)}\n" for line in lines)
 
 
 def removed_document(answers: Mapping[str, Removed], missing: Mapping[str, HostError]) -> str:
-    """Write the same as JSON."""
+    """Return the same as JSON."""
     return _json({"hosts": answers, "missing": missing})
 
 
@@ -172,16 +172,16 @@ def _row(host: str, done: list[Step]) -> list[str]:
 
 
 def _changes(steps: Steps) -> list[str]:
-    """Say what was changed, once for hosts where it was the same."""
+    """List the changes, once for all hosts with the same one."""
     hosts: dict[str, list[str]] = {}
     for host, done in steps.items():
         for step in done:
             if step.state == "changed":
                 hosts.setdefault(f"{step.name}: {step.detail}", []).append(host)
     return [
-        f"Changed {what} ({'all hosts' if len(names) == len(steps) else ', '.join(names)})."
+        f"Changed: {what} ({'all hosts' if len(names) == len(steps) else ', '.join(names)})."
         for what, names in hosts.items()
-    ] or ["Nothing was changed."]
+    ] or ["Nothing changed."]
 
 
 def _state_text(step: Step) -> str:

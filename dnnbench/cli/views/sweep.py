@@ -1,7 +1,7 @@
 """Show a running sweep: as a live view on a terminal, as plain lines elsewhere, or not at all.
 
-The roles being measured share the cores with this process, so looking must cost next to nothing:
-events only change a few attributes; what they add up to is drawn twice a second on a terminal, and
+The roles being measured share the cores with this process, so watching must cost next to nothing:
+events only change a few attributes, and their sum is drawn twice per second on a terminal or
 printed every ten seconds elsewhere.
 """
 
@@ -32,7 +32,7 @@ REFRESHES_PER_S: Final = 2
 LINE_INTERVAL_S: Final = 10.0
 _LOG_LINES = 5
 _OTHER_LINES = 10
-"""Of the live view: all but the roles, and a few of the trials that ended, above it."""
+"""Lines for the rest of the live view, and for some of the ended trials above it."""
 _WIDE_COLUMNS = 70
 
 
@@ -40,7 +40,7 @@ class QuietView:
     """Shows nothing; the other views build on it. An observer of `dnnbench.sweep.runner`.
 
     Attributes:
-        sweep: where the sweep stands; None before it has started.
+        sweep: progress of the sweep; None before it has started.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -55,37 +55,37 @@ class QuietView:
         """Leave the terminal as it was."""
 
     def sweep_started(self, plan: Plan, pending: list[TrialSpec]) -> None:
-        """Show how much there is to do."""
+        """Show the number of trials to run."""
         with self._lock:
             self.sweep = SweepProgress(plan, pending, self._clock)
             self._show_sweep(self.sweep, pending)
 
     def phase(self, text: str) -> None:
-        """Show what is waited for."""
+        """Show the current phase."""
         with self._lock:
             self._show_phase(text)
 
     def notice(self, text: str) -> None:
-        """Show what the user should know of."""
+        """Show a note to the user."""
         with self._lock:
             self._show_notice(text)
 
     def trial_started(self, order: TrialSpec) -> None:
-        """Show a trial."""
+        """Show the start of a trial."""
         assert self.sweep
         with self._lock:
             self.sweep.trial_started(order)
             self._show_trial(self.sweep, order)
 
     def event(self, order: TrialSpec, event: AnyEvent) -> None:
-        """Show how a trial goes."""
+        """Show the progress of a trial."""
         assert self.sweep
         with self._lock:
             self.sweep.event(event)
             self._show_event(self.sweep, order)
 
     def trial_ended(self, outcome: TrialOutcome) -> None:
-        """Show what came of a trial."""
+        """Show the outcome of a trial."""
         assert self.sweep
         with self._lock:
             self.sweep.trial_ended(outcome)
@@ -100,7 +100,7 @@ class QuietView:
 
 
 class PlainView(QuietView):
-    """A line when a trial starts and ends, and at most one every ten seconds in between."""
+    """Prints a line when a trial starts and ends, and at most one every ten seconds in between."""
 
     def __init__(
         self, print_line: Callable[[str], None], clock: Callable[[], float] = time.monotonic
@@ -130,7 +130,7 @@ class PlainView(QuietView):
             self._line(f"  {_workers_text(sweep, order)}; about {left} left")
 
     def _show_outcome(self, outcome: TrialOutcome) -> None:
-        if outcome.status == "not run" and self.sweep:  # no line says yet which trial this is
+        if outcome.status == "not run" and self.sweep:  # no line has named this trial yet
             self._line(f"[{self.sweep.ended}/{self.sweep.total}] {outcome.order.id}")
         for line in outcome_lines(outcome):
             self._line(f"  {line}")
@@ -141,10 +141,10 @@ class PlainView(QuietView):
 
 
 class LiveView(QuietView):
-    """Trials done and left, and the roles of the current one; what ended scrolls away above."""
+    """Shows trials done and left, and the current roles; ended trials scroll away above."""
 
     def __init__(self, printer: Printer, clock: Callable[[], float] = time.monotonic) -> None:
-        from rich.live import Live  # on a terminal only
+        from rich.live import Live  # only on a terminal
 
         super().__init__(clock)
         self._printer = printer
@@ -192,16 +192,16 @@ class LiveView(QuietView):
             self._print(line, style)
 
     def _print(self, line: str, style: str) -> None:
-        """Print a line above the view: as a Text, in which rich looks for no markup or emoji."""
-        from rich.text import Text  # on a terminal only
+        """Print a line above the view, as a Text, in which rich expands no markup or emoji."""
+        from rich.text import Text  # only on a terminal
 
         text = self._printer.completed(one_line(line))
         self._console.print(Text(text, style), soft_wrap=True)
 
     def render(self) -> RenderableType:
         """Lay out the view; called by the thread that draws it."""
-        from rich.console import Group  # on a terminal only
-        from rich.text import Text  # as above
+        from rich.console import Group  # only on a terminal
+        from rich.text import Text
 
         sweep = self.sweep
         if sweep is None:
@@ -215,10 +215,10 @@ class LiveView(QuietView):
         return Group(_sweep_line(sweep), trial, phase, "", self._roles(sweep, sweep.current.epochs))
 
     def _roles(self, sweep: SweepProgress, epochs: int) -> Table:
-        """Lay out as many roles as fit on the screen, and all workers together."""
-        from rich.progress_bar import ProgressBar  # on a terminal only
-        from rich.table import Table  # as above
-        from rich.text import Text  # as above
+        """Lay out as many roles as fit on the screen, and the workers' total."""
+        from rich.progress_bar import ProgressBar  # only on a terminal
+        from rich.table import Table
+        from rich.text import Text
 
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
         table.add_column("task", no_wrap=True)
@@ -259,7 +259,7 @@ def make_view(printer: Printer) -> QuietView:
 
 
 def setting_text(order: TrialSpec) -> str:
-    """Say in a few words what a trial is."""
+    """Describe a trial in a few words."""
     servers, workers = order.parameter_servers, order.workers
     return (
         f"{order.protocol.name}, {order.nodes} nodes "
@@ -268,7 +268,7 @@ def setting_text(order: TrialSpec) -> str:
 
 
 def outcome_lines(outcome: TrialOutcome) -> list[str]:
-    """Say what came of a trial: its figures, or its failure with the last lines of its log."""
+    """Describe an outcome: its figures, or its failure with the last lines of the log."""
     if outcome.status == "not run":
         return [f"not run: {outcome.failure}"]
     took = duration_text(outcome.duration_s)
@@ -290,8 +290,8 @@ def outcome_lines(outcome: TrialOutcome) -> list[str]:
 
 
 def _sweep_line(sweep: SweepProgress) -> RenderableType:
-    from rich.progress_bar import ProgressBar  # on a terminal only
-    from rich.table import Table  # as above
+    from rich.progress_bar import ProgressBar  # only on a terminal
+    from rich.table import Table
 
     text = f"{sweep.ended} of {sweep.total} trials"
     if sweep.diverged:

@@ -1,1 +1,1 @@
-"""The tables of dnnbench.toml, each setting with everything about it."""
+"""The tables of dnnbench.toml, with everything about each setting."""

@@ -1,4 +1,4 @@
-"""``[sweep]``, ``[run]`` and ``[cost]``: which trials, when one has failed, what they cost."""
+"""``[sweep]``, ``[run]`` and ``[cost]``: the trials, their timeouts and their prices."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from dnnbench.settings.values import LocalPath, Name, Positive, Seconds
 from dnnbench.trial.protocols import PROTOCOLS
 from dnnbench.trial.spec import ProtocolName
 
-# Upper bounds, here and in the other tables, keep a slip of the pen from filling the memory or
-# overflowing a clock. None is a limit that somebody measures at.
+# Upper bounds, here and in the other tables, keep a typing error from filling the memory or
+# overflowing a clock. None of them limits a realistic measurement.
 Nodes = Annotated[int, Meta(ge=2, le=1000)]
 Share = Annotated[float, Meta(gt=0, le=1)]
 
 
 class SweepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The trials of a sweep."""
+    """Trials of a sweep."""
 
     profile: Annotated[
         Literal["quick", "paper"],
         Setting(
-            "quick: 3 repeats of 2 epochs; paper: 20 of 20.",
+            "quick: 3 repeats of 2 epochs; paper: 20 repeats of 20 epochs.",
             "quick takes minutes on 2 cores; paper is what the report ran, and takes hours. "
-            "repeats and epochs in this file beat a profile in this file.",
+            "repeats and epochs in this file override a profile in this file.",
         ),
     ] = "quick"
     nodes: Annotated[
@@ -34,7 +34,7 @@ class SweepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(min_length=1),
         Setting(
             "Node counts: parameter servers and workers together.",
-            "Those of Table 2.",
+            "As in Table 2.",
             commands=PROVISIONED,
             metavar="N,N,...",
         ),
@@ -43,7 +43,7 @@ class SweepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         int,
         Meta(ge=1, le=999),
         Setting(
-            "Parameter servers, out of the same nodes.",
+            "Parameter servers among the nodes.",
             commands=PROVISIONED,
             option="--ps",
             metavar="K",
@@ -52,25 +52,25 @@ class SweepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     protocols: Annotated[
         tuple[ProtocolName, ...],
         Meta(min_length=1),
-        Setting(f"One or more of {', '.join(PROTOCOLS)}."),
+        Setting(f"Protocols: one or more of {', '.join(PROTOCOLS)}."),
     ] = ("downpour", "dc-sgd")
     repeats: Annotated[
         int,
         Meta(ge=1, le=1000),
         Setting(
-            "Trials of each node count and protocol.",
+            "Trials per node count and protocol.",
             "Several, so that every mean has an interval. Set by the profile.",
         ),
     ] = 3
     seed: Annotated[
         int,
         Meta(ge=0, le=2**63 - 1),
-        Setting("Every other seed derives from it.", "The year of the report."),
+        Setting("Seed that all others are derived from.", "The year of the report."),
     ] = 2017
     results_dir: Annotated[
         LocalPath,
         Setting(
-            "Directory that sweeps are stored in.",
+            "Directory of the stored sweeps.",
             commands=("run", "report", "cost"),
             metavar="DIR",
         ),
@@ -78,12 +78,12 @@ class SweepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The timeouts after which a trial has failed."""
+    """Timeouts after which a trial counts as failed."""
 
     ready_timeout_s: Annotated[
         Seconds,
         Setting(
-            "Seconds until every task of a trial must be ready.",
+            "Seconds within which every task of a trial must be ready.",
             "The first import of TensorFlow from a slow disk takes long.",
             commands=CLUSTER,
         ),
@@ -91,20 +91,22 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stall_timeout_s: Annotated[
         Seconds,
         Setting(
-            "Seconds without progress of a worker after which a trial has failed.",
-            "A worker that lost its parameter server never returns.",
+            "Seconds without progress of a worker after which a trial counts as failed.",
+            "A worker that has lost its parameter server would wait forever.",
         ),
     ] = 60.0
-    trial_timeout_s: Annotated[Seconds, Setting("Seconds after which a trial has failed.")] = 3600.0
+    trial_timeout_s: Annotated[
+        Seconds, Setting("Seconds after which a trial counts as failed.")
+    ] = 3600.0
 
 
 class CostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The prices of a sweep's time."""
+    """Prices for the cost of a sweep."""
 
     price_book: Annotated[
         LocalPath,
         Setting(
-            "Price book, by its name or as a file.",
+            "Price book: a name or a file.",
             "The month of the report.",
             commands=("cost",),
             metavar="NAME|FILE",
@@ -114,7 +116,7 @@ class CostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Name,
         Setting(
             "Machine type of every node.",
-            "That of the report.",
+            "As in the report.",
             commands=("cost",),
             metavar="TYPE",
         ),
@@ -122,7 +124,7 @@ class CostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     usd_per_hour: Annotated[
         Positive | None,
         Setting(
-            "A node's price per hour, instead of the book's.",
+            "USD per node and hour, instead of the book's price.",
             unset="the book's",
             example=0.25,
             commands=("cost",),
@@ -132,7 +134,7 @@ class CostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     target_accuracy: Annotated[
         Share | None,
         Setting(
-            "Test accuracy, 0 to 1, whose cost is wanted.",
+            "Also show the cost of reaching this test accuracy, 0 to 1.",
             unset="none",
             example=0.95,
             commands=("cost",),

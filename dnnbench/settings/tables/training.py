@@ -19,20 +19,20 @@ Fraction = Annotated[float, Meta(ge=0, lt=1)]
 
 
 class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The training in each trial."""
+    """Training in each trial."""
 
     model: Annotated[
         Name,
         Setting(
             "Model to train: mnist-dnn, lenet-5, resnet-8, resnet-20, or your own module:function.",
             "mnist-dnn is the network of the report: 784-64-64-10, tanh, softmax cross-entropy. "
-            "A function of your own builds a Keras model.",
+            "Your own function returns a Keras model.",
         ),
     ] = "mnist-dnn"
     dataset: Annotated[
         Name,
         Setting(
-            "mnist, fashion-mnist or synthetic-mnist.",
+            "Data set: mnist, fashion-mnist or synthetic-mnist.",
             "synthetic-mnist is generated and needs no download. A data set that you name is never "
             "replaced by another.",
             commands=PROVISIONED,
@@ -61,40 +61,40 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Positive,
         Setting(
             "Learning rate.",
-            "One worker without dropout ends at 97.5 % after 20 epochs (with 0.01: 94.3 %). The "
-            "staleness of 11 workers costs it two points; that of 31 makes it diverge (simulated). "
-            "With adagrad, try 0.05.",
+            "One worker without dropout reaches 97.5 % after 20 epochs (94.3 % with 0.01). The "
+            "staleness of 11 workers costs two points; that of 31 makes the training diverge "
+            "(simulated). With adagrad, try 0.05.",
         ),
     ] = 0.1
     optimizer: Annotated[
         OptimizerName,
         Setting(
-            "How the parameter server applies a gradient.",
-            "Plain SGD is how the update rules of both protocols are published; adagrad on the "
-            "parameter server is what DistBelief used.",
+            "Optimizer on the parameter server.",
+            "The update rules of both protocols are published with plain SGD; DistBelief used "
+            "adagrad on the parameter server.",
         ),
     ] = "sgd"
     l2: Annotated[
         NotNegative,
         Setting(
             "Strength of the L2 penalty on the kernels.",
-            "The report uses a penalty but does not give its strength. This one leaves the "
-            "accuracy as it is, and costs its computation.",
+            "The report uses a penalty but does not give its strength. This one does not change "
+            "the accuracy, but costs its computation.",
         ),
     ] = 0.0001
     dropout: Annotated[
         Fraction,
         Setting(
             "Dropout rate after each hidden layer.",
-            "The report uses dropout but does not give its rate. 64 units bear little: with 0.2 "
-            "the accuracy after 20 epochs is 96.7 %, with 0.5 it is 94.5 %.",
+            "The report uses dropout but does not give its rate. 64 units tolerate little: the "
+            "accuracy after 20 epochs is 96.7 % with 0.2 and 94.5 % with 0.5.",
         ),
     ] = 0.1
     epoch: Annotated[
         EpochDefinition,
         Setting(
-            "What a worker's epoch passes over: all examples, or its own share.",
-            "Table 2 measures replicated epochs: every worker passes over all examples.",
+            "Examples in a worker's epoch: all (replicated) or its own share (sharded).",
+            "Table 2 measures replicated epochs.",
         ),
     ] = "replicated"
     epochs: Annotated[
@@ -107,7 +107,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(ge=0, le=1_000_000),
         Setting(
             "Steps of each worker before the measured epochs, rounded up to whole runs.",
-            "The first steps pay for connections and memory. They are applied, but not measured.",
+            "The first steps set up connections and memory. They are applied but not measured.",
         ),
     ] = 50
     steps_per_run: Annotated[
@@ -115,21 +115,21 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(ge=1, le=1000),
         Setting(
             "Steps unrolled into one session.run.",
-            "A step takes a tenth less time with 25 than with 10; 50 take longer to set up than "
+            "A step takes a tenth less time with 25 than with 10; 50 cost more set-up time than "
             "they save. 25 divides the 550 steps of an epoch.",
         ),
     ] = 25
 
 
 class ProtocolConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The delay compensation of dc-sgd, dc-sgd-c and dc-sgd-a."""
+    """Delay compensation of dc-sgd, dc-sgd-c and dc-sgd-a."""
 
     compensation: Annotated[
         Compensation,
         Setting(
             "Kind of delay compensation of dc-sgd; dc-sgd-c and dc-sgd-a have theirs by name.",
-            "At the default learning rate, constant changes a gradient by 0.02 % at most "
-            "(simulated, 11 workers): nothing would be seen of it.",
+            "At the default learning rate, constant changes a gradient by at most 0.02 % "
+            "(simulated, 11 workers), which would not be visible.",
         ),
     ] = "adaptive"
     lambda0: Annotated[
@@ -145,18 +145,18 @@ class ProtocolConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Fraction,
         Setting(
             "Decay of the mean square (adaptive).",
-            "As in the DC-ASGD authors' own code and later ones.",
+            "As in the code of the DC-ASGD authors and in later implementations.",
         ),
     ] = 0.95
     epsilon: Annotated[
         Positive,
         Setting(
-            "Added to the mean square (adaptive).",
-            "As in the DC-ASGD authors' own code and later ones.",
+            "Constant added to the mean square (adaptive).",
+            "As in the code of the DC-ASGD authors and in later implementations.",
         ),
     ] = 1e-7
 
     @property
     def chosen_lambda0(self) -> float:
-        """Lambda as given, else the one that goes with the kind of compensation."""
+        """Lambda as given, or the default of the kind of compensation."""
         return LAMBDA0[self.compensation] if self.lambda0 is None else self.lambda0

@@ -155,7 +155,7 @@ def test_help_lists_every_command_with_its_own_first_line(call: Callable[..., Re
         (("run", "--epoch", "shared"), 2, "--epoch: .*did you mean sharded"),
         (("run", "--dry-run", "--dataset", "mnits"), 2, "--dataset: .*did you mean mnist"),
         (("report", "--config", "none.toml"), 2, "none.toml: there is no such file"),
-        (("report",), 3, "results: there is no sweep; make one with `dnnbench run`"),
+        (("report",), 3, "results: there is no sweep; run one with `dnnbench run`"),
         (("cost", "--machine", "n1-standard-5"), 2, "did you mean n1-standard-"),
         (("cost", "--usd-per-hour", "0"), 2, "--usd-per-hour: expected"),
         (("run", "--resume"), 3, "there is no unfinished sweep"),
@@ -338,7 +338,7 @@ def test_cost_shows_table_1_without_any_sweep(call: Callable[..., Result]) -> No
     assert result.code == 0
     assert "27,156.53" in result.out
     assert "Cost of the sweep" not in result.out
-    assert "make one with `dnnbench run`" in result.err
+    assert "run one with `dnnbench run`" in result.err
 
 
 def test_cost_prices_the_newest_sweep_as_settings_say(
@@ -383,7 +383,7 @@ def test_init_writes_a_file_that_changes_nothing_and_never_replaces_one(
     refused = call("init")
     assert (refused.code, refused.err) == (
         2,
-        "dnnbench: error: dnnbench.toml: is there already; --force replaces it\n",
+        "dnnbench: error: dnnbench.toml: already exists; replace it with --force\n",
     )
     assert Path("dnnbench.toml").read_text() == "# mine"
     assert call("init", "--config", "other.toml").code == 0
@@ -416,7 +416,7 @@ def test_run_reports_at_its_end_and_leaves_the_report_with_the_results(
     assert "Table 2" in result.out
     (sweep,) = Path("results").iterdir()
     assert {"report.md", "report.png", "report.svg"} <= {path.name for path in sweep.iterdir()}
-    assert f"results are in {sweep}" in result.err
+    assert f"results: {sweep} (report.md " in result.err
     assert "next: `dnnbench report`, `dnnbench cost`" in result.err
     assert call("run", "--resume").code == 3
 
@@ -452,7 +452,7 @@ def test_a_resumed_sweep_goes_on_without_the_login_and_never_sends_what_stands_f
     )
     fields = dict.fromkeys(Facts.__struct_fields__, None) | {"addresses": []}
     facts = Facts(**fields)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match=r"login of this URL is \*\*\*.* give the login itself"):
+    with pytest.raises(ConfigError, match=r"login of this URL is \*\*\*.* give the real login"):
         steps._environment(
             SimpleNamespace(host="node1"),  # type: ignore[arg-type]
             store.resolved.config,
@@ -512,7 +512,7 @@ def test_trials_that_were_not_run_are_reported_with_the_missing_host_and_run_lat
     assert "3 not run" in result.out
     assert result.err.splitlines()[-1] == (
         "dnnbench: error: 6 of 18 trials not run: node12: connection refused; "
-        "once that is mended, `dnnbench run --resume` runs them"
+        "once that is fixed, `dnnbench run --resume` runs them"
     )
     engine(monkeypatch)
     again = call("run", "--resume")
@@ -549,8 +549,8 @@ def test_failed_trials_are_reported_and_the_first_is_the_headline(
 @pytest.mark.parametrize(
     ("stop", "code", "line"),
     [
-        (KeyboardInterrupt(), 130, "interrupted after 5 of 18 trials; what is finished is in {}; "),
-        (HostError("gone"), 5, "stopped after 5 of 18 trials; what is finished is in {}; "),
+        (KeyboardInterrupt(), 130, "interrupted after 5 of 18 trials; finished trials are in {}; "),
+        (HostError("gone"), 5, "stopped after 5 of 18 trials; finished trials are in {}; "),
     ],
 )
 def test_a_stopped_run_says_what_is_kept_and_how_to_go_on(
@@ -564,7 +564,7 @@ def test_a_stopped_run_says_what_is_kept_and_how_to_go_on(
     result = call("run", "--dataset", "synthetic-mnist")
     (sweep,) = Path("results").iterdir()
     assert (result.code, result.out) == (code, "")
-    assert line.format(sweep) + "go on with: dnnbench run --resume\n" in result.err
+    assert line.format(sweep) + "resume with: dnnbench run --resume\n" in result.err
     engine(monkeypatch)
     assert call("run", "--resume").code == 0
     assert open_sweep(Path("results")).pending() == []
@@ -575,7 +575,7 @@ def test_a_run_that_finished_nothing_names_no_place_for_it(
 ) -> None:
     engine(monkeypatch, trials=0, then=KeyboardInterrupt())
     result = call("run", "--dataset", "synthetic-mnist")
-    assert "interrupted after 0 of 18 trials; go on with: dnnbench run --resume\n" in result.err
+    assert "interrupted after 0 of 18 trials; resume with: dnnbench run --resume\n" in result.err
 
 
 def test_a_sweep_that_gives_up_still_reports(
@@ -622,16 +622,16 @@ def test_data_that_stands_in_is_named_in_every_report(
     def locate(name: str, data_dir: object, *, explicit: bool, progress: object) -> Located:
         del data_dir, progress
         asked.append((name, explicit))
-        return Located(SYNTHETIC, "stands in for mnist", "not in ~/here; no mirror answered")
+        return Located(SYNTHETIC, "mnist was not found", "not in ~/here; no mirror answered")
 
     monkeypatch.setattr(data_module, "locate", locate)
-    said = "note: synthetic-mnist stands in for mnist (not in ~/here; no mirror answered)\n"
+    said = "note: mnist was not found (not in ~/here; no mirror answered)\n"
     assert said in call("run").err
     reports = [call("report"), call("report", "--format", "markdown")]
-    assert all("synthetic-mnist: stands in for mnist\n" in report.out for report in reports)
+    assert all("synthetic-mnist: mnist was not found\n" in report.out for report in reports)
     (sweep,) = Path("results").iterdir()
     kept = [path.read_bytes() for path in sweep.rglob("*") if path.is_file()]
-    assert any(b"stands in for mnist" in content for content in kept)
+    assert any(b"mnist was not found" in content for content in kept)
     assert not any(b"no mirror answered" in content for content in kept)
     call("run", "--dataset", "mnist")
     assert asked == [("mnist", False), ("mnist", True)]
@@ -659,23 +659,23 @@ def test_commands_for_hosts_say_when_there_are_none(call: Callable[..., Result])
 
 def test_a_directory_of_data_that_is_not_needed_is_noted(call: Callable[..., Result]) -> None:
     given = ("run", "--dry-run", "--dataset", "synthetic-mnist", "--data-dir", "nosuch")
-    assert call(*given).err == "note: --data-dir: not read, synthetic-mnist is generated\n"
+    assert call(*given).err == "note: --data-dir: ignored, synthetic-mnist is generated\n"
 
 
 def test_a_dry_run_places_tasks_on_the_hosts(call: Callable[..., Result]) -> None:
     hosts = ",".join(f"node{number}" for number in range(1, 5))
     plan = call("run", "--dry-run", "--nodes", "4", "--epochs", "1", "--hosts", hosts).out
-    assert "Each: 1 epoch (replicated) of " in plan
+    assert "Each trial: 1 epoch (replicated) of " in plan
     assert "4 nodes: node1: 1 ps; node2: 1 worker; node3: 1 worker; node4: 1 worker." in plan
     refused = call("run", "--dry-run", "--nodes", "8", "--hosts", hosts)
     assert refused.code == 2
-    assert "8 nodes need 8 slots, the hosts have 4" in refused.err
+    assert "8 nodes need 8 slots, but the hosts have 4" in refused.err
 
 
 def test_a_launch_is_as_large_as_the_largest_of_its_own_nodes(call: Callable[..., Result]) -> None:
     refused = call("launch", "--nodes", "8,10", "--ps", "5", "--hosts", "node1")
     assert refused.code == 2
-    assert "10 nodes need 10 slots, the hosts have 1" in refused.err
+    assert "10 nodes need 10 slots, but the hosts have 1" in refused.err
 
 
 def test_an_earlier_sweep_of_the_same_settings_says_how_long_trials_take(

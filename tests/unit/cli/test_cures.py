@@ -28,7 +28,7 @@ def test_options_that_say_where_things_are_are_repeated_and_quoted() -> None:
         ),
         ("see dnnbench status --orphans", "see dnnbench status X --orphans"),
         ("trust it with: dnnbench hosts trust", "trust it with: dnnbench hosts trust X"),
-        ("go on with: dnnbench run --resume", "go on with: dnnbench run --resume"),
+        ("resume with: dnnbench run --resume", "resume with: dnnbench run --resume"),
         ("next: `dnnbench report`, `dnnbench cost`", "next: `dnnbench report`, `dnnbench cost`"),
         ("mydnnbench stop", "mydnnbench stop"),
         ("dnnbench stopped", "dnnbench stopped"),

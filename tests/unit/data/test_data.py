@@ -233,7 +233,8 @@ def test_where_nothing_is_found_synthetic_data_stand_in_and_the_note_says_why(
     found = locate("mnist", cache_dir=tmp_path / "cache")
     assert found.order.name == "synthetic-mnist"
     assert found.note == (
-        "stands in for mnist, which is neither on this machine nor could be downloaded"
+        "mnist was not found and could not be downloaded; using generated data (synthetic-mnist) "
+        "instead"
     )
     assert found.details.startswith(f"not in {tmp_path}/cache/mnist; not in {tmp_path}/system; no ")
 

@@ -103,7 +103,7 @@ def test_tasks_fill_hosts_in_order() -> None:
 
 
 def test_too_few_slots_are_refused_when_planning() -> None:
-    with pytest.raises(ConfigError, match="12 nodes need 12 slots, the hosts have 2"):
+    with pytest.raises(ConfigError, match="12 nodes need 12 slots, but the hosts have 2"):
         plan_of(hosts=[Host("a", "10.0.0.1", slots=2)])
 
 

@@ -113,7 +113,7 @@ def test_documents_of_another_version_missing_or_damaged_are_refused(
     path = store.path / name
     document = json.loads(path.read_text())
     path.write_text(json.dumps(document | {"version": 2, "more": 1}))
-    with pytest.raises(ResultsError, match="is of results format 2, this dnnbench reads 1"):
+    with pytest.raises(ResultsError, match="has results format 2, but this dnnbench reads 1"):
         read()
     path.write_text(json.dumps(document | {"dnnbench": "recipe"}))
     with pytest.raises(ResultsError, match="holds 'recipe'"):
@@ -125,7 +125,7 @@ def test_documents_of_another_version_missing_or_damaged_are_refused(
 
 def test_trials_of_another_version_are_refused(store: SweepStore) -> None:
     (store.path / "trials.jsonl").write_text('{"dnnbench":"trials","version":7}\n')
-    with pytest.raises(ResultsError, match=r"trials\.jsonl:1: is of results format 7"):
+    with pytest.raises(ResultsError, match=r"trials\.jsonl:1: has results format 7"):
         store.outcomes()
 
 
@@ -176,7 +176,7 @@ def test_two_processes_cannot_run_one_sweep(store: SweepStore) -> None:
 def test_the_newest_sweep_with_an_outcome_is_opened(tmp_path: Path) -> None:
     names = ["2026-11-22T14-28-41Z", "2026-11-22T14-28-41Z-2", "2026-11-22T14-28-41Z-10"]
     stores = [make(tmp_path, name) for name in names]
-    with pytest.raises(ResultsError, match="no trial of any sweep has ended; finish one with"):
+    with pytest.raises(ResultsError, match="no trial of any sweep has ended; resume one with"):
         open_sweep(tmp_path)
     assert open_sweep(tmp_path, need_outcomes=False).name == names[2]
     for expected, store in zip(names[:2], stores[:2], strict=True):
@@ -191,7 +191,7 @@ def test_a_sweep_opens_by_name_or_path_and_a_wrong_name_is_helped(
     assert open_sweep(Path("elsewhere"), str(store.path)).plan == store.plan
     with pytest.raises(ResultsError, match=f"did you mean {store.name}"):
         open_sweep(tmp_path, store.name[:-3])
-    with pytest.raises(ResultsError, match="there is no sweep; make one"):
+    with pytest.raises(ResultsError, match="there is no sweep; run one"):
         open_sweep(tmp_path / "nothing")
 
 
@@ -206,7 +206,7 @@ def test_names_follow_the_clock_in_utc_and_avoid_each_other(tmp_path: Path) -> N
 def test_a_sweep_is_never_made_over_another_or_by_half(
     store: SweepStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(NameTakenError, match="is there already"):
+    with pytest.raises(NameTakenError, match="already exists"):
         make(tmp_path, store.name)
     calls = itertools.count()
 
