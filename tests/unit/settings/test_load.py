@@ -292,7 +292,7 @@ def test_what_the_environment_has_wrong_is_named() -> None:
         (
             "cluster.ports",
             "23000:23999",
-            "--ports: expected two ports with a dash, as 23000-23999, got '23000:23999'",
+            "--ports: expected two ports with a dash, such as 23000-23999, got '23000:23999'",
         ),
         (
             "sweep.protocols",
