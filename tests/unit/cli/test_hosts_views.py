@@ -70,8 +70,8 @@ def test_stop_says_of_each_host_what_ended_and_what_is_left() -> None:
     assert stop._text(ended, None).splitlines() == [
         "node1: cluster c1: 3 processes ended, none is left, every port is free",
         (
-            "node2: cluster c1: 1 process ended, processes still running: 7, 8; ports still in use: "
-            "23000"
+            "node2: cluster c1: 1 process ended, processes still running: 7, 8; "
+            "ports still in use: 23000"
         ),
     ]
 
