@@ -46,7 +46,7 @@ def command(
 
     It has as many nodes as the largest of --nodes. First checks that every worker reaches every
     parameter server, then starts an agent with TensorFlow in memory on each host. `dnnbench run`
-    uses it. It runs until `dnnbench stop`, or until it has been without a controller for --lease-s.
+    uses the cluster, which ends with `dnnbench stop` or after --lease-s without a controller.
     """
     from dnnbench.hosts.agents.launching import Request, find_or_launch  # paramiko takes a while
     from dnnbench.hosts.agents.source import attach

@@ -35,7 +35,7 @@ def output_options(
             "--format",
             "layout",
             type=click.Choice(layouts),
-            help="[default: by the suffix of -o, else terminal]",
+            help="Output format.  [default: by the suffix of -o, else terminal]",
             callback=_layout,
         )(command)
 

@@ -64,15 +64,12 @@ def test_status_of_leftovers_says_how_to_take_them_away() -> None:
 def test_stop_says_of_each_host_what_ended_and_what_is_left() -> None:
     ended = {
         "node1": {"c1": Ended(3, [], [])},
-        "node2": {"c1": Ended(1, [7, 8], [23000])},
+        "node2": {"c1": Ended(1, [7, 8], [90])},
         "node3": {},
     }
     assert stop._text(ended, None).splitlines() == [
         "node1: cluster c1: 3 processes ended, none is left, every port is free",
-        (
-            "node2: cluster c1: 1 process ended, processes still running: 7, 8; "
-            "ports still in use: 23000"
-        ),
+        "node2: cluster c1: 1 process ended, processes still running: 7, 8; ports still in use: 90",
     ]
 
 
