@@ -1,4 +1,4 @@
-"""Check what one type cannot: names, and settings that must hold together."""
+"""Checks beyond a single value's type: names, paths, and settings that depend on each other."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from dnnbench.settings.schema import Config, SweepConfig
 
 FIRST_PORT, LAST_PORT = 1024, 65535
-"""Ports that a user who is not root may listen on."""
+"""Ports that an unprivileged user may listen on."""
 MOST_TRIALS = 10_000
-"""Trials of a sweep; the paper profile makes 120."""
+"""Most trials of a sweep; the paper profile runs 120."""
 _INDEX_SCHEMES = ("https", "http", "file")
 
 
 def check_values(config: Config, origins: Mapping[str, str]) -> None:
-    """Refuse what the type of a single value cannot, and values that exclude each other."""
+    """Refuse values that their type alone cannot refuse, and values that exclude each other."""
     for key, field in settings().items():
         value = getattr(getattr(config, field.table), field.name)
         if value is not None and is_path(field.kind):
@@ -38,7 +38,7 @@ def check_values(config: Config, origins: Mapping[str, str]) -> None:
 
 
 def check_model(name: str, where: str) -> None:
-    """Refuse a model that no host can build; a host looks for a user's own module itself."""
+    """Refuse a name that is neither a known model nor module:function; hosts check the module."""
     module, colon, function = name.partition(":")
     parts = [*module.split("."), function]
     if name not in MODELS and not (colon and all(part.isidentifier() for part in parts)):
@@ -52,29 +52,29 @@ def check_model(name: str, where: str) -> None:
 def check_index_url(url: str, where: str) -> None:
     """Refuse what is not a URL, and one whose login was hidden when it was stored or shown.
 
-    No message repeats it: where a URL is malformed, what is a login in it cannot be told.
+    No message repeats the URL: in a malformed one, the login cannot be told from the rest.
     """
-    from urllib.parse import urlsplit  # most settings have no URL
+    from urllib.parse import urlsplit  # most commands check no URL
 
     try:
         parts = urlsplit(url)
         is_url = parts.scheme in _INDEX_SCHEMES and bool(parts.netloc or parts.path)
         login, _, _ = parts.netloc.rpartition("@")
-        parts.port  # noqa: B018 - raises ValueError where it is not a number
+        parts.port  # noqa: B018 - raises ValueError if it is not a number
     except ValueError:
         is_url, login = False, ""
     if not is_url:
         raise ConfigError(
-            "expected a URL such as https://host/simple, got something else (not shown, for it "
+            "expected a URL such as https://host/simple, got something else (not shown because it "
             "may hold a secret)",
             where=where,
             remedy="write /, @ and : in a password as %2F, %40 and %3A",
         )
     if login == HIDDEN:
         raise ConfigError(
-            f"the login of this URL is {HIDDEN}, as it is stored and shown",
+            f"the login of this URL is {HIDDEN}, which is shown in place of a login",
             where=where,
-            remedy="give the login itself",
+            remedy="write the login itself",
         )
 
 
@@ -104,14 +104,14 @@ def check_sweep(sweep: SweepConfig, origins: Mapping[str, str]) -> None:
 
 
 def check_ports(config: Config, where: str) -> None:
-    """Refuse a range of ports that is not one, or too small for the largest trial."""
+    """Refuse a port range that is invalid, or too small for the largest trial."""
     first, last = config.cluster.port_range
     most = max(config.sweep.nodes)
     problem = None
     if not FIRST_PORT <= first <= last <= LAST_PORT:
-        problem = f"the first not above the last, both from {FIRST_PORT} to {LAST_PORT}"
+        problem = f"a first port not above the last, both from {FIRST_PORT} to {LAST_PORT}"
     elif config.hosts and last - first + 1 < most:
-        # Hosts may be one machine under several names: all tasks of a trial then share the range.
+        # Several hosts may be one machine: all tasks of a trial then share the range.
         problem = f"at least {most} ports, one for each node of the largest trial"
     if problem:
         raise ConfigError(f"[cluster] ports: expected {problem}, got {first}-{last}", where=where)

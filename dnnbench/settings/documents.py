@@ -1,4 +1,4 @@
-"""The documents made from the schema: dnnbench.toml, and the tables of docs/reference.md.
+"""Documents generated from the schema: dnnbench.toml, and the tables of docs/reference.md.
 
 ``python -m dnnbench.settings.documents`` brings both up to date in the current directory.
 """
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from dnnbench.settings.setting import Field
 
 _HEAD: Final = """\
-# Settings of a sweep. A line that starts with # and no space holds a default: remove the # to
-# change it. Later beats earlier:
+# Settings of a sweep. A line that starts with # and no space shows a default: remove the # to
+# change it. Later sources override earlier ones:
 #   default < this file < environment (DNNBENCH_TRAIN_BATCH_SIZE=64) < option (--batch-size 64)
 # The report whose Table 2 is reproduced leaves batch size, learning rate, L2, dropout and lambda
-# open. Their defaults are chosen; the reason stands above each.
+# open. dnnbench chooses their defaults; the reason is given above each.
 """
 _HOSTS: Final = """\
-# Hosts to run on; none: this machine alone. All but the name may be left out; address, port, user
-# and key are then those of ~/.ssh/config.
+# Hosts to run on; without any, this machine alone. Only the name is required; address, port, user
+# and key default to those in ~/.ssh/config.
 # [[hosts]]
 # name = "node1"
 # address = "192.0.2.11"
@@ -44,7 +44,7 @@ _SECTION: Final = re.compile(r"(<!-- settings: (?P<name>.+?) -->\n).*?(<!-- end 
 
 
 def template() -> str:
-    """Return the commented file that ``dnnbench init`` writes; as it stands, it changes nothing."""
+    """Return the commented file that ``dnnbench init`` writes; unedited, it changes nothing."""
     parts = [_HEAD]
     for table in TABLES:
         parts.append(f"[{table}]  # {_about(table)}\n")
@@ -53,7 +53,7 @@ def template() -> str:
 
 
 def with_tables(page: str) -> str:
-    """Return the reference with its tables of settings as the schema has them now.
+    """Return the page with its tables of settings generated anew from the schema.
 
     A section ``<!-- settings: all -->`` ... ``<!-- end -->`` holds every setting, and
     ``<!-- settings: run -->`` the names of the options of that command.
@@ -67,7 +67,7 @@ def with_tables(page: str) -> str:
 
 
 def _entry(field: Field) -> str:
-    """Write a setting: what it is and why it has its default, then the default or an example."""
+    """Return a setting's entry: its help, the reason for its default, its default or an example."""
     text = f"{_help(field)} {field.setting.reason}".strip()
     if field.default is None:
         return (
@@ -78,7 +78,7 @@ def _entry(field: Field) -> str:
 
 
 def _help(field: Field) -> str:
-    """Return what a setting is, with its choices where the sentence does not name them."""
+    """Return a setting's help, with its choices if the sentence does not name them."""
     text = field.setting.help
     named = all(choice in text for choice in field.choices)
     return text if named else f"{text} Either {' or '.join(field.choices)}."

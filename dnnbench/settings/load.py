@@ -1,7 +1,7 @@
-"""Put the settings together: default < dnnbench.toml < environment < option.
+"""Merge the settings: default < dnnbench.toml < environment < option.
 
-A profile stands for the keys it sets at the place where it is given, so ``--profile paper`` beats
-``repeats`` in the file, and ``--repeats 5`` beats the profile.
+A profile expands to its keys in the layer where it is given, so ``--profile paper`` overrides
+``repeats`` in the file, and ``--repeats 5`` overrides the profile.
 """
 
 from __future__ import annotations
@@ -38,20 +38,22 @@ def load(
     options: Mapping[str, object],
     hosts: HostsChoice | None = None,
 ) -> Resolved:
-    """Put together the settings.
+    """Merge the settings of all layers, and check them.
 
     Args:
-        path: of the file, which then must exist; None for ``./dnnbench.toml`` if there is one.
-        environ: ``DNNBENCH_<TABLE>_<KEY>``, lists with commas; an empty value is not given.
-        options: ``train.batch_size`` and so on; None is not given.
-        hosts: the options that say where hosts come from; without any, it is the file.
+        path: the file, which must exist; None for ``./dnnbench.toml`` if it exists.
+        environ: ``DNNBENCH_<TABLE>_<KEY>``, lists with commas; an empty value counts as unset.
+        options: ``train.batch_size`` and so on; None counts as unset.
+        hosts: the options that name a list of hosts; without any, the file's hosts are used.
 
     Raises:
         ConfigError: an unknown table or key, a wrong type or range, values that exclude each other,
             a list of hosts that cannot be used.
     """
     file = None
-    if path is not None or os.path.lexists(DEFAULT_PATH):  # a link to nowhere is a mistake
+    if path is not None or os.path.lexists(
+        DEFAULT_PATH
+    ):  # a dangling link is a mistake, not a missing file
         file = read_toml(path or DEFAULT_PATH)
     given: _Layer = {}
     for layer in (_file_layer(file), _environment_layer(environ), _option_layer(options)):
@@ -119,7 +121,7 @@ def _expand_profile(layer: _Layer) -> _Layer:
 
 
 def _structs(given: _Layer) -> dict[str, Any]:
-    """Put the values, each checked where it was given, into their tables."""
+    """Build the tables from values that were checked where they were given."""
     values: dict[str, dict[str, Any]] = {table: {} for table in TABLES}
     for key, entry in given.items():
         table, _, name = key.partition(".")
@@ -135,5 +137,5 @@ def _unknown_key(table: str, name: str, where: str) -> ConfigError:
 
 
 def _owner(name: str) -> str | None:
-    """Name the table that has a key of this name."""
+    """Return the table that has a key of this name."""
     return next((field.table for field in settings().values() if field.name == name), None)

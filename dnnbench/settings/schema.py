@@ -1,9 +1,9 @@
 """All settings: the tables together, frozen and closed.
 
-A setting stands in one place: its field in `dnnbench.settings.tables` has type and bounds, default,
+Each setting is defined once: its field in `dnnbench.settings.tables` has type and bounds, default,
 help, the reason for the default, and the commands that take it as an option. Options, the file that
-``dnnbench init`` writes and the tables of docs/reference.md are made from these fields. What two
-settings together must hold stands in `dnnbench.settings.checks`.
+``dnnbench init`` writes and the tables of docs/reference.md are generated from these fields.
+Constraints between settings are in `dnnbench.settings.checks`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ PROFILES: Final[dict[str, dict[str, int]]] = {
     "quick": {"sweep.repeats": 3, "train.epochs": 2},
     "paper": {"sweep.repeats": 20, "train.epochs": 20},
 }
-"""Profile -> the settings that it stands for, at the place where it is given."""
+"""Profile -> the settings that it expands to, in the layer where it is given."""
 BY_PROFILE: Final = tuple(PROFILES["quick"])
 """Settings whose default is the profile's."""
 
@@ -63,12 +63,12 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Resolved(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All settings, and where each came from.
+    """All settings, each with its origin.
 
     Attributes:
         origins: ``train.batch_size`` -> ``default``, ``dnnbench.toml:12``,
             ``DNNBENCH_TRAIN_BATCH_SIZE`` or ``--batch-size``. Hosts share one entry, ``hosts``:
-            ``--hosts``, or where a file has the first one.
+            ``--hosts``, or the line of the first one in a file.
     """
 
     config: Config

@@ -1,4 +1,4 @@
-"""A setting: everything about it that its field in the schema says beside type and default."""
+"""A setting: a field of the schema, with help, reason and option beside type and default."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _METAVARS: Final[dict[Any, str]] = {int: "N", float: "X", str: "NAME", bool: ""}
 
 
 class Setting(NamedTuple):
-    """What a field says of itself: ``Annotated[Count, Setting("Examples of a step.")] = 100``.
+    """The description of a field: ``Annotated[Count, Setting("Examples per step.")] = 100``.
 
     Attributes:
-        help: one sentence: of its option, in the reference and in the template.
-        reason: for the default; in the template.
-        unset: what counts where the default is None.
-        example: a value where the default is None; in the template.
-        commands: that take it as an option.
-        option: its name where it is not that of the key.
-        metavar: what the option takes, where the type does not tell.
-        is_secret: it may hold a secret, which is never stored or shown.
+        help: one sentence, for ``--help``, the reference and the template.
+        reason: why the default is what it is; for the template.
+        unset: what applies if the default is None.
+        example: a value for the template if the default is None.
+        commands: the commands that take it as an option.
+        option: the option's name if it differs from the key's.
+        metavar: placeholder of the option's value if the type does not determine it.
+        is_secret: the value may hold a secret, which is never stored or shown.
     """
 
     help: str
@@ -55,7 +55,7 @@ class Field(NamedTuple):
 
     @property
     def table(self) -> str:
-        """The table of the file that it stands in."""
+        """Its table in the file."""
         return self.key.partition(".")[0]
 
     @property
@@ -65,12 +65,12 @@ class Field(NamedTuple):
 
     @property
     def option(self) -> str:
-        """Its option, whether or not a command takes it."""
+        """Its option's name, even if no command takes it."""
         return self.setting.option or "--" + self.name.replace("_", "-")
 
     @property
     def flags(self) -> list[str]:
-        """The spellings of its option; none where no command takes it."""
+        """The spellings of its option; none if no command takes it."""
         if not self.setting.commands:
             return []
         off = [f"--no-{self.option.removeprefix('--')}"] if self.kind_is(bool) else []
@@ -83,13 +83,13 @@ class Field(NamedTuple):
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The words that it may be, where there are such."""
+        """The words that it may be; empty if it is not one of a fixed set."""
         bare = _bare(self.kind)
         return get_args(bare) if get_origin(bare) is Literal else ()
 
     @property
     def metavar(self) -> str:
-        """What its option takes."""
+        """The placeholder for its option's value."""
         if self.setting.metavar:
             return self.setting.metavar
         if self.name.endswith("_s"):
@@ -104,7 +104,7 @@ class Field(NamedTuple):
 
     @property
     def default_text(self) -> str:
-        """Its default as one types it; empty where there is none."""
+        """Its default as the user would type it, or what applies if there is none."""
         if isinstance(self.default, bool):
             return "yes" if self.default else "no"
         if isinstance(self.default, tuple):
@@ -112,7 +112,7 @@ class Field(NamedTuple):
         return self.setting.unset if self.default is None else f"{self.default}"
 
     def kind_is(self, kind: type) -> bool:
-        """Tell whether its values are of a type, leaving out constraints and None."""
+        """Return whether its values are of a type, ignoring constraints and None."""
         return _bare(self.kind) is kind
 
 
@@ -127,7 +127,7 @@ def fields_of(table: str, struct: type[msgspec.Struct]) -> dict[str, Field]:
 
 
 def _bare(kind: Any) -> Any:
-    """Return a type without constraints and without the None that stands for unset."""
+    """Return a type without its constraints and without None (unset)."""
     while get_origin(kind) in {Annotated, Union, types.UnionType}:
         kind = get_args(kind)[0]
     return kind

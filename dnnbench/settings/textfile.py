@@ -10,10 +10,10 @@ from typing import Final
 from dnnbench.errors import ConfigError
 
 MOST_BYTES: Final = 8_000_000
-"""An inventory of 10,000 hosts has one million."""
+"""An inventory of 10,000 hosts is about 1 MB."""
 
-_NAME_MOST_BYTES: Final = 255  # of Linux's file systems
-_PATH_MOST_BYTES: Final = 3500  # of 4095, so that there is room for what is made inside
+_NAME_MOST_BYTES: Final = 255  # the limit of Linux's file systems
+_PATH_MOST_BYTES: Final = 3500  # Linux allows 4095: leaves room for what is created inside
 _KINDS: Final = {
     stat.S_IFDIR: "a directory",
     stat.S_IFIFO: "a named pipe",
@@ -24,11 +24,11 @@ _KINDS: Final = {
 
 
 def read_text(path: Path, *, remedy: str | None = None) -> str:
-    """Return a file's text, without the byte order mark that editors on Windows put in front.
+    """Return a file's text, without the byte order mark that Windows editors write.
 
     Args:
-        path: of the file.
-        remedy: where there is no such file.
+        path: the file.
+        remedy: the error's remedy if the file does not exist.
 
     Raises:
         ConfigError: it is missing, cannot be read, is not a regular file, is too large, or is not
@@ -53,7 +53,7 @@ def local_path(text: str, where: str) -> Path:
     """Return a path as the user wrote it, with its ``~`` replaced.
 
     Raises:
-        ConfigError: there is no such home directory, or a name in it is longer than any file's.
+        ConfigError: the home directory does not exist, or the path is longer than Linux allows.
     """
     try:
         path = Path(text).expanduser()
@@ -62,15 +62,15 @@ def local_path(text: str, where: str) -> Path:
     longest_bytes = max((len(os.fsencode(name)) for name in path.parts), default=0)
     if longest_bytes > _NAME_MOST_BYTES or len(os.fsencode(path)) > _PATH_MOST_BYTES:
         raise ConfigError(
-            f"expected a path whose names have at most {_NAME_MOST_BYTES} bytes each, and "
-            f"{_PATH_MOST_BYTES} together, got {text!r}",
+            f"expected a path with at most {_NAME_MOST_BYTES} bytes per name and "
+            f"{_PATH_MOST_BYTES} in all, got {text!r}",
             where=where,
         )
     return path
 
 
 def _read(path: Path) -> bytes:
-    # Not blocking: to open a named pipe would wait for somebody who writes into it.
+    # Not blocking: opening a named pipe would wait for a writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         kind = stat.S_IFMT(os.fstat(descriptor).st_mode)

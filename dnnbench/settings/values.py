@@ -1,4 +1,4 @@
-"""Check one value of the settings against its type, and name in plain words what is wrong."""
+"""Check one value of the settings against its type, and describe in plain words what is wrong."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ _PATH: Final = Meta(
     description="a path, not empty and without control characters",
 )
 LocalPath = Annotated[str, _PATH]
-"""A path on this machine; `dnnbench.settings.checks.check_path` looks at the rest of it."""
+"""A path on this machine; `dnnbench.settings.textfile.local_path` checks its length and ``~``."""
 
 Count = Annotated[int, Meta(ge=1, le=10_000)]
 Seconds = Annotated[float, Meta(gt=0, le=604_800)]
-"""A wait, at most a week: clocks and polls take no more than some weeks."""
+"""A wait, at most a week: clocks and polls overflow after some weeks."""
 Positive = Annotated[float, Meta(gt=0)]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 HostName = Annotated[
     str,
-    # It becomes part of paths and of command lines: no slash, no blank, no dash or dot in front.
+    # It becomes part of paths and command lines: no slash, no blank, no leading dash or dot.
     Meta(
         pattern=r"^(\w[\w.-]*|[0-9A-Fa-f]*(:[0-9A-Fa-f.]*){2,7}(%[\w.-]+)?)\Z",
         description="a host's name or address",
@@ -55,17 +55,17 @@ _WORDS: Final = {
     "bool": ("true or false", "true or false"),
     "array": ("a list", "lists"),
 }
-"""msgspec's names of types -> one of them, some of them."""
+"""msgspec's names of types -> their singular and plural in messages."""
 
 
 @functools.cache
 def field_types(struct: type[msgspec.Struct]) -> dict[str, Any]:
-    """Map the fields of a struct to their types: worked out only where a value needs checking."""
+    """Return the types of a struct's fields; cached because it is slow."""
     return {field.name: field.type for field in msgspec.structs.fields(struct)}
 
 
 def is_path(kind: Any) -> bool:
-    """Tell whether values of a type are paths on this machine."""
+    """Return whether values of a type are paths on this machine."""
     return any(part is _PATH or is_path(part) for part in get_args(kind))
 
 
@@ -74,10 +74,10 @@ def check(kind: Any, value: Any, where: str, *, subject: str = "", typed: str | 
 
     Args:
         kind: a type, with msgspec's constraints.
-        value: as TOML has it, or made from ``typed``.
-        where: it was given.
-        subject: what the value is for, where ``where`` does not say so.
-        typed: what the user wrote, where every value is text.
+        value: as read from TOML, or derived from ``typed``.
+        where: where it was given.
+        subject: the setting's name, if ``where`` does not include it.
+        typed: what the user wrote, if every value is text.
 
     Raises:
         ConfigError: it is of another type, or out of range.
@@ -98,7 +98,7 @@ def check(kind: Any, value: Any, where: str, *, subject: str = "", typed: str | 
 
 
 def check_text(kind: Any, value: object, where: str) -> Any:
-    """Do the same with a value that may be text, as environment and options give it."""
+    """Return the value as ``kind``, like `check`; it may be text, as an option or a variable is."""
     if not isinstance(value, str):
         return check(kind, value, where)
     parts = [part.strip() for part in value.split(",")]
@@ -106,7 +106,7 @@ def check_text(kind: Any, value: object, where: str) -> Any:
 
 
 def _fault(kind: Any, message: str, *, is_typed: bool) -> str:
-    """Put msgspec's complaint into plain words; leave one that is not known as it is."""
+    """Return msgspec's message in plain words, or unchanged if its form is unknown."""
     if choices := _choices(kind):
         some = "one or more of" if _is_list(kind) else "one of"
         return f"expected {some} {', '.join(choices)}"
@@ -128,7 +128,7 @@ def _fault(kind: Any, message: str, *, is_typed: bool) -> str:
 def _shown(kind: Any, value: object) -> str:
     """Return a value as the user wrote it, unless it may hold a secret."""
     if any(isinstance(part, Setting) and part.is_secret for part in get_args(kind)):
-        return "another text (not shown, for it may hold a secret)"
+        return "another text (not shown because it may hold a secret)"
     return repr(value)
 
 
@@ -139,7 +139,7 @@ def _choices(kind: Any) -> list[str]:
 
 
 def _description(kind: Any) -> str | None:
-    """Return the words of a kind that says itself what it is, as one with a pattern has to."""
+    """Return the description of a type that has one; those with a pattern must."""
     own = (part.description for part in get_args(kind) if isinstance(part, Meta))
     inner = (_description(part) for part in get_args(kind))
     return next(filter(None, (*own, *inner)), None)

@@ -1,1 +1,1 @@
-"""The tables of dnnbench.toml, each setting with everything about it."""
+"""The tables of dnnbench.toml, with every setting's type, default, help and reason."""

@@ -1,4 +1,4 @@
-"""``[ssh]``, ``[cluster]`` and ``[provision]``: the hosts, what runs on them, what they need."""
+"""``[ssh]``, ``[cluster]`` and ``[provision]``: connections, processes and software of hosts."""
 
 from __future__ import annotations
 
@@ -20,21 +20,24 @@ HostPath = Annotated[
 ]
 PortRange = Annotated[
     str,
-    Meta(pattern=r"^[0-9]{1,5}-[0-9]{1,5}\Z", description="two ports with a dash, as 23000-23999"),
+    Meta(
+        pattern=r"^[0-9]{1,5}-[0-9]{1,5}\Z",
+        description="two ports with a dash, such as 23000-23999",
+    ),
 ]
 
 
 class SshConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The connections to the hosts."""
+    """SSH connections to the hosts."""
 
-    connect_timeout_s: Annotated[Seconds, Setting("Seconds for a TCP connection.", commands=())] = (
-        10.0
-    )
+    connect_timeout_s: Annotated[
+        Seconds, Setting("Seconds to wait for a TCP connection.", commands=())
+    ] = 10.0
     login_timeout_s: Annotated[
         Seconds,
         Setting(
-            "Seconds for the server's banner and for authentication, each.",
-            "A busy host takes long over both.",
+            "Seconds to wait for the server's banner, and again for authentication.",
+            "A busy host is slow at both.",
             commands=(),
         ),
     ] = 30.0
@@ -42,7 +45,7 @@ class SshConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         int,
         Meta(ge=1, le=100),
         Setting(
-            "Tries of a connection, with growing pauses; a refused key is not tried again.",
+            "Attempts per connection, with growing pauses; a refused key is not tried again.",
             commands=(),
         ),
     ] = 4
@@ -51,14 +54,12 @@ class SshConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(ge=1, le=1000),
         Setting(
             "Connections opened at once.",
-            "From 10 on, sshd in its default configuration drops some that have not logged in yet.",
+            "From 10 on, sshd's default configuration drops some of those not yet logged in.",
             commands=(),
         ),
     ] = 8
-    config: Annotated[LocalPath, Setting("Your own settings for SSH.", commands=())] = (
-        "~/.ssh/config"
-    )
-    known_hosts: Annotated[LocalPath, Setting("The keys that hosts must show.", commands=())] = (
+    config: Annotated[LocalPath, Setting("Your SSH configuration.", commands=())] = "~/.ssh/config"
+    known_hosts: Annotated[LocalPath, Setting("Your file of known host keys.", commands=())] = (
         "~/.ssh/known_hosts"
     )
 
@@ -69,7 +70,7 @@ class ClusterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     directory: Annotated[
         HostPath,
         Setting(
-            "Directory on every host for all that dnnbench leaves there.",
+            "Directory on every host for everything that dnnbench keeps there.",
             commands=(*PROVISIONED, "status", "stop"),
             metavar="DIR",
         ),
@@ -78,8 +79,8 @@ class ClusterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         PortRange,
         Setting(
             "First and last port, 1024 to 65535, that TensorFlow's servers may listen on.",
-            "One range, so that one rule of a firewall covers it. Linux gives its own connections "
-            "ports from 32768 on; these are below.",
+            "One range, so that one firewall rule covers it. Linux takes the ports of outgoing "
+            "connections from 32768 on; these are below.",
             commands=PROVISIONED,
             metavar="N-N",
         ),
@@ -94,15 +95,15 @@ class ClusterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     share: Annotated[
         bool,
         Setting(
-            "Also use hosts that somebody else's cluster has taken.",
-            "Both would then measure each other.",
+            "Also use hosts on which another cluster is running.",
+            "Both would then disturb each other's measurements.",
             commands=CLUSTER,
         ),
     ] = False
     firewall: Annotated[
         bool,
         Setting(
-            "Admit only the cluster's own addresses to its ports; takes root on the hosts.",
+            "Admit only the cluster's own addresses to its ports; needs root on the hosts.",
             commands=CLUSTER,
         ),
     ] = False
@@ -115,13 +116,13 @@ class ClusterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ProvisionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The software on the hosts."""
+    """Software on the hosts."""
 
     python: Annotated[
         Name | None,
         Setting(
-            "Interpreter on the hosts.",
-            unset="the best that each has",
+            "Python interpreter on the hosts.",
+            unset="the best one on each host",
             example="python3.12",
             commands=("provision",),
         ),
@@ -129,7 +130,7 @@ class ProvisionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     index_url: Annotated[
         Name | None,
         Setting(
-            "Package index. A login in it is never stored or shown.",
+            "URL of the package index. A login in it is never stored or shown.",
             unset="each host's own",
             example="https://pypi.example/simple",
             commands=("provision",),
@@ -140,8 +141,8 @@ class ProvisionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wheels: Annotated[
         LocalPath | None,
         Setting(
-            "Local directory of wheels to push to hosts without an index.",
-            unset="none is pushed",
+            "Local directory of wheels to push to hosts that reach no package index.",
+            unset="none",
             example="wheels",
             commands=("provision",),
             metavar="DIR",

@@ -1,4 +1,4 @@
-"""``[sweep]``, ``[run]`` and ``[cost]``: which trials, when one has failed, what they cost."""
+"""``[sweep]``, ``[run]`` and ``[cost]``: the trials, their timeouts, their prices."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from dnnbench.settings.values import LocalPath, Name, Positive, Seconds
 from dnnbench.trial.protocols import PROTOCOLS
 from dnnbench.trial.spec import ProtocolName
 
-# Upper bounds, here and in the other tables, keep a slip of the pen from filling the memory or
-# overflowing a clock. None is a limit that somebody measures at.
+# Upper bounds, here and in the other tables, keep a typing error from filling the memory or
+# overflowing a clock. They are far above what anybody measures.
 Nodes = Annotated[int, Meta(ge=2, le=1000)]
 Share = Annotated[float, Meta(gt=0, le=1)]
 
@@ -24,9 +24,9 @@ class SweepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     profile: Annotated[
         Literal["quick", "paper"],
         Setting(
-            "quick: 3 repeats of 2 epochs; paper: 20 of 20.",
-            "quick takes minutes on 2 cores; paper is what the report ran, and takes hours. "
-            "repeats and epochs in this file beat a profile in this file.",
+            "quick: 3 repeats of 2 epochs; paper: 20 repeats of 20 epochs.",
+            "quick takes minutes on 2 cores; paper is what the report measured, and takes hours. "
+            "repeats and epochs in this file override a profile in this file.",
         ),
     ] = "quick"
     nodes: Annotated[
@@ -34,7 +34,7 @@ class SweepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(min_length=1),
         Setting(
             "Node counts: parameter servers and workers together.",
-            "Those of Table 2.",
+            "The node counts of Table 2.",
             commands=PROVISIONED,
             metavar="N,N,...",
         ),
@@ -43,7 +43,7 @@ class SweepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         int,
         Meta(ge=1, le=999),
         Setting(
-            "Parameter servers, out of the same nodes.",
+            "Number of nodes that are parameter servers.",
             commands=PROVISIONED,
             option="--ps",
             metavar="K",
@@ -58,19 +58,19 @@ class SweepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         int,
         Meta(ge=1, le=1000),
         Setting(
-            "Trials of each node count and protocol.",
-            "Several, so that every mean has an interval. Set by the profile.",
+            "Trials per node count and protocol.",
+            "Several, so that every mean has a confidence interval. Set by the profile.",
         ),
     ] = 3
     seed: Annotated[
         int,
         Meta(ge=0, le=2**63 - 1),
-        Setting("Every other seed derives from it.", "The year of the report."),
+        Setting("Seed from which all others are derived.", "The year of the report."),
     ] = 2017
     results_dir: Annotated[
         LocalPath,
         Setting(
-            "Directory that sweeps are stored in.",
+            "Directory in which sweeps are stored.",
             commands=("run", "report", "cost"),
             metavar="DIR",
         ),
@@ -78,33 +78,33 @@ class SweepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The timeouts after which a trial has failed."""
+    """Timeouts after which a trial counts as failed."""
 
     ready_timeout_s: Annotated[
         Seconds,
         Setting(
-            "Seconds until every task of a trial must be ready.",
-            "The first import of TensorFlow from a slow disk takes long.",
+            "Seconds within which every task of a trial must be ready.",
+            "The first import of TensorFlow from a slow disk takes a long time.",
             commands=CLUSTER,
         ),
     ] = 120.0
     stall_timeout_s: Annotated[
         Seconds,
         Setting(
-            "Seconds without progress of a worker after which a trial has failed.",
+            "Seconds without progress of a worker after which a trial fails.",
             "A worker that lost its parameter server never returns.",
         ),
     ] = 60.0
-    trial_timeout_s: Annotated[Seconds, Setting("Seconds after which a trial has failed.")] = 3600.0
+    trial_timeout_s: Annotated[Seconds, Setting("Seconds after which a trial fails.")] = 3600.0
 
 
 class CostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The prices of a sweep's time."""
+    """Prices of a sweep's time."""
 
     price_book: Annotated[
         LocalPath,
         Setting(
-            "Price book, by its name or as a file.",
+            "Price book: the name of a built-in one, or a file.",
             "The month of the report.",
             commands=("cost",),
             metavar="NAME|FILE",
@@ -114,7 +114,7 @@ class CostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Name,
         Setting(
             "Machine type of every node.",
-            "That of the report.",
+            "The machine type of the report.",
             commands=("cost",),
             metavar="TYPE",
         ),
@@ -122,7 +122,7 @@ class CostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     usd_per_hour: Annotated[
         Positive | None,
         Setting(
-            "A node's price per hour, instead of the book's.",
+            "Price of a node per hour, instead of the book's.",
             unset="the book's",
             example=0.25,
             commands=("cost",),
@@ -132,7 +132,7 @@ class CostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     target_accuracy: Annotated[
         Share | None,
         Setting(
-            "Test accuracy, 0 to 1, whose cost is wanted.",
+            "Test accuracy, 0 to 1, for which to show the cost of reaching it.",
             unset="none",
             example=0.95,
             commands=("cost",),

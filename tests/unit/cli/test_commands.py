@@ -165,7 +165,11 @@ def test_help_lists_every_command_with_its_own_first_line(call: Callable[..., Re
             2,
             "--hosts, --share: a resumed sweep keeps its own",
         ),
-        (("run", "--hosts", "a,b", "--inventory", "c"), 2, "only one of --hosts, --inventory can"),
+        (
+            ("run", "--hosts", "a,b", "--inventory", "c"),
+            2,
+            "expected one list of hosts, got --hosts, --inventory",
+        ),
         (
             ("run", "--dry-run", "--dataset", "imagenet"),
             2,
@@ -177,9 +181,9 @@ def test_help_lists_every_command_with_its_own_first_line(call: Callable[..., Re
         (("report", "-o", ""), 2, "'-o' / '--output': expected the name of a file; see `dnnbench"),
         (("report", "--figure", ""), 2, "'--figure': expected the name of a file; see `dnnbench"),
         (("report", "~nosuchuser/x"), 2, "SWEEP: '~nosuchuser/x': there is no such home directory"),
-        (("report", "a" * 300), 2, "SWEEP: expected a path whose names have at most 255 bytes"),
+        (("report", "a" * 300), 2, "SWEEP: expected a path with at most 255 bytes per name"),
         (("report", "--nodes", "x"), 2, "'--nodes': 'x' is not .*; see `dnnbench report --help`"),
-        (("run", "--ports", "2000-1999"), 2, "--ports: .cluster. ports: expected the first not"),
+        (("run", "--ports", "2000-1999"), 2, "--ports: .cluster. ports: expected a first port not"),
         (("run", "--model", "nets:wide"), 2, "--model: there is no source of module nets in /"),
         (("report", "-o", "no/where.md"), 3, "results: there is no sweep"),
     ],
@@ -452,7 +456,7 @@ def test_a_resumed_sweep_goes_on_without_the_login_and_never_sends_what_stands_f
     )
     fields = dict.fromkeys(Facts.__struct_fields__, None) | {"addresses": []}
     facts = Facts(**fields)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match=r"login of this URL is \*\*\*.* give the login itself"):
+    with pytest.raises(ConfigError, match=r"login of this URL is \*\*\*.* write the login itself"):
         steps._environment(
             SimpleNamespace(host="node1"),  # type: ignore[arg-type]
             store.resolved.config,
