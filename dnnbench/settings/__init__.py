@@ -1,1 +1,1 @@
-"""The user's settings: file, environment, options and host lists to one checked value."""
+"""The user's settings: from file, environment, options and host lists to one checked value."""

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from dnnbench.settings.schema import Config, SweepConfig
 
 FIRST_PORT, LAST_PORT = 1024, 65535
-"""Ports that a user who is not root may listen on."""
+"""Ports that an unprivileged user may listen on."""
 MOST_TRIALS = 10_000
-"""Trials of a sweep; the paper profile makes 120."""
+"""Most trials of a sweep; the paper profile runs 120."""
 _INDEX_SCHEMES = ("https", "http", "file")
 
 
@@ -39,7 +39,7 @@ def check_values(config: Config, origins: Mapping[str, str]) -> None:
 
 
 def check_model(name: str, where: str) -> None:
-    """Refuse a model that no host can build; a host looks for a user's own module itself."""
+    """Refuse a name that is neither a known model nor module:function; hosts check the module."""
     module, colon, function = name.partition(":")
     parts = [*module.split("."), function]
     if name not in MODELS and not (colon and all(part.isidentifier() for part in parts)):
@@ -55,13 +55,13 @@ def check_index_url(url: str, where: str) -> None:
 
     No message repeats it: the login in a malformed URL cannot be recognised.
     """
-    from urllib.parse import urlsplit  # most settings have no URL
+    from urllib.parse import urlsplit  # most commands check no URL
 
     try:
         parts = urlsplit(url)
         is_url = parts.scheme in _INDEX_SCHEMES and bool(parts.netloc or parts.path)
         login, _, _ = parts.netloc.rpartition("@")
-        parts.port  # noqa: B018 - raises ValueError where it is not a number
+        parts.port  # noqa: B018 - raises ValueError if it is not a number
     except ValueError:
         is_url, login = False, ""
     if not is_url:
@@ -118,12 +118,12 @@ def check_combinations(config: Config, origins: Mapping[str, str]) -> None:
 
 
 def check_ports(config: Config, where: str) -> None:
-    """Refuse a range of ports that is not one, or too small for the largest trial."""
+    """Refuse a port range that is invalid, or too small for the largest trial."""
     first, last = config.cluster.port_range
     most = max(config.sweep.nodes)
     problem = None
     if not FIRST_PORT <= first <= last <= LAST_PORT:
-        problem = f"the first not above the last, both from {FIRST_PORT} to {LAST_PORT}"
+        problem = f"a first port not above the last, both from {FIRST_PORT} to {LAST_PORT}"
     elif config.hosts and last - first + 1 < most:
         # Several hosts may be one machine, and all tasks of a trial then share the range.
         problem = f"at least {most} ports, one for each node of the largest trial"

@@ -1,4 +1,4 @@
-"""The documents made from the schema: dnnbench.toml, and the tables of docs/reference.md.
+"""Documents generated from the schema: dnnbench.toml, and the tables of docs/reference.md.
 
 ``python -m dnnbench.settings.documents`` brings both up to date in the current directory.
 """

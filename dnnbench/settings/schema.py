@@ -63,7 +63,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Resolved(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All settings, and where each came from.
+    """All settings, each with its origin.
 
     Attributes:
         origins: ``train.batch_size`` -> ``default``, ``dnnbench.toml:12``,

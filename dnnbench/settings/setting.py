@@ -65,7 +65,7 @@ class Field(NamedTuple):
 
     @property
     def option(self) -> str:
-        """Its option, whether or not a command takes it."""
+        """Its option's name, even if no command takes it."""
         return self.setting.option or "--" + self.name.replace("_", "-")
 
     @property
@@ -127,7 +127,7 @@ def fields_of(table: str, struct: type[msgspec.Struct]) -> dict[str, Field]:
 
 
 def _bare(kind: Any) -> Any:
-    """Return a type without constraints and without the None that stands for unset."""
+    """Return a type without its constraints and without None (unset)."""
     while get_origin(kind) in {Annotated, Union, types.UnionType}:
         kind = get_args(kind)[0]
     return kind

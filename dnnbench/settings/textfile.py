@@ -10,10 +10,10 @@ from typing import Final
 from dnnbench.errors import ConfigError
 
 MOST_BYTES: Final = 8_000_000
-"""An inventory of 10,000 hosts has one million."""
+"""An inventory of 10,000 hosts is about 1 MB."""
 
-_NAME_MOST_BYTES: Final = 255  # of Linux's file systems
-_PATH_MOST_BYTES: Final = 3500  # of 4095, so that there is room for what is made inside
+_NAME_MOST_BYTES: Final = 255  # the limit of Linux's file systems
+_PATH_MOST_BYTES: Final = 3500  # Linux allows 4095: leaves room for what is created inside
 _KINDS: Final = {
     stat.S_IFDIR: "a directory",
     stat.S_IFIFO: "a named pipe",
@@ -24,7 +24,7 @@ _KINDS: Final = {
 
 
 def read_text(path: Path, *, remedy: str | None = None) -> str:
-    """Return a file's text, without the byte order mark that editors on Windows put in front.
+    """Return a file's text, without the byte order mark that Windows editors write.
 
     Args:
         path: of the file.
@@ -53,7 +53,7 @@ def local_path(text: str, where: str) -> Path:
     """Return a path that the user wrote, with its ``~`` expanded.
 
     Raises:
-        ConfigError: there is no such home directory, or a name in it is longer than any file's.
+        ConfigError: the home directory does not exist, or the path is longer than Linux allows.
     """
     try:
         path = Path(text).expanduser()
@@ -62,8 +62,8 @@ def local_path(text: str, where: str) -> Path:
     longest_bytes = max((len(os.fsencode(name)) for name in path.parts), default=0)
     if longest_bytes > _NAME_MOST_BYTES or len(os.fsencode(path)) > _PATH_MOST_BYTES:
         raise ConfigError(
-            f"expected a path whose names have at most {_NAME_MOST_BYTES} bytes each, and "
-            f"{_PATH_MOST_BYTES} together, got {text!r}",
+            f"expected a path with at most {_NAME_MOST_BYTES} bytes per name and "
+            f"{_PATH_MOST_BYTES} in all, got {text!r}",
             where=where,
         )
     return path

@@ -32,11 +32,11 @@ class TomlFile:
 
     @cached_property
     def lines(self) -> dict[str, int]:
-        """Dotted key -> line; entries of an array of tables are numbered, ``hosts.0.name``."""
+        """Dotted key -> line; entries of an array of tables are numbered: ``hosts.0.name``."""
         return key_lines(self._text)
 
     def where(self, key: str) -> str:
-        """Return the line of a dotted key, ``dnnbench.toml:12``, or else of the table it is in."""
+        """Return where a dotted key is, ``dnnbench.toml:12``; failing that, where its table is."""
         while key:
             if key in self.lines:
                 return f"{self.path}:{self.lines[key]}"
@@ -48,14 +48,14 @@ def read_toml(path: Path) -> TomlFile:
     """Parse a file.
 
     Raises:
-        ConfigError: it is missing, cannot be read, or is not TOML; with the line.
+        ConfigError: it is missing, cannot be read, or is not TOML (with the line).
     """
     text = read_text(path, remedy="`dnnbench init` writes one")
     try:
         data = msgspec.toml.decode(text)
     except RecursionError:
         raise ConfigError("is nested too deeply", where=str(path)) from None
-    except ValueError as error:  # msgspec's own, and Python's for an integer of too many digits
+    except ValueError as error:  # msgspec's, or Python's for an integer with too many digits
         raise _syntax_error(path, text, str(error)) from None
     return TomlFile(path, data, text)
 
@@ -63,8 +63,8 @@ def read_toml(path: Path) -> TomlFile:
 def key_lines(text: str) -> dict[str, int]:
     """Find the line of every table and key.
 
-    A scan and not a parse: a line inside a multi-line string may be taken for a key. That can
-    misplace a message about the same key, and nothing else.
+    This scans lines and does not parse: a line inside a multi-line string may be taken for a key.
+    The only effect is a wrong line number in a message about the same key.
     """
     lines: dict[str, int] = {}
     entries: Counter[str] = Counter()

@@ -60,7 +60,7 @@ _WORDS: Final = {
 
 @functools.cache
 def field_types(struct: type[msgspec.Struct]) -> dict[str, Any]:
-    """Map the fields of a struct to their types: worked out only where a value needs checking."""
+    """Return the types of a struct's fields; cached because it is slow."""
     return {field.name: field.type for field in msgspec.structs.fields(struct)}
 
 

@@ -1,9 +1,9 @@
 """Hosts from an Ansible inventory in INI form.
 
-Read: hosts with ranges and ports, groups, ``:children``, ``:vars``, and the variables in `_FIELDS`;
-the nearest one counts as in Ansible: a host's own, then its deepest group's, then those of ``all``.
-Every other variable is Ansible's: it is neither checked nor kept, and since passwords are among
-them, no message repeats a line. Not read: templates, vaults, YAML, group_vars, host_vars.
+Supported: hosts with ranges and ports, groups, ``:children``, ``:vars``, variables in `_FIELDS`.
+Precedence is Ansible's: a host's own variables, then its deepest group's, then those of ``all``.
+All other variables are neither checked nor kept; because passwords are among them, no message
+repeats a line. Not supported: templates, vaults, YAML, group_vars, host_vars.
 Source of the format: Ansible's guide "How to build your inventory" and its plugin ``ini``.
 """
 
@@ -46,25 +46,25 @@ _QUOTED: Final = re.compile(r"""(?P<sign>["'])(?P<text>.*)(?P=sign)\s*(?:#.*)?""
 
 
 class _Group:
-    """A group under construction; ``hosts`` and ``children`` -> where they stand."""
+    """A group under construction; ``hosts`` and ``children`` map names to their lines."""
 
     def __init__(self) -> None:
         self.hosts: dict[str, str] = {}
         self.children: dict[str, str] = {}
         self.settings: dict[str, Any] = {}
         self.undeclared: str | None = None
-        """Where it has variables, as long as nothing else is known of it."""
+        """The line of its ``:vars``, until the group itself is declared."""
 
 
 class _Inventory(NamedTuple):
-    """What the file says; ``hosts`` -> what is said beside their names."""
+    """The parsed file; ``hosts`` maps names to their own settings, ``first`` to first lines."""
 
     groups: dict[str, _Group]
     hosts: dict[str, dict[str, Any]]
     first: dict[str, str]
 
     def members(self, name: str) -> list[str]:
-        """List a group's hosts: its own, then those of its children, each as written."""
+        """Return a group's hosts: its own, then those of its children, in the order of the file."""
         if name == ALL:
             return list(self.hosts)
         found: dict[str, None] = {}
@@ -82,12 +82,12 @@ def read_inventory(path: Path, group: str | None = None) -> list[Entry]:
     """Read the hosts of a group, in their order.
 
     Args:
-        path: of the file.
-        group: ``all`` for every host; None for the group that has every host.
+        path: the file.
+        group: ``all`` for every host; None for the one group that contains every host.
 
     Raises:
-        ConfigError: the file cannot be read, a line of it cannot be used as it is, there is no such
-            group, or there are several and none is named.
+        ConfigError: the file cannot be read, a line of it is invalid or not supported, the group
+            does not exist, or none is named and there are several.
     """
     inventory = _parse(path)
     ranked = _by_depth(inventory.groups, path)
@@ -152,11 +152,11 @@ def _declare(groups: dict[str, _Group], name: str, kind: str, where: str) -> Non
 def _add_hosts(inventory: _Inventory, name: str, line: str, where: str) -> None:
     try:
         pattern, *words = shlex.split(line, comments=True)
-    except ValueError:  # of shlex for quotes, of the unpacking for nothing but a comment
-        raise ConfigError("expected a host; is a quotation open?", where=where) from None
+    except ValueError:  # shlex: an open quote; unpacking: only a comment
+        raise ConfigError("expected a host; is a quote unclosed?", where=where) from None
     if "=" in pattern:
         problem = "expected a host's name before its variables"
-        raise ConfigError(problem, where=where, remedy="a group's own stand under [group:vars]")
+        raise ConfigError(problem, where=where, remedy="variables of a group go under [group:vars]")
     settings: dict[str, Any] = {}
     if match := _PORT.fullmatch(pattern):
         pattern = match["hosts"]
@@ -165,7 +165,7 @@ def _add_hosts(inventory: _Inventory, name: str, line: str, where: str) -> None:
         key, sign, value = word.partition("=")
         if not sign:
             problem = "expected variable=value after the host's name"
-            raise ConfigError(problem, where=where, remedy="a value with blanks takes quotes")
+            raise ConfigError(problem, where=where, remedy="put a value with blanks in quotes")
         settings |= _setting(key, _bare(value), where)
     group = inventory.groups[name]
     for text in expand(pattern, where):
@@ -179,7 +179,7 @@ def _add_hosts(inventory: _Inventory, name: str, line: str, where: str) -> None:
 
 
 def _setting(key: str, value: str, where: str) -> dict[str, Any]:
-    """Return the field that a variable sets; nothing for one that is Ansible's own business."""
+    """Return the field that a variable sets; empty for a variable that is only Ansible's."""
     if key in _FIELDS:
         if "{{" in value:
             raise ConfigError(f"{key} is a template, which only Ansible can fill in", where=where)
@@ -191,14 +191,14 @@ def _setting(key: str, value: str, where: str) -> dict[str, Any]:
 
 
 def _bare(value: str) -> str:
-    """Take away quotes and, after a blank, a comment."""
+    """Return a value without its quotes and without a comment, which must follow a blank."""
     if quoted := _QUOTED.fullmatch(value.strip()):
         return quoted["text"]
     return re.split(r"\s#", value, maxsplit=1)[0].strip()
 
 
 def _by_depth(groups: dict[str, _Group], path: Path) -> list[str]:
-    """Order groups so that each one's variables beat those before: deeper ones, then by name."""
+    """Order groups so that later ones override earlier ones: by depth, then by name."""
     for name, group in groups.items():
         if group.undeclared:
             remedy = nearest(name, set(groups) - {name})
@@ -237,7 +237,7 @@ def _chosen(members: dict[str, list[str]], group: str | None, path: Path) -> str
             return name
     names = [name for name in members if name not in (ALL, UNGROUPED)]
     raise ConfigError(
-        f"has groups of which none has every host: {', '.join(names)}",
+        f"has several groups, and none contains every host: {', '.join(names)}",
         where=str(path),
-        remedy="name one with --group, or all",
+        remedy="name one with --group, or use --group all",
     )

@@ -1,4 +1,4 @@
-"""What every list of hosts comes down to: entries that know where they stand, and hosts of them."""
+"""Entries of a host list, each with the place where it is written, and the hosts made from them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _LEAST_PORT: Final = 22
-"""After a colon; MPICH and Horovod write slots there. In [[hosts]], port may be any."""
+"""Least port after a colon, where MPICH and Horovod write slots. ``port`` in [[hosts]] is free."""
 
 
 class Entry(NamedTuple):
     """One host as a list has it.
 
     Attributes:
-        where: in the list, ``hosts.txt:3``.
-        settings: fields of `HostConfig`, checked; those that the list says, ``name`` for one.
+        where: its line, ``hosts.txt:3``.
+        settings: fields of `HostConfig`, checked; only those that the list gives, always ``name``.
     """
 
     where: str
@@ -30,12 +30,12 @@ class Entry(NamedTuple):
 
 
 def read_value(field: str, value: str, where: str, subject: str) -> Any:
-    """Return the value of a host's field from its text, or refuse it under the name it goes by."""
+    """Return a host's field from its text; ``subject`` is the field's name in this kind of list."""
     return check(field_types(HostConfig)[field], value, where, subject=subject, typed=value)
 
 
 def read_address(text: str, where: str) -> dict[str, Any]:
-    """Split ``[user@]host[:port]`` into fields; an IPv6 address with a port stands in brackets."""
+    """Split ``[user@]host[:port]`` into fields; an IPv6 address with a port needs brackets."""
     user, at, rest = text.rpartition("@")
     if rest.startswith("["):
         name, _, port = rest[1:].partition("]")
@@ -46,8 +46,8 @@ def read_address(text: str, where: str) -> dict[str, Any]:
         name, colon, port = rest.partition(":")
         has_port = bool(colon)
     if ":" in user:
-        remedy = "give SSH a key in its place"
-        raise ConfigError("a password has no place beside a host", where=where, remedy=remedy)
+        remedy = "use an SSH key instead"
+        raise ConfigError("expected user@host, got a password, too", where=where, remedy=remedy)
     settings = {"name": read_value("name", name, where, "")}
     if at:
         settings["user"] = read_value("user", user, where, "user")
@@ -57,7 +57,7 @@ def read_address(text: str, where: str) -> dict[str, Any]:
             raise ConfigError(
                 f"{name}:{port} means port {port}, where no SSH server listens",
                 where=where,
-                remedy=f"{port} slots are `{name} slots={port}` in a host file",
+                remedy=f"for {port} slots, write `{name} slots={port}` in a host file",
             )
     return settings
 
@@ -65,21 +65,21 @@ def read_address(text: str, where: str) -> dict[str, Any]:
 def make_hosts(
     entries: Iterable[Entry], known: Mapping[str, HostConfig] | None = None
 ) -> tuple[HostConfig, ...]:
-    """Make hosts of entries, in their order.
+    """Make one host per entry, in their order.
 
     Args:
-        entries: of one list.
-        known: name -> what is known of a host already and counts where its entry is silent.
+        entries: those of one list.
+        known: name -> a host from another list, for the fields that its entry does not give.
 
     Raises:
-        ConfigError: a host is there twice.
+        ConfigError: a host is listed twice.
     """
     hosts: dict[str, HostConfig] = {}
     first: dict[str, str] = {}
     for where, settings in entries:
         name = settings["name"]
         if name in hosts:
-            problem = f"{name} is there twice"
+            problem = f"{name} is listed twice"
             if first[name] != where:
                 problem += f", first at {first[name]}"
             raise ConfigError(problem, where=where)

@@ -8,14 +8,14 @@ from dnnbench.settings.values import Count, HostName, Name, Port, Positive
 
 
 class HostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A host as a list of hosts names it.
+    """A host with the fields that a list of hosts can give it.
 
     Attributes:
-        address: for SSH; None where the name is the address.
-        port: None for the one of the user's own settings for SSH, else 22.
+        address: for SSH; None if the name is the address.
+        port: None for the port in the user's SSH configuration, or else 22.
         key: path of the private key.
-        data_address: for TensorFlow's traffic where that is another network than SSH's.
-        slots: tasks it takes at once.
+        data_address: for TensorFlow's traffic if it uses another network than SSH.
+        slots: tasks that it runs at once.
     """
 
     name: HostName

@@ -1,9 +1,9 @@
-"""Hosts from a file as Open MPI's ``mpirun --hostfile`` takes it.
+"""Hosts from a host file of Open MPI (``mpirun --hostfile``).
 
 A line is ``host`` or ``user@host``, then ``key=value`` pairs; ``#`` and ``//`` begin a comment.
-What differs from Open MPI: a host without ``slots`` takes one task and not one a core, because a
-node is a host; a host that is there twice is refused and gets no further slot; hosts are named one
-by one, so there is neither ``^`` nor ``+n``.
+Differences from Open MPI: a host without ``slots`` has one slot, not one per core, because a node
+is a host; a host that is listed twice is refused, not given another slot; hosts are named one by
+one, so ``^`` and ``+n`` are refused.
 Source of the format: orte_hosts(7) and the lexer behind it.
 """
 
@@ -38,7 +38,7 @@ def read_hostfile(path: Path) -> list[Entry]:
     """Read the hosts, in their order.
 
     Raises:
-        ConfigError: the file cannot be read, or a line of it cannot be used as it is.
+        ConfigError: the file cannot be read, or a line of it is invalid or not supported.
     """
     entries = []
     for number, line in enumerate(read_text(path).split("\n"), start=1):
@@ -51,7 +51,7 @@ def read_hostfile(path: Path) -> list[Entry]:
 
 def _entry(words: list[str], where: str) -> Entry:
     if words[0][0] in "^+":
-        raise ConfigError("hosts can neither be left out nor counted here, only named", where=where)
+        raise ConfigError("expected the name of a host; ^ and + are not supported", where=where)
     if "=" in words[0]:
         raise ConfigError(f"expected a host before {words[0]!r}", where=where)
     settings = read_address(words[0], where)
@@ -63,14 +63,14 @@ def _entry(words: list[str], where: str) -> Entry:
             raise ConfigError(f"{key} is not known", where=where, remedy=nearest(key, _FIELDS))
         field = _FIELDS[key]
         if field in settings:
-            raise ConfigError(f"{field} of a host are given twice", where=where)
+            raise ConfigError(f"{key} gives the {field} of a host a second time", where=where)
         settings[field] = read_value("slots" if field == _MOST else field, value, where, key)
     _settle_slots(settings, where)
     return Entry(where, settings)
 
 
 def _settle_slots(settings: dict[str, Any], where: str) -> None:
-    """Let the most slots be the slots where these are not given, as Open MPI does."""
+    """Use max-slots as slots if slots are not given, as Open MPI does."""
     most = settings.pop(_MOST, None)
     if most is not None and most < settings.setdefault("slots", most):
         problem = f"slots={settings['slots']} is above max-slots={most}"

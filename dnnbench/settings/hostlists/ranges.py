@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 MOST: Final = 10_000
-"""Hosts of one pattern: more are a slip of the pen."""
+"""Most hosts of one pattern: more are a typing error."""
 
 _BRACKETS: Final = re.compile(r"\[([^\[\]]*)\]")
 _COMMAS: Final = re.compile(r",(?![^\[]*\])")
-"""Those outside of brackets."""
+"""Commas outside brackets."""
 _DASH: Final = re.compile(r"^(\w+)-(\w+)$", re.ASCII)
 _NUMBERS: Final = re.compile(r"([0-9]{0,9}):([0-9]{1,9})(?::([0-9]{1,9}))?")
 _LETTERS: Final = re.compile(r"([A-Za-z]):([A-Za-z])(?::([0-9]{1,9}))?")
@@ -27,7 +27,7 @@ _IPV6: Final = re.compile(r"\[([0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)\]")
 
 
 def expand(pattern: str, where: str) -> list[str]:
-    """List the names that a pattern stands for; both ends of a range are in it.
+    """Return the names that a pattern stands for; both ends of a range are included.
 
     Raises:
         ConfigError: a range that is none, or too many names.
@@ -38,7 +38,7 @@ def expand(pattern: str, where: str) -> list[str]:
 
 
 def expand_list(text: str, where: str) -> list[str]:
-    """List the hosts of a list with commas, whose ranges may be Slurm's or Ansible's.
+    """Return the hosts of a comma-separated list, whose ranges may be Slurm's or Ansible's.
 
     Raises:
         ConfigError: a range that is none, or too many names.
@@ -74,7 +74,7 @@ def _expanded(
 
 def _check_count(count: int, where: str) -> None:
     if count > MOST:
-        raise ConfigError(f"expected at most {MOST} hosts a line, got {count}", where=where)
+        raise ConfigError(f"expected at most {MOST} hosts per line, got {count}", where=where)
 
 
 def _slurm_values(text: str, where: str) -> list[str]:
@@ -94,10 +94,12 @@ def _values(text: str, where: str) -> Sequence[str]:
         start = match[1] or "0"
         width = len(start) if start.startswith("0") and len(start) > 1 else 0
         if width and len(match[2]) != width:
-            raise ConfigError(f"[{text}]: expected as many digits at both ends", where=where)
+            raise ConfigError(
+                f"[{text}]: expected the same number of digits at both ends", where=where
+            )
         numbers = _steps(int(start), int(match[2]), match[3], text, where)
         return [f"{number:0{width}d}" for number in numbers]
-    raise ConfigError(f"expected a range as [01:12] or [a:f], got [{text}]", where=where)
+    raise ConfigError(f"expected a range such as [01:12] or [a:f], got [{text}]", where=where)
 
 
 def _steps(first: int, last: int, step: str | None, text: str, where: str) -> range:

@@ -1,4 +1,4 @@
-"""Where hosts come from: one of the options, else ``[[hosts]]``, else this machine alone."""
+"""The source of the hosts: one of the options, else ``[[hosts]]``, else this machine alone."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ HOSTS, HOSTFILE, INVENTORY, GROUP = "--hosts", "--hostfile", "--inventory", "--g
 
 
 class HostsChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The options that say where hosts come from, as they were typed.
+    """The options that name a list of hosts, as the user typed them.
 
     Attributes:
-        hosts: ``[user@]host[:port]``, with commas.
+        hosts: ``[user@]host[:port]``, separated by commas.
         hostfile: path of an Open MPI host file.
         inventory: path of an Ansible INI inventory.
-        group: of the inventory.
+        group: a group of the inventory.
     """
 
     hosts: str | None = None
@@ -36,14 +36,14 @@ class HostsChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def given(self) -> list[str]:
-        """Name the options that were given."""
+        """The names of the options that were given."""
         names = (HOSTS, HOSTFILE, INVENTORY, GROUP)
         values = (self.hosts, self.hostfile, self.inventory, self.group)
         return [name for name, value in zip(names, values, strict=True) if value is not None]
 
 
 class Found(NamedTuple):
-    """Hosts in their order, and where their list is; neither where there is none."""
+    """Hosts in their order, and the origin of their list; both empty if there is no list."""
 
     hosts: tuple[HostConfig, ...] = ()
     origin: str | None = None
@@ -52,23 +52,23 @@ class Found(NamedTuple):
 def find_hosts(choice: HostsChoice, file: TomlFile | None) -> Found:
     """Read the hosts.
 
-    A host that ``[[hosts]]`` has too keeps its settings there, except for what an option says.
+    A host that is also in ``[[hosts]]`` keeps its settings from there unless its list sets them.
 
     Args:
         choice: the options.
-        file: the settings' file.
+        file: the settings file, which may have ``[[hosts]]``.
 
     Raises:
-        ConfigError: more than one list is named, or a list cannot be used as it is.
+        ConfigError: more than one list is named, or a list is invalid.
     """
     tables = read_tables(file) if file else []
     listed = make_hosts(tables)
     sources = [name for name in choice.given if name != GROUP]
     if len(sources) > 1:
-        problem = f"only one of {', '.join(sources)} can say where hosts come from"
+        problem = f"expected one list of hosts, got {', '.join(sources)}"
         raise ConfigError(problem, where=sources[-1])
     if choice.group is not None and choice.inventory is None:
-        raise ConfigError("is a group of an inventory", where=GROUP, remedy="give --inventory, too")
+        raise ConfigError("needs an inventory", where=GROUP, remedy="give --inventory, too")
     if not sources:
         return Found(listed, file.where("hosts")) if file and listed else Found()
     entries = _entries(choice)
@@ -84,10 +84,10 @@ def _entries(choice: HostsChoice) -> list[Entry]:
         texts = expand_list(choice.hosts, HOSTS)
         return [Entry(HOSTS, read_address(text, HOSTS)) for text in texts]
     if choice.hostfile is not None:
-        from dnnbench.settings.hostlists.hostfile import read_hostfile  # only where there is one
+        from dnnbench.settings.hostlists.hostfile import read_hostfile  # start-up time
 
         return read_hostfile(local_path(choice.hostfile, HOSTFILE))
-    from dnnbench.settings.hostlists.ansible import read_inventory  # only where there is one
+    from dnnbench.settings.hostlists.ansible import read_inventory  # start-up time
 
     assert choice.inventory is not None
     return read_inventory(local_path(choice.inventory, INVENTORY), choice.group)

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def read_tables(file: TomlFile) -> list[Entry]:
-    """Read the tables, in their order.
+    """Read the ``[[hosts]]`` tables, in their order.
 
     Raises:
-        ConfigError: an unknown key, a wrong value, or no name; with the line.
+        ConfigError: an unknown key, an invalid value, or a missing name (with the line).
     """
     tables = file.data.get("hosts", [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        raise ConfigError("hosts are written as [[hosts]] tables", where=file.where("hosts"))
+        raise ConfigError("expected hosts as [[hosts]] tables", where=file.where("hosts"))
     kinds = field_types(HostConfig)
     entries = []
     for index, table in enumerate(tables):

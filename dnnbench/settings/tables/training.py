@@ -1,4 +1,4 @@
-"""``[train]`` and ``[protocol]``: the training in each trial."""
+"""``[train]`` and ``[protocol]``: model, data and training in each trial."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dnnbench.settings.values import LocalPath, Name, Positive
 from dnnbench.trial.spec import Compensation, EpochDefinition, OptimizerName
 
 LAMBDA0: Final[dict[Compensation, float]] = {"adaptive": 2.0, "constant": 0.04}
-"""The DC-ASGD paper's own choices for CIFAR-10; 0.04 is also MXNet's default."""
+"""The DC-ASGD paper's choices for CIFAR-10; 0.04 is also MXNet's default."""
 
 NotNegative = Annotated[float, Meta(ge=0)]
 Fraction = Annotated[float, Meta(ge=0, lt=1)]

@@ -176,10 +176,10 @@ def test_lambda_follows_the_kind_of_compensation_unless_it_is_given() -> None:
         ),
         (
             '[[hosts]]\nname = "a"\n\n[[hosts]]\nname = "a"\n',
-            "dnnbench.toml:4: a is there twice, first at dnnbench.toml:1",
+            "dnnbench.toml:4: a is listed twice, first at dnnbench.toml:1",
         ),
         ("[[hosts]]\nport = 22\n", "dnnbench.toml:1: [[hosts]] has no name"),
-        ('hosts = ["a"]\n', "dnnbench.toml:1: hosts are written as [[hosts]] tables"),
+        ('hosts = ["a"]\n', "dnnbench.toml:1: expected hosts as [[hosts]] tables"),
         ("[train]\nepochs = \n", "dnnbench.toml:2: is not TOML: Invalid value"),
         ("[train]\nepochs = [1,\n", "dnnbench.toml:2: is not TOML: Invalid value"),
     ],
@@ -212,8 +212,8 @@ def test_a_complaint_of_msgspec_that_is_not_known_is_shown_as_it_is(
         ("sweep.repeats", "1000", None),
         ("run.ready_timeout_s", "1e10", "--ready-timeout-s: expected a number <= 604800.0"),
         ("train.steps_per_run", "1e6", "--steps-per-run: expected a whole number <= 1000"),
-        ("sweep.results_dir", "a" * 300, "--results-dir: expected a path whose names have at most"),
-        ("sweep.results_dir", "é" * 150, "--results-dir: expected a path whose names have at most"),
+        ("sweep.results_dir", "a" * 300, "--results-dir: expected a path with at most"),
+        ("sweep.results_dir", "é" * 150, "--results-dir: expected a path with at most"),
         (
             "sweep.results_dir",
             "~nosuchuser/x",
@@ -226,7 +226,7 @@ def test_a_complaint_of_msgspec_that_is_not_known_is_shown_as_it_is(
         ),
         ("sweep.results_dir", "a\udcffb", "--results-dir: expected a path, not empty and without"),
         ("sweep.results_dir", "", "--results-dir: expected a path, not empty and without control"),
-        ("sweep.results_dir", "ab/" * 1300, "--results-dir: expected a path whose names have"),
+        ("sweep.results_dir", "ab/" * 1300, "--results-dir: expected a path with at most"),
         ("ssh.config", "~nosuchuser/x", "--config: '~nosuchuser/x': there is no such home"),
         (
             "train.dataset",
@@ -311,7 +311,7 @@ def test_what_was_typed_is_shown_as_it_was_typed(key: str, typed: str, line: str
 @pytest.mark.parametrize("ports", ["1023-2000", "2000-1999", "60000-65536", "0-99999"])
 def test_a_port_range_has_to_be_one_that_a_user_may_listen_on(ports: str) -> None:
     assert refusal(f'[cluster]\nports = "{ports}"\n') == (
-        "dnnbench.toml:2: [cluster] ports: expected the first not above the last, "
+        "dnnbench.toml:2: [cluster] ports: expected a first port not above the last, "
         f"both from 1024 to 65535, got {ports}"
     )
 
