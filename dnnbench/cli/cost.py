@@ -18,6 +18,7 @@ from dnnbench.cost import (
     load_book,
     table_1,
 )
+from dnnbench.cost.formats import FORMATS
 from dnnbench.errors import ResultsError
 from dnnbench.settings.load import load
 from dnnbench.settings.setting import ENVIRONMENT_PREFIX
@@ -27,10 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dnnbench.cli.shared.printer import Printer
-    from dnnbench.cost import Basis, SweepCost, Table1
+    from dnnbench.cost import Basis
     from dnnbench.settings.schema import CostConfig, Resolved
     from dnnbench.sweep.store import SweepStore
-    from dnnbench.text.screen import Screen
     from dnnbench.trial.outcome import TrialOutcome
 
 _PRICED_BY: Final = ("cost.price_book", "cost.machine", "cost.usd_per_hour")
@@ -38,7 +38,7 @@ _PRICED_BY: Final = ("cost.price_book", "cost.machine", "cost.usd_per_hour")
 
 @click.command("cost")
 @click.argument("sweep", required=False)
-@output_options(("terminal", "markdown", "json"), "Write to a file.")
+@output_options(FORMATS, "Write to a file.")
 @settings_options("cost")
 @common_options()
 @click.pass_obj
@@ -69,7 +69,7 @@ def command(
         printer.note(f"sweep {store.name}")
         for note in store.notes:
             printer.note(f"note: {note}")
-    deliver(printer, _rendered(table_1(), cost, layout, printer.screen(output)), output)
+    deliver(printer, FORMATS[layout](table_1(), cost, printer.screen(output)), output)
 
 
 def _basis(config: CostConfig) -> Basis:
@@ -104,12 +104,3 @@ def _find(results_dir: Path, sweep: str | None, printer: Printer) -> SweepStore 
             raise
         printer.note(f"note: only Table 1 is shown: {error}")
         return None
-
-
-def _rendered(table: Table1, cost: SweepCost | None, layout: str, screen: Screen) -> str:
-    from dnnbench.cost import render  # once the prices are known to be valid
-
-    if layout == "terminal":
-        return render.render(table, cost, screen)
-    show = render.as_json if layout == "json" else render.render_markdown
-    return show(table, cost)

@@ -10,22 +10,26 @@ import click
 
 from dnnbench.analysis.context import load_analysis
 from dnnbench.cli.shared.options import common_options, settings_options
-from dnnbench.cli.shared.output import deliver, named_file, output_options
+from dnnbench.cli.shared.output import (
+    deliver,
+    is_standard_output,
+    named_file,
+    output_options,
+)
 from dnnbench.errors import ConfigError
 from dnnbench.report.files import write_figure, write_markdown
+from dnnbench.report.formats import FORMATS, Wish
 from dnnbench.settings.load import load
 from dnnbench.sweep.store import open_sweep
 
 if TYPE_CHECKING:
-    from dnnbench.analysis.analyse import Analysis
     from dnnbench.cli.shared.printer import Printer
-    from dnnbench.text.screen import Screen
 
 
 @click.command("report")
 @click.argument("sweep", required=False)
 @output_options(
-    ("terminal", "markdown", "csv", "json"),
+    FORMATS,
     "Write to a file. Markdown gets its figure as PNG and SVG files beside it.",
 )
 @click.option(
@@ -68,28 +72,13 @@ def command(
             where="--nodes",
             remedy=f"choose one of {', '.join(map(str, analysis.nodes))}",
         )
-    if layout == "markdown" and output:
+    if figure and output and figure.resolve() == output.resolve():
+        raise ConfigError(f"names the same file as --output: {figure}", where="--figure")
+    if layout == "markdown" and output and not is_standard_output(output):
         written = write_markdown(analysis, output, nodes=nodes, figure=figure)
         printer.note(f"wrote {', '.join(map(str, written))}")
         return
     if figure:
         write_figure(analysis, figure, nodes)
-    screen = printer.screen(output)
-    deliver(printer, _rendered(analysis, layout, screen, nodes=nodes, figure=figure), output)
-
-
-def _rendered(
-    analysis: Analysis, layout: str, screen: Screen, *, nodes: int | None, figure: Path | None
-) -> str:
-    """Return the report in one format; only that format's libraries are imported."""
-    if layout == "terminal":
-        from dnnbench.report import terminal
-
-        return terminal.render(analysis, screen, nodes=nodes)
-    if layout == "markdown":
-        from dnnbench.report import markdown
-
-        return markdown.render(analysis, figure=str(figure) if figure else None, nodes=nodes)
-    from dnnbench.report import export
-
-    return export.as_csv(analysis) if layout == "csv" else export.as_json(analysis)
+    wish = Wish(analysis, printer.screen(output), nodes, figure)
+    deliver(printer, FORMATS[layout](wish), output)

@@ -92,7 +92,16 @@ def header_line(kind: str) -> bytes:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Replace a file's content: after a crash it holds the old or the new, never a part."""
+    """Replace a file's content: after a crash it holds the old or the new, never a part.
+
+    A symbolic link stays, and the file that it leads to is replaced. What is not a regular file,
+    such as a device, a pipe or a FIFO, is written to and never replaced.
+    """
+    with writing(path):
+        path = path.resolve()
+        if path.exists() and not path.is_file() and not path.is_dir():
+            path.write_bytes(content)
+            return
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with writing(path):
         try:

@@ -10,41 +10,69 @@ import click
 from dnnbench.sweep.documents import write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable
 
     from dnnbench.cli.shared.printer import Printer
 
-_SUFFIXES: Final = {".md": "markdown", ".markdown": "markdown", ".csv": "csv", ".json": "json"}
+_SUFFIXES: Final = {
+    "": "terminal",
+    ".txt": "terminal",
+    ".md": "markdown",
+    ".markdown": "markdown",
+    ".csv": "csv",
+    ".json": "json",
+}
+"""Suffix of the output file -> format, where none is asked for."""
+_STANDARD_OUTPUT: Final = Path("-")
 
 
 def output_options(
-    layouts: Sequence[str], help_of_output: str
+    formats: Iterable[str], help_of_output: str
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Add ``--format``, passed to the command as ``layout``, and ``--output``."""
+    """Add ``--format``, which the command receives as ``layout``, and ``--output``."""
+    names = list(formats)
+
+    def layout(ctx: click.Context, _parameter: click.Parameter, value: str | None) -> str:
+        output: Path | None = ctx.params.get("output")
+        found = value or _SUFFIXES.get(output.suffix if output else "")
+        if found in names:
+            return found
+        known = [suffix for suffix, name in _SUFFIXES.items() if suffix and name in names]
+        raise click.BadParameter(
+            f"expected a file name that ends with {', '.join(known)}, or a --format, "
+            f"got {str(output)!r}",
+            param_hint="--output",
+        )
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         command = click.option(
             "-o",
             "--output",
-            type=click.Path(path_type=Path, dir_okay=False),
+            type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
             metavar="FILE",
-            help=help_of_output,
+            help=f"{help_of_output} - is standard output.",
             callback=named_file,
+            is_eager=True,  # the default of --format depends on it
         )(command)
         return click.option(
             "--format",
             "layout",
-            type=click.Choice(layouts),
-            help="Output format.  [default: by the suffix of -o, else terminal]",
-            callback=_layout,
+            type=click.Choice(names),
+            help="[default: from the suffix of -o, else terminal]",
+            callback=layout,
         )(command)
 
     return decorate
 
 
+def is_standard_output(output: Path) -> bool:
+    """Tell whether a result that is to be written goes to standard output."""
+    return output == _STANDARD_OUTPUT
+
+
 def deliver(printer: Printer, text: str, output: Path | None) -> None:
     """Print a result, or write it to a file, whole or not at all."""
-    if output is None:
+    if output is None or is_standard_output(output):
         printer.result(text)
         return
     write_whole(output, text.encode())
@@ -56,8 +84,3 @@ def named_file(_ctx: click.Context, _parameter: click.Parameter, path: Path | No
     if path is not None and not path.name:
         raise click.BadParameter("expected the name of a file")
     return path
-
-
-def _layout(ctx: click.Context, _parameter: click.Parameter, value: str | None) -> str:
-    output: Path | None = ctx.params.get("output")
-    return value or _SUFFIXES.get(output.suffix if output else "", "terminal")

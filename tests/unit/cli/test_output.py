@@ -1,0 +1,84 @@
+"""Where results go: files, links, devices, pipes and standard output."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+from support import SUPPORT
+
+from dnnbench.cli import main
+
+
+@pytest.fixture(autouse=True)
+def in_a_directory_with_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(SUPPORT / "stored" / "results", "results")
+
+
+@pytest.mark.parametrize("command", ["report", "cost"])
+def test_a_dash_is_standard_output(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command]) == 0
+    printed = capsys.readouterr().out
+    assert main([command, "-o", "-"]) == 0
+    assert capsys.readouterr().out.split() == printed.split()
+    assert not Path("-").exists()
+
+
+def test_a_link_stays_and_what_it_leads_to_is_replaced() -> None:
+    Path("real.csv").write_text("old")
+    Path("link.csv").symlink_to("real.csv")
+    assert main(["report", "-o", "link.csv"]) == 0
+    assert Path("link.csv").is_symlink()
+    assert (
+        Path("real.csv").read_text().startswith("protocol") or "," in Path("real.csv").read_text()
+    )
+
+
+def test_a_fifo_is_written_to_and_stays_one() -> None:
+    os.mkfifo("pipe.csv")
+    read: list[str] = []
+    reader = threading.Thread(target=lambda: read.append(Path("pipe.csv").read_text()), daemon=True)
+    reader.start()
+    assert main(["report", "-o", "pipe.csv"]) == 0
+    reader.join(10)
+    assert "," in read[0]
+    assert stat.S_ISFIFO(Path("pipe.csv").stat().st_mode)
+
+
+def test_a_device_is_written_to_and_stays_one() -> None:
+    device = Path(os.devnull)
+    before = device.stat()
+    assert main(["report", "-o", os.devnull]) == 0
+    assert main(["init", "--config", os.devnull, "--force"]) == 0
+    after = device.stat()
+    assert stat.S_ISCHR(after.st_mode)
+    assert (after.st_ino, after.st_rdev) == (before.st_ino, before.st_rdev)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("report", "-o", "x.html"), "ends with .txt, .md, .markdown, .csv, .json, or a --format"),
+        (("report", "-o", "x.pdf"), "got 'x.pdf'"),
+        (("cost", "-o", "x.csv"), "ends with .txt, .md, .markdown, .json, or a --format"),
+        (("report", "-o", "a.png", "--format", "csv", "--figure", "./a.png"), "--figure: names"),
+    ],
+)
+def test_what_cannot_be_written_as_its_name_says_is_refused(
+    arguments: tuple[str, ...], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(list(arguments)) == 2
+    error = capsys.readouterr().err
+    assert line in error
+    assert error.count("\n") == 1
+    assert [path.name for path in Path().iterdir()] == ["results"]
+
+
+def test_a_format_that_is_asked_for_goes_into_a_file_of_any_name() -> None:
+    assert main(["report", "--format", "json", "-o", "report.data"]) == 0
+    assert Path("report.data").read_text().startswith("{")
