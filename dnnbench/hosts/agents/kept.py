@@ -18,15 +18,17 @@ import msgspec
 
 from dnnbench.errors import HostError
 from dnnbench.hosts.agents.clusters import GRACE_S
+from dnnbench.hosts.agents.keeper_messages import NULL, FinalError, read_message
 from dnnbench.sweep.agents import Arrival
-from dnnbench.sweep.event_checks import malformed, read_event, too_long
+from dnnbench.sweep.event_checks import read_event, too_long
 from dnnbench.text.safe import one_line
-from dnnbench.trial.bounds import LINE_BYTES, Count
+from dnnbench.trial.bounds import LINE_BYTES
 from dnnbench.trial.messages import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dnnbench.hosts.agents.keeper_messages import Welcome
     from dnnbench.sweep.agents import Inbox
     from dnnbench.trial.messages import Order
 
@@ -37,7 +39,6 @@ _LONGEST_PAUSE_S: Final = 2.0
 _CLOSE_TIMEOUT_S: Final = 5.0
 _JOIN_TIMEOUT_S: Final = 1.0
 _END, _LEAVE = b'{"end":true}\n', b'{"leave":true}\n'
-_NULL: Final = b"null"
 
 
 class Stream(Protocol):
@@ -58,48 +59,6 @@ class Stream(Protocol):
 
     def close(self) -> None:
         """End it, also while another thread reads. Safe to do twice."""
-
-
-class _Problem(msgspec.Struct, frozen=True):
-    """Why not; ``passing`` if it is worth while to try again."""
-
-    problem: str
-    remedy: str | None = None
-    passing: bool = False
-
-    def as_error(self) -> HostError:
-        kind = HostError if self.passing else _FinalError
-        return kind(one_line(self.problem), remedy=self.remedy and one_line(self.remedy))
-
-
-class _Welcome(msgspec.Struct, frozen=True):
-    """The number of the last order taken and of the last event, and AgentReady or null."""
-
-    orders: Count
-    events: Count
-    ready: msgspec.Raw
-
-
-class _Message(msgspec.Struct, frozen=True):
-    """A line of the keeper, or of the relay if there is none: one of these is there."""
-
-    welcome: _Welcome | None = None
-    n: Count | None = None
-    event: msgspec.Raw = msgspec.Raw(_NULL)
-    beat: Count | None = None
-    left: bool = False
-    ended: int | msgspec.UnsetType | None = msgspec.UNSET
-    cause: str = ""
-    remedy: str | None = None
-    refused: _Problem | None = None
-    error: _Problem | None = None
-
-
-_decoder: Final = msgspec.json.Decoder(_Message)
-
-
-class _FinalError(HostError):
-    """Trying again is in vain."""
 
 
 class KeptAgent:
@@ -284,7 +243,7 @@ class KeptAgent:
                 stream.write(msgspec.json.encode({"hello": hello}) + b"\n")
                 while not self._over.is_set():
                     self._understand(self._next_line(stream))
-        except _FinalError:
+        except FinalError:
             raise
         except HostError as error:
             return error
@@ -293,7 +252,7 @@ class KeptAgent:
     def _next_line(self, stream: Stream) -> bytes:
         line = stream.read_line(_MISSED_BEATS * self._beat_s)
         if len(line) >= LINE_BYTES:
-            raise _FinalError(too_long(self.host).problem)
+            raise FinalError(too_long(self.host).problem)
         if not line.endswith(b"\n"):
             said = [one_line(line) for line in stream.errors.splitlines()[-1:]]
             raise HostError(f"the connection ended{': ' + said[0] if said else ''}")
@@ -312,11 +271,7 @@ class KeptAgent:
 
     def _understand(self, line: bytes) -> None:
         self._heard_s = time.monotonic()
-        try:
-            message = _decoder.decode(line)
-        except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
-            found = malformed(self.host, "a line of the keeper", line, error)
-            raise _FinalError(found.problem) from None
+        message = read_message(self.host, line)
         if message.n is not None:
             if message.n > (self._events or 0):
                 self._events = message.n
@@ -333,10 +288,10 @@ class KeptAgent:
         elif message.ended is not msgspec.UNSET:
             if self._farewell != _END:
                 remedy = one_line(message.remedy or "see dnnbench status --orphans")
-                raise _FinalError(one_line(message.cause), remedy=remedy)
+                raise FinalError(one_line(message.cause), remedy=remedy)
             self._over.set()
 
-    def _attach(self, welcome: _Welcome) -> None:
+    def _attach(self, welcome: Welcome) -> None:
         """Go on from where both sides were, or begin."""
         is_first = self._events is None
         with self._lock:
@@ -348,7 +303,7 @@ class KeptAgent:
             orders = b"".join(map(self._numbered, range(len(self._orders))))
             self._write(orders + self._farewell)
         self._tell(None)
-        if is_first and bytes(welcome.ready) != _NULL:
+        if is_first and bytes(welcome.ready) != NULL:
             self._arrived(welcome.ready)
 
     def _arrived(self, event: msgspec.Raw) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -28,6 +28,7 @@ from dnnbench.trial.messages import (
     AgentFailed,
     AnyEvent,
     Connect,
+    Diverged,
     Evaluated,
     Finish,
     Go,
@@ -50,7 +51,7 @@ from dnnbench.trial.messages import (
     WarmUp,
     encode,
 )
-from dnnbench.trial.outcome import EvaluationRecord, WarmupRecord
+from dnnbench.trial.outcome import Divergence, EvaluationRecord, WarmupRecord
 from dnnbench.trial.spec import DataSpec
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ EVENTS: list[AnyEvent] = [
     Progress(task="worker:0", epoch=1, step=1, steps_per_epoch=2, examples_per_s=1.0, loss=1.0),
     epoch_end("worker:0", 1, 5),
     Trained(task="worker:0", updates_pushed=10),
+    Diverged(task="worker:0", record=Divergence("worker:0", 1, 1)),
     Served(task="ps:0", cpu_s=1.0, updates_applied=10),
     Evaluated(task="worker:0", record=EvaluationRecord(None, 10, 0.9, 0.9)),
     *[Log(task="worker:0", line="hello")] * 4,  # its task names a file
@@ -189,6 +191,10 @@ def run(path: Path, source: Source) -> list[TrialOutcome]:
     return run_sweep(sweep, QuietView(), source)
 
 
+def test_every_kind_of_event_is_among_those_that_are_made_odd() -> None:
+    assert {type(event) for event in EVENTS} == set(get_args(AnyEvent))
+
+
 @pytest.fixture
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial_run, "TEAR_DOWN_TIMEOUT_S", PATIENCE_S)
@@ -219,7 +225,9 @@ def test_whatever_an_agent_sends_the_trial_is_ok_or_fails_with_one_line(
         assert logs <= {"agent.log", "ps-0.log", "worker-0.log", "worker-1.log"}
         for path in folder.rglob("*.log"):
             assert path.read_text().replace("\n", "").isprintable()
-    if outcome.failure is None:
+    if outcome.status == "diverged":
+        assert str(outcome.divergence).isprintable()
+    elif outcome.failure is None:
         assert outcome.status == "ok"
         assert {record.task for record in outcome.epochs} == {"worker:0", "worker:1"}
         assert len(outcome.epochs) == 2 * outcome.order.epochs
