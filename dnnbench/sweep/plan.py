@@ -128,5 +128,7 @@ def _protocol(config: Config, name: ProtocolName) -> ProtocolSpec:
         name,
         optimizer=config.train.optimizer,
         learning_rate=config.train.learning_rate,
+        momentum=config.train.momentum,
+        clip_norm=config.train.clip_norm,
         **(options | protocol.fixed),
     )

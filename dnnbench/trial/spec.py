@@ -64,7 +64,12 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ProtocolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A protocol with its options, and the optimizer on the parameter server.
 
-    Of the last four fields, those count that `dnnbench.trial.protocols` lists for the protocol.
+    Of the four fields from ``compensation`` to ``epsilon``, those count that
+    `dnnbench.trial.protocols` lists for the protocol.
+
+    Attributes:
+        momentum: of SGD; 0 for none.
+        clip_norm: Euclidean norm to which a worker shortens a longer gradient; None for any length.
     """
 
     name: ProtocolName = "downpour"
@@ -74,6 +79,8 @@ class ProtocolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lambda0: float = 2.0
     mean_square_decay: float = 0.95
     epsilon: float = 1e-7
+    momentum: float = 0.0
+    clip_norm: float | None = None
 
 
 class CellKey(msgspec.Struct, frozen=True):

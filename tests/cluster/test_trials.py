@@ -18,6 +18,7 @@ DOWNPOUR = ProtocolSpec("downpour", learning_rate=0.1)
 ADAGRAD = ProtocolSpec("downpour", optimizer="adagrad", learning_rate=0.01)
 DC_SGD = ProtocolSpec("dc-sgd", learning_rate=0.1, lambda0=2.0)
 CONSTANT = ProtocolSpec("dc-sgd", learning_rate=0.1, compensation="constant", lambda0=0.04)
+MOMENTUM = ProtocolSpec("dc-sgd-a", learning_rate=0.03, momentum=0.5, clip_norm=2.0)
 NO_LAMBDA = ProtocolSpec("dc-sgd", learning_rate=0.1, lambda0=0.0)
 
 STEPS = 55
@@ -26,8 +27,8 @@ WARMUP = 10 + 5  # as ordered, and the short run that ends an epoch
 
 @pytest.mark.parametrize(
     ("protocol", "nodes", "parameter_servers"),
-    [(DOWNPOUR, 4, 1), (ADAGRAD, 3, 1), (DC_SGD, 4, 1), (CONSTANT, 4, 2)],
-    ids=["downpour", "downpour-adagrad", "dc-sgd", "dc-sgd-constant-2-ps"],
+    [(DOWNPOUR, 4, 1), (ADAGRAD, 3, 1), (DC_SGD, 4, 1), (CONSTANT, 4, 2), (MOMENTUM, 4, 2)],
+    ids=["downpour", "downpour-adagrad", "dc-sgd", "dc-sgd-constant-2-ps", "momentum-2-ps"],
 )
 def test_no_update_is_lost_and_every_one_is_accounted_for(
     cluster: Cluster, protocol: ProtocolSpec, nodes: int, parameter_servers: int

@@ -56,7 +56,15 @@ def test_all_trials_of_a_repeat_share_its_seed_and_tasks_do_not() -> None:
 
 def test_orders_carry_the_settings() -> None:
     config = Config(
-        train=TrainConfig(batch_size=64, l2=0.5, dropout=0.25, epochs=7, epoch="sharded"),
+        train=TrainConfig(
+            batch_size=64,
+            l2=0.5,
+            dropout=0.25,
+            epochs=7,
+            epoch="sharded",
+            momentum=0.9,
+            clip_norm=5.0,
+        ),
         sweep=SweepConfig(nodes=(5,), parameter_servers=2, protocols=("dc-sgd",), repeats=1),
     )
     (order,) = plan_of(config).orders
@@ -64,6 +72,7 @@ def test_orders_carry_the_settings() -> None:
     assert (order.workers, order.batch_size, order.epochs) == (3, 64, 7)
     assert (order.model.l2, order.model.dropout, order.epoch_definition) == (0.5, 0.25, "sharded")
     assert (order.protocol.compensation, order.protocol.lambda0) == ("adaptive", 2.0)
+    assert (order.protocol.momentum, order.protocol.clip_norm) == (0.9, 5.0)
     assert order.data == DATA
 
 
