@@ -157,6 +157,10 @@ def test_every_protocol_of_the_table_trains(cluster: Cluster, name: str) -> None
             "ConfigError: [train] batch_size: a worker has 27500 examples, a batch needs 30000",
         ),
         (
+            {"batch_size": 1, "epochs": 200},
+            "[train] epochs, batch_size: expected at most 16,777,216 updates in a trial, up to ",
+        ),
+        (
             {"model": ModelSpec("own_model:no_such_net")},
             "[train] model: cannot import 'own_model:no_such_net'",
         ),
@@ -169,7 +173,7 @@ def test_every_protocol_of_the_table_trains(cluster: Cluster, name: str) -> None
             "[train] model: expected own_model:binary_net to have outputs of shape (10,), one for ",
         ),
     ],
-    ids=["batch", "model", "inputs", "outputs"],
+    ids=["batch", "updates", "model", "inputs", "outputs"],
 )
 def test_an_order_that_cannot_be_carried_out_is_a_failed_trial_with_one_clear_line(
     cluster: Cluster, changes: dict[str, Any], cause: str
