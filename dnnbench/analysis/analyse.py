@@ -245,7 +245,7 @@ def _setting_warnings(settings: Settings) -> list[str]:
     return [
         f"{name} differs between the protocols: "
         + ", ".join(f"{spec.name} {getattr(spec, name)}" for spec in specs)
-        for name in ("optimizer", "learning_rate")
+        for name in ("optimizer", "learning_rate", "momentum", "clip_norm")
         if len({getattr(spec, name) for spec in specs}) > 1
     ]
 

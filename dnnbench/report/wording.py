@@ -138,7 +138,12 @@ def epoch_definition_text(analysis: Analysis) -> str:
 def protocol_text(spec: ProtocolSpec) -> str:
     """Write a protocol's title and the settings that apply to it."""
     protocol = find_protocol(spec.name)
-    settings = {"learning rate": spec.learning_rate, **protocol.options_of(spec)}
+    settings: dict[str, object] = {"learning rate": spec.learning_rate}
+    if spec.momentum:
+        settings["momentum"] = spec.momentum
+    if spec.clip_norm is not None:
+        settings["gradients clipped to norm"] = spec.clip_norm
+    settings |= protocol.options_of(spec)
     values = (f"{name.replace('_', ' ')} {_value_text(of)}" for name, of in settings.items())
     return f"{protocol.title}: {', '.join([spec.optimizer, *values])}"
 

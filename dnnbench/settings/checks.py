@@ -105,10 +105,18 @@ def check_sweep(sweep: SweepConfig, origins: Mapping[str, str]) -> None:
 
 
 def check_combinations(config: Config, origins: Mapping[str, str]) -> None:
-    """Refuse settings of the training that a protocol of the sweep does not combine with."""
+    """Refuse settings of the training that do not combine, with each other or with a protocol."""
+    train = config.train
+    if train.momentum > 0 and train.optimizer != "sgd":
+        raise ConfigError(
+            f"momentum does not combine with optimizer {train.optimizer}: its rate differs for "
+            "each parameter and only ever falls, and no source defines the two together",
+            where=origins["train.momentum"],
+            remedy="use optimizer sgd, or momentum 0",
+        )
     for name in config.sweep.protocols:
         for refused in find_protocol(name).refuses:
-            if getattr(config.train, refused.name) == refused.value:
+            if getattr(train, refused.name) == refused.value:
                 raise ConfigError(
                     f"protocol {name} does not combine with {refused.name} {refused.value}: "
                     f"{refused.reason}",

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from dnnbench.data.catalogue import TRAIN_COUNT
 from dnnbench.sweep.estimate import TimeModel
 from dnnbench.sweep.own_model import model_digest
 from dnnbench.sweep.placement import PLACEMENT_RULE, Host, local_inventory, place
 from dnnbench.trial.machine import usable_cores
 from dnnbench.trial.protocols import find_protocol, parameter_servers_of
 from dnnbench.trial.seeds import order_seed, repeat_seed
-from dnnbench.trial.spec import DataSpec, ModelSpec, ProtocolSpec, TrialSpec, grid
+from dnnbench.trial.spec import DataSpec, ModelSpec, ProtocolSpec, TrialSpec, check_updates, grid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -70,7 +71,8 @@ def make_plan(
         data_note: see `dnnbench.data.locate.Located`.
 
     Raises:
-        ConfigError: the hosts have too few slots for the largest trial.
+        ConfigError: the hosts have too few slots for the largest trial, or a trial has more updates
+            than can be counted.
     """
     hosts = local_inventory() if hosts is None else list(hosts)
     cores = usable_cores() if cores is None else cores
@@ -80,6 +82,8 @@ def make_plan(
         for repeat in range(1, config.sweep.repeats + 1)
         for cell in _shuffled_cells(config, repeat)
     ]
+    for spec in specs:
+        check_updates(spec, TRAIN_COUNT)
     model = time_model or TimeModel()
     known = measured_s or {}
     estimated_s = {spec.id: known.get(spec.cell) or model.trial_s(spec, cores) for spec in specs}
@@ -128,5 +132,7 @@ def _protocol(config: Config, name: ProtocolName) -> ProtocolSpec:
         name,
         optimizer=config.train.optimizer,
         learning_rate=config.train.learning_rate,
+        momentum=config.train.momentum,
+        clip_norm=config.train.clip_norm,
         **(options | protocol.fixed),
     )

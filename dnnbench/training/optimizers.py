@@ -2,7 +2,8 @@
 
 A protocol's rule returns the gradient to apply (:mod:`dnnbench.training.protocols.base`). Rule and
 optimizer see one flat shard, on its parameter server and inside its lock. To add an optimizer,
-write a class, put it into `OPTIMIZERS`, and its name into `dnnbench.trial.spec.OPTIMIZERS`.
+write a class, put a function that makes one into `OPTIMIZERS`, and its name into
+`dnnbench.trial.spec.OPTIMIZERS`.
 """
 
 from __future__ import annotations
@@ -54,6 +55,33 @@ class Sgd:
         return [plain] if body is None else [plain, self._minus_rate_factor * body]
 
 
+class Momentum:
+    """SGD with a heavy ball: v ← μ v - η g; w ← w + v.
+
+    Source: Polyak, Some methods of speeding up the convergence of iteration methods, 1964. The
+    gradient is the one that the protocol applies, so for a delay compensation it is the compensated
+    one, as in MXNet's DCASGD; the DC-ASGD paper has no momentum. TensorFlow and PyTorch keep the
+    rate out of the velocity (v ← μ v + g; w ← w - η v), which is the same while η is constant.
+    """
+
+    def __init__(
+        self, size: int, learning_rate: float, factor: float | None, momentum: float
+    ) -> None:
+        self.slots = {"velocity": 0.0}
+        self._sgd = Sgd(size, learning_rate, factor)
+        self._momentum = vector(size, momentum, count=0.0)
+
+    def changes(self, gradient: tf.Tensor, body: tf.Tensor | None, slots: Slots) -> list[tf.Tensor]:
+        """See :class:`Optimizer`."""
+        import tensorflow as tf
+
+        velocity = slots["velocity"]
+        kept = self._momentum * velocity.read_value()
+        new = tf.add_n([kept, *self._sgd.changes(gradient, body, slots)])
+        with tf.control_dependencies([velocity.assign(new, read_value=False)]):
+            return [tf.identity(new)]
+
+
 class Adagrad:
     """Adagrad as DistBelief's parameter server has it: -γ g / sqrt(Σ g⊙g), no ε.
 
@@ -79,9 +107,21 @@ class Adagrad:
             return [gradient * (self._minus_rate * tf.math.rsqrt(total) + self._minus_count)]
 
 
-OPTIMIZERS: dict[str, Callable[[int, float, float | None], Optimizer]] = {
-    "sgd": Sgd,
-    "adagrad": Adagrad,
+def _sgd(spec: ProtocolSpec, size: int, factor: float | None) -> Optimizer:
+    if spec.momentum:
+        return Momentum(size, spec.learning_rate, factor, spec.momentum)
+    return Sgd(size, spec.learning_rate, factor)
+
+
+def _adagrad(spec: ProtocolSpec, size: int, factor: float | None) -> Optimizer:
+    if spec.momentum:
+        raise ConfigError("momentum does not combine with optimizer adagrad")
+    return Adagrad(size, spec.learning_rate, factor)
+
+
+OPTIMIZERS: dict[str, Callable[[ProtocolSpec, int, float | None], Optimizer]] = {
+    "sgd": _sgd,
+    "adagrad": _adagrad,
 }
 
 
@@ -91,10 +131,10 @@ def make_optimizer(spec: ProtocolSpec, size: int, factor: float | None) -> Optim
     Its constants are made on the device in force.
 
     Raises:
-        ConfigError: there is no such optimizer.
+        ConfigError: there is no such optimizer, or it takes no momentum.
     """
     if spec.optimizer not in OPTIMIZERS:
         raise ConfigError(
             f"there is no optimizer {spec.optimizer!r}, expected one of {', '.join(OPTIMIZERS)}"
         )
-    return OPTIMIZERS[spec.optimizer](size, spec.learning_rate, factor)
+    return OPTIMIZERS[spec.optimizer](spec, size, factor)

@@ -20,6 +20,7 @@ from dnnbench.training.graph.shard import initial_shards
 from dnnbench.training.graph.step import build_step_graph
 from dnnbench.training.models.registry import build_model
 from dnnbench.training.roles.process import die_with_parent
+from dnnbench.trial.spec import check_updates
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -52,11 +53,13 @@ class Preparer:
         """Return what the roles of this trial need, each of them on its own core or not.
 
         Raises:
-            DnnbenchError: no such model, or the data are not here or not as expected.
+            DnnbenchError: no such model, the data are not here or not as expected, or more updates
+                than can be counted.
         """
         if self._data is None or self._data[0] != spec.data:
             self._data = (spec.data, load(spec.data))
         data = self._data[1]
+        check_updates(spec, len(data.train_labels))
         setting = StepSetting.of(spec, data.examples, own_core=own_core)
         graph_key = msgspec.json.encode(setting)
         initial_key = (

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from dnnbench.errors import ConfigError
 from dnnbench.trial.protocols import PROTOCOLS, find_protocol, position
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+MOST_UPDATES = 2**24
+"""Updates of a shard that a trial may have: they are counted in a float32, exact up to here."""
 OPTIMIZERS: tuple[str, ...] = ("sgd", "adagrad")
 """Each has a class in `dnnbench.training.optimizers`."""
 
@@ -64,7 +67,12 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ProtocolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A protocol with its options, and the optimizer on the parameter server.
 
-    Of the last four fields, those count that `dnnbench.trial.protocols` lists for the protocol.
+    Of the four fields from ``compensation`` to ``epsilon``, those count that
+    `dnnbench.trial.protocols` lists for the protocol.
+
+    Attributes:
+        momentum: of SGD; 0 for none.
+        clip_norm: Euclidean norm to which a worker shortens a longer gradient; None for any length.
     """
 
     name: ProtocolName = "downpour"
@@ -74,6 +82,8 @@ class ProtocolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lambda0: float = 2.0
     mean_square_decay: float = 0.95
     epsilon: float = 1e-7
+    momentum: float = 0.0
+    clip_norm: float | None = None
 
 
 class CellKey(msgspec.Struct, frozen=True):
@@ -158,3 +168,27 @@ class TrialSpec(TrialSettings, frozen=True, kw_only=True):
     def workers(self) -> int:
         """Nodes that compute gradients."""
         return self.nodes - self.parameter_servers
+
+    def updates(self, training_examples: int) -> int:
+        """Return how many updates a shard gets at most, of all workers, warm-up included."""
+        sharded = self.epoch_definition == "sharded"
+        examples = -(-training_examples // self.workers) if sharded else training_examples
+        warmup_runs = -(-self.warmup_steps // self.steps_per_run) + 1  # a shorter one, too
+        steps = self.epochs * (examples // self.batch_size) + warmup_runs * self.steps_per_run
+        return self.workers * steps
+
+
+def check_updates(spec: TrialSpec, training_examples: int) -> None:
+    """Refuse a trial whose updates could not be counted exactly.
+
+    Raises:
+        ConfigError: they are more than `MOST_UPDATES`.
+    """
+    updates = spec.updates(training_examples)
+    if spec.parameter_servers and updates > MOST_UPDATES:
+        raise ConfigError(
+            f"expected at most {MOST_UPDATES:,} updates in a trial, up to which a float32 counts "
+            f"them exactly, got {updates:,} of {spec.workers} workers in {spec.id}",
+            where="[train] epochs, batch_size",
+            remedy="use fewer epochs or a larger batch",
+        )

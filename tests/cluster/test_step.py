@@ -262,6 +262,25 @@ def test_the_network_starts_as_keras_would_have_it_and_learns() -> None:
     assert not any(np.any(bias) for bias in unflatten(found.initial)[1::2])
 
 
+def test_a_gradient_is_clipped_to_its_norm_and_a_short_one_stays_as_it_is() -> None:
+    batches = [[batch] for batch in some_batches()]
+    plain = trained("downpour", 2)[0]
+    changes = np.diff(np.array(plain.parameters, np.float64), axis=0) / -RATE
+    norms = np.linalg.norm(changes, axis=1)
+    limit = float(np.median(norms))
+    for parameter_servers in (1, 2):
+        spec = ProtocolSpec("downpour", learning_rate=RATE, clip_norm=limit)
+        (found,) = in_child(train, order(spec, parameter_servers=parameter_servers), batches)
+        pushed = np.diff(np.array(found.parameters, np.float64), axis=0) / -RATE
+        assert np.linalg.norm(pushed, axis=1).max() < limit * (1 + TOLERANCE)
+        first = changes[0] * min(1.0, limit / norms[0])
+        np.testing.assert_allclose(pushed[0], first, atol=TOLERANCE * np.abs(first).max())
+    roomy = ProtocolSpec("downpour", learning_rate=RATE, clip_norm=100.0)
+    (found,) = in_child(train, order(roomy, parameter_servers=2), batches)
+    np.testing.assert_array_equal(found.final, plain.final)
+    assert norms.min() < limit < norms.max()
+
+
 def test_every_step_drops_out_other_units_and_a_repeat_the_same_ones() -> None:
     batch = list(range(BATCH))
     runs = [[batch] * 3, [batch] * 3]

@@ -19,6 +19,7 @@ DOWNPOUR = ProtocolSpec("downpour", learning_rate=0.1)
 ADAGRAD = ProtocolSpec("downpour", optimizer="adagrad", learning_rate=0.01)
 DC_SGD = ProtocolSpec("dc-sgd", learning_rate=0.1, lambda0=2.0)
 CONSTANT = ProtocolSpec("dc-sgd", learning_rate=0.1, compensation="constant", lambda0=0.04)
+MOMENTUM = ProtocolSpec("dc-sgd-a", learning_rate=0.03, momentum=0.5, clip_norm=2.0)
 NO_LAMBDA = ProtocolSpec("dc-sgd", learning_rate=0.1, lambda0=0.0)
 
 STEPS = 55
@@ -27,8 +28,8 @@ WARMUP = 10 + 5  # as ordered, and the short run that ends an epoch
 
 @pytest.mark.parametrize(
     ("protocol", "nodes", "parameter_servers"),
-    [(DOWNPOUR, 4, 1), (ADAGRAD, 3, 1), (DC_SGD, 4, 1), (CONSTANT, 4, 2)],
-    ids=["downpour", "downpour-adagrad", "dc-sgd", "dc-sgd-constant-2-ps"],
+    [(DOWNPOUR, 4, 1), (ADAGRAD, 3, 1), (DC_SGD, 4, 1), (CONSTANT, 4, 2), (MOMENTUM, 4, 2)],
+    ids=["downpour", "downpour-adagrad", "dc-sgd", "dc-sgd-constant-2-ps", "momentum-2-ps"],
 )
 def test_no_update_is_lost_and_every_one_is_accounted_for(
     cluster: Cluster, protocol: ProtocolSpec, nodes: int, parameter_servers: int
@@ -169,6 +170,10 @@ def test_every_protocol_of_the_table_trains(cluster: Cluster, name: str) -> None
             "ConfigError: [train] batch_size: a worker has 27500 examples, a batch needs 30000",
         ),
         (
+            {"batch_size": 1, "epochs": 200},
+            "[train] epochs, batch_size: expected at most 16,777,216 updates in a trial, up to ",
+        ),
+        (
             {"model": ModelSpec("own_model:no_such_net")},
             "[train] model: cannot import 'own_model:no_such_net'",
         ),
@@ -181,7 +186,7 @@ def test_every_protocol_of_the_table_trains(cluster: Cluster, name: str) -> None
             "[train] model: expected own_model:binary_net to have outputs of shape (10,), one for ",
         ),
     ],
-    ids=["batch", "model", "inputs", "outputs"],
+    ids=["batch", "updates", "model", "inputs", "outputs"],
 )
 def test_an_order_that_cannot_be_carried_out_is_a_failed_trial_with_one_clear_line(
     cluster: Cluster, changes: dict[str, Any], cause: str

@@ -40,6 +40,10 @@ RULES = {
     "dc-sgd-c-adagrad": ProtocolSpec("dc-sgd-c", "adagrad", learning_rate=RATE, lambda0=0.7),
     "dc-sgd-a": ProtocolSpec("dc-sgd-a", learning_rate=RATE, mean_square_decay=0.9, epsilon=1e-3),
     "dc-sgd-a-adagrad": ProtocolSpec("dc-sgd-a", "adagrad", learning_rate=RATE, epsilon=1e-3),
+    "downpour-momentum": ProtocolSpec("downpour", learning_rate=RATE, momentum=0.9),
+    "staleness-aware-momentum": ProtocolSpec("staleness-aware", learning_rate=RATE, momentum=0.9),
+    "dc-sgd-c-momentum": ProtocolSpec("dc-sgd-c", learning_rate=RATE, lambda0=0.7, momentum=0.9),
+    "dc-sgd-a-momentum": ProtocolSpec("dc-sgd-a", learning_rate=RATE, epsilon=1e-3, momentum=0.5),
     "dc-sgd": ProtocolSpec("dc-sgd", learning_rate=RATE, epsilon=1e-3),
     "dc-sgd-constant": ProtocolSpec(
         "dc-sgd", learning_rate=RATE, compensation="constant", lambda0=0.7
@@ -119,7 +123,8 @@ class Reference:
         if spec.optimizer == "adagrad":
             self.sum_of_squares += direction**2
             rate /= np.sqrt(self.sum_of_squares)
-        self.w = self.w - rate * direction
+        self.velocity = spec.momentum * self.velocity - rate * direction
+        self.w = self.w + self.velocity
         self.updates += 1
         return staleness
 
@@ -273,6 +278,8 @@ def test_interleaved_updates_are_those_of_the_formulas_on_one_and_on_several_sha
         ("dc-sgd-c", "downpour"),
         ("dc-sgd-c", "dc-sgd-a"),
         ("dc-sgd-a", "dc-sgd-a-adagrad"),
+        ("dc-sgd-c-momentum", "downpour-momentum"),
+        ("dc-sgd-c-momentum", "dc-sgd-c"),
     ],
 )
 def test_the_updates_of_another_rule_would_be_noticed(right: str, wrong: str) -> None:
@@ -297,13 +304,14 @@ def test_what_changes_nothing_gives_the_bits_of_downpour(
 ) -> None:
     lambda0 = 0.0 if order is INTERLEAVED else 0.7
     specs = [
-        ProtocolSpec(name, optimizer, learning_rate=RATE, lambda0=lambda0)
-        for optimizer in ("sgd", "adagrad")
+        ProtocolSpec(name, optimizer, learning_rate=RATE, lambda0=lambda0, momentum=momentum)
+        for optimizer, momentum in (("sgd", 0.0), ("adagrad", 0.0), ("sgd", 0.9))
         for name in ("downpour", *like_downpour)
     ]
     found = in_child(run_cases, [some_case(spec, order=order) for spec in specs])
     each = 1 + len(like_downpour)
-    for downpour, *others in (found[:each], found[each:]):
+    for first in range(0, len(found), each):
+        downpour, *others = found[first : first + each]
         for other in others:
             np.testing.assert_array_equal(other.parameters, downpour.parameters)
             assert other.staleness == downpour.staleness
@@ -321,6 +329,7 @@ def cases(draw: Callable[[Any], Any]) -> Case:
         lambda0=draw(st.floats(0.0, 2.0)),
         mean_square_decay=draw(st.floats(0.0, 0.99)),
         epsilon=draw(st.floats(1e-4, 1.0)),
+        momentum=draw(st.floats(0.0, 0.95)) if spec.optimizer == "sgd" else 0.0,
     )
     workers = draw(st.integers(1, 4))
     order = [(PULL, worker) for worker in range(workers)]

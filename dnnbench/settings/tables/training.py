@@ -74,6 +74,22 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "adagrad on the parameter server.",
         ),
     ] = "sgd"
+    momentum: Annotated[
+        Fraction,
+        Setting(
+            "Momentum of sgd on the parameter server (heavy ball); 0 for none.",
+            "None, as the protocols are published. Staleness acts like momentum of its own: with "
+            "more workers, less of it is best.",
+        ),
+    ] = 0.0
+    clip_norm: Annotated[
+        Positive | None,
+        Setting(
+            "Norm to which a worker shortens a longer gradient before its push.",
+            unset="gradients of any length",
+            example=5.0,
+        ),
+    ] = None
     l2: Annotated[
         NotNegative,
         Setting(

@@ -172,6 +172,8 @@ class _Builder:
         loss = tf.add_n([tf.reduce_mean(cross_entropy), *penalties])
         gradients = tf.gradients(loss, weights)
         flat = [tf.reshape(gradient, [-1]) for gradient in gradients]
+        if (longest := self.setting.protocol.clip_norm) is not None:
+            flat = clipped(flat, longest)
         return [loss, *self._join(flat), *new_states]
 
     def _split(self, shards: Sequence[tf.Tensor]) -> list[tf.Tensor]:
@@ -227,6 +229,17 @@ class _Builder:
         image = self.setting.examples.image
         is_flat = layer_shape(self.model, "input") != image
         return scaled if is_flat else tf.reshape(scaled, [-1, *image])
+
+
+def clipped(gradients: list[tf.Tensor], longest: float) -> list[tf.Tensor]:
+    """Shorten gradients, taken as one vector, to a norm; shorter ones stay as they are to the bit.
+
+    Source: Pascanu et al., On the difficulty of training recurrent neural networks, ICML 2013.
+    """
+    import tensorflow as tf
+
+    scale = tf.minimum(1.0, longest / tf.linalg.global_norm(gradients))
+    return [gradient * scale for gradient in gradients]
 
 
 def _state_spec(index: int, variable: keras.Variable) -> StateSpec:

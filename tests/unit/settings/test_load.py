@@ -253,6 +253,8 @@ def test_what_a_protocol_does_not_combine_with_is_refused_with_the_reason() -> N
         "staleness-aware out of the protocols, or choose another optimizer"
     )
     assert load(None, {}, options | {"sweep.protocols": "downpour"})
+    both = {"train.momentum": "0.9", "train.optimizer": "adagrad"}
+    assert refusal(options=both).startswith("--momentum: momentum does not combine with optimizer")
     assert load(None, {}, options | {"train.optimizer": "sgd"})
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from dnnbench.errors import ConfigError
@@ -10,7 +11,7 @@ from dnnbench.settings.schema import Config, ProtocolConfig, SweepConfig, TrainC
 from dnnbench.sweep.placement import Host, place
 from dnnbench.sweep.plan import Plan, make_plan
 from dnnbench.trial.seeds import repeat_seed, task_seed
-from dnnbench.trial.spec import CellKey, DataSpec, ProtocolSpec, grid
+from dnnbench.trial.spec import MOST_UPDATES, CellKey, DataSpec, ProtocolSpec, grid
 
 DATA = DataSpec("mnist", "/srv/mnist", "0" * 64)
 
@@ -56,7 +57,15 @@ def test_all_trials_of_a_repeat_share_its_seed_and_tasks_do_not() -> None:
 
 def test_orders_carry_the_settings() -> None:
     config = Config(
-        train=TrainConfig(batch_size=64, l2=0.5, dropout=0.25, epochs=7, epoch="sharded"),
+        train=TrainConfig(
+            batch_size=64,
+            l2=0.5,
+            dropout=0.25,
+            epochs=7,
+            epoch="sharded",
+            momentum=0.9,
+            clip_norm=5.0,
+        ),
         sweep=SweepConfig(nodes=(5,), parameter_servers=2, protocols=("dc-sgd",), repeats=1),
     )
     (order,) = plan_of(config).orders
@@ -64,6 +73,7 @@ def test_orders_carry_the_settings() -> None:
     assert (order.workers, order.batch_size, order.epochs) == (3, 64, 7)
     assert (order.model.l2, order.model.dropout, order.epoch_definition) == (0.5, 0.25, "sharded")
     assert (order.protocol.compensation, order.protocol.lambda0) == ("adaptive", 2.0)
+    assert (order.protocol.momentum, order.protocol.clip_norm) == (0.9, 5.0)
     assert order.data == DATA
 
 
@@ -79,6 +89,27 @@ def test_each_kind_of_compensation_has_its_own_lambda_in_one_sweep() -> None:
     given = msgspec.structs.replace(config, protocol=ProtocolConfig(lambda0=0.5))
     given_for = {o.protocol.name: o.protocol.lambda0 for o in plan_of(given).orders}
     assert [given_for[name] for name in names[1:4]] == [0.5] * 3
+
+
+def test_a_trial_with_more_updates_than_are_counted_exactly_is_not_planned() -> None:
+    def plan(epochs: int) -> Plan:
+        train = TrainConfig(batch_size=1, epochs=epochs, warmup_steps=0)
+        return plan_of(Config(train=train, sweep=SweepConfig(nodes=(12,), repeats=1)))
+
+    with pytest.raises(ConfigError, match=r"at most 16,777,216 updates in a trial, .*, got 16,9"):
+        plan(28)  # x 55,000 steps x 11 workers
+    assert plan(27).orders[0].updates(55_000) == 11 * (27 * 55_000 + 25) < MOST_UPDATES
+    assert np.float32(MOST_UPDATES - 1) + np.float32(1) == MOST_UPDATES
+    assert np.float32(MOST_UPDATES) + np.float32(1) == MOST_UPDATES  # the count would stand still
+
+
+def test_updates_are_never_more_than_the_bound_that_is_checked() -> None:
+    (order,) = plan_of(
+        Config(sweep=SweepConfig(nodes=(4,), protocols=("downpour",), repeats=1))
+    ).orders
+    assert order.updates(55_000) >= 3 * (2 * 550 + 50)
+    sharded = msgspec.structs.replace(order, epoch_definition="sharded")
+    assert sharded.updates(55_000) >= 2 * 550 + 3 * 50
 
 
 def test_a_measured_time_replaces_the_estimate() -> None:

@@ -39,3 +39,5 @@ def test_an_unknown_protocol_or_optimizer_is_never_trained_as_another() -> None:
         make_shard(0, 1, setting)
     with pytest.raises(ConfigError, match="there is no optimizer 'lion', expected one of sgd"):
         optimizers.make_optimizer(ProtocolSpec(optimizer="lion"), 1, None)
+    with pytest.raises(ConfigError, match="momentum does not combine with optimizer adagrad"):
+        optimizers.make_optimizer(ProtocolSpec(optimizer="adagrad", momentum=0.9), 1, None)
