@@ -1,0 +1,36 @@
+"""The pages for contributors, against the checkout."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from support import PROJECT
+
+ARCHITECTURE = PROJECT / "docs" / "architecture.md"
+PACKAGE = PROJECT / "dnnbench"
+
+
+def test_every_folder_has_its_line() -> None:
+    text = ARCHITECTURE.read_text(encoding="utf-8")
+    folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert folders <= set(re.findall(r"^\| `(\w+)/`", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize("page", ["docs/architecture.md", "CONTRIBUTING.md"])
+def test_every_file_that_is_named_exists(page: str) -> None:
+    text = (PROJECT / page).read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:[\w.]+/)+\w+\.(?:py|md|toml))`", text))
+    assert named
+    missing = [
+        name for name in named if not (PROJECT / name).exists() and not (PACKAGE / name).exists()
+    ]
+    assert missing == []
+
+
+def test_every_table_that_is_named_exists() -> None:
+    text = ARCHITECTURE.read_text(encoding="utf-8")
+    tables = re.findall(r"`([A-Z_]+|_?[a-z]+_[a-z]+)` in `([\w/]+\.py)`", text)
+    assert len(tables) > 5
+    for name, file in tables:
+        assert re.search(rf"\b{name}\b", (PACKAGE / file).read_text(encoding="utf-8")), (name, file)
