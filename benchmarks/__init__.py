@@ -1,5 +1,5 @@
-"""Side-by-side measurements against what a user would otherwise write or pick.
+"""Side-by-side measurements against the alternatives that a user would otherwise write or choose.
 
-``python -m benchmarks`` runs all of them, ``python -m benchmarks.step`` and so on one of them; see
+``python -m benchmarks`` runs all of them, ``python -m benchmarks.step`` and so on a single one; see
 docs/performance.md.
 """

@@ -1,6 +1,6 @@
 """All benchmarks, one after the other: ``python -m benchmarks --json all.json --markdown all.md``.
 
-It takes about an hour and a half on two cores; the machine has to be quiet meanwhile.
+They take about an hour and a half on two cores; the machine must be otherwise idle.
 """
 
 from __future__ import annotations

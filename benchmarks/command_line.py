@@ -1,4 +1,4 @@
-"""How long the command line takes to answer, and a report's time against the size of its sweep."""
+"""Response times of the command line, and a report's time against the size of its sweep."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def measure(options: Options) -> Result:
             REPORT: ["-m", "dnnbench", "report", str(quick)],
             PAPER: ["-m", "dnnbench", "report", str(paper)],
         }
-        for arguments in commands.values():  # once unmeasured: compiled modules, file cache
+        for (
+            arguments
+        ) in commands.values():  # once unmeasured, for compiled modules and the file cache
             timed_run(python(*arguments), TIMEOUT_S, directory)
         sides = {name: partial(_run, directory, text) for name, text in commands.items()}
         rounds = in_turn("command line", sides, options.rounds_or(ROUNDS))

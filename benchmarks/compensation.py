@@ -1,4 +1,4 @@
-"""What delay compensation costs: epochs under dc-sgd against epochs under downpour, in turn."""
+"""The cost of delay compensation: epochs under dc-sgd against epochs under downpour, in turn."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ for _side, _kind, _lambda0 in (
         DOWNPOUR, name="dc-sgd", compensation=_kind, lambda0=_lambda0
     )
 TARGETS: dict[str, tuple[float, float | None]] = {CONSTANT: (1.02, 1.03), ADAPTIVE: (1.04, None)}
-"""Side -> by how much its epoch may take longer: the ratio, and the upper end of its interval."""
+"""Side -> limits of the ratio of its epoch time, and of the upper end of the ratio's interval."""
 
 
 def measure(options: Options) -> Result:
-    """Run an epoch of every protocol a round, with the same seed."""
+    """Run one epoch of every protocol per round, with the same seed."""
     with running(find_data(options.data_dir), quick=options.quick) as engine:
         sides = {side: partial(_run, engine, order) for side, order in PROTOCOLS.items()}
         rounds = in_turn(f"{WORKERS} workers", sides, options.rounds_or(ROUNDS))

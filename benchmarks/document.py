@@ -1,7 +1,7 @@
 """Put figures into docs/performance.md: ``python -m benchmarks.document all.json FILE``.
 
 A section ``<!-- figures: Epoch time -->`` … ``<!-- end -->`` is replaced by the tables of the
-result of that name, ``<!-- figures: machine -->`` by what they were measured on.
+result of that name, ``<!-- figures: machine -->`` by a line about the machine.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SECTION = re.compile(r"(<!-- figures: (?P<name>.+?) -->\n).*?(<!-- end -->)", r
 
 
 def fill(document: str, report: Report) -> str:
-    """Return the document with the figures of a report; sections it has none for stay."""
+    """Return the document with the figures of a report; sections without figures stay."""
     texts = {result.name: as_markdown(result) for result in report.results}
     texts[MACHINE] = _machine(report)
 
@@ -45,7 +45,7 @@ def _machine(report: Report) -> str:
 
 
 def main() -> None:
-    """Fill the file with the reports' figures, the last report's machine."""
+    """Fill the file with the figures of all reports and the machine of the last one."""
     *sources, target = map(Path, sys.argv[1:])
     text = target.read_text()
     for source in sources:

@@ -37,14 +37,14 @@ DOWNPOUR = ProtocolSpec("downpour", TRAIN.optimizer, TRAIN.learning_rate)
 
 
 def find_data(data_dir: Path | None) -> DataSpec:
-    """Return MNIST where its directory is given, else the generated set."""
+    """Return MNIST if its directory is given, else the generated set."""
     if data_dir is None:
         return locate("synthetic-mnist").order
     return locate("mnist", data_dir, explicit=True).order
 
 
 def export_data(order: DataSpec, directory: Path) -> None:
-    """Write the data as the peers take them: arrays, and records of label and pixels."""
+    """Write the data in the peers' formats: arrays, and records of label and pixels."""
     data = load(order)
     for part, images, labels in (
         ("train", data.train_images, data.train_labels),
@@ -76,7 +76,7 @@ class Engine:
     ) -> TrialOutcome:
         """Run a trial of one epoch with the default settings.
 
-        An epoch is a pass of every worker over all examples; in a quick benchmark over its share.
+        In an epoch every worker passes over all examples; in a quick benchmark over its share.
 
         Raises:
             BenchmarkError: it failed.
@@ -123,7 +123,7 @@ def running(data: DataSpec, *, quick: bool) -> Iterator[Engine]:
 
 
 def measures(outcome: TrialOutcome) -> Measures:
-    """Return what the peers answer, too: means over the workers."""
+    """Return the same measures as the peers: means over the workers."""
     epochs = outcome.epochs
     updates = sum(record.steps for record in epochs)
     return {

@@ -1,6 +1,6 @@
-"""What all benchmarks share: rounds in turn, rows that compare two sides, tables and JSON.
+"""Tools of all benchmarks: rounds in turn, rows that compare two sides, tables and JSON.
 
-A row is dnnbench's side over the other's. Lower is better in every row, so a target is reached when
+A row is dnnbench's side over the other one. Lower is better in every row, so a target is reached if
 the ratio does not exceed it.
 """
 
@@ -31,7 +31,7 @@ class Options(NamedTuple):
 
     Attributes:
         rounds: None for the benchmark's own default.
-        quick: whether it all works, in minutes; its figures mean nothing.
+        quick: check in minutes whether everything works; the figures mean nothing.
         torch_python: interpreter of an environment with PyTorch.
     """
 
@@ -41,18 +41,18 @@ class Options(NamedTuple):
     torch_python: str
 
     def rounds_or(self, default: int) -> int:
-        """Return how often to run every side."""
+        """Return the number of rounds."""
         return self.rounds or (1 if self.quick else default)
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What a row comes to.
+    """The result of a row.
 
     Attributes:
         ratio: of medians; for paired rows the geometric mean of the rounds' ratios.
         low, high: smallest and largest ratio of a round; for paired rows the 95 % interval, None
             with a single round.
-        reached: whether ratio, and upper end where that has a limit, keep to the target.
+        reached: whether the ratio, and the upper end if it has a limit, reach the target.
     """
 
     ours: float
@@ -68,8 +68,8 @@ class Row(msgspec.Struct, frozen=True):
 
     Attributes:
         target: for the ratio.
-        limit: for the upper end of the ratio's interval; None for no such limit.
-        spread: how the ratio and its spread are had, see :class:`Verdict`.
+        limit: for the upper end of the ratio's interval; None for no limit.
+        spread: how the ratio and its spread are computed, see :class:`Verdict`.
     """
 
     what: str
@@ -103,13 +103,13 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct):
-    """What a benchmark found.
+    """The result of a benchmark.
 
     Attributes:
         rows: comparisons against a target.
         tables: further figures, title -> rows of equal keys.
         rounds: raw measures, by round and side, of every group of sides that ran in turn.
-        skipped: what could not be measured, and why.
+        skipped: measurements that were not possible, and why.
     """
 
     name: str
@@ -120,7 +120,7 @@ class Result(msgspec.Struct):
 
 
 class Report(msgspec.Struct):
-    """Results with what they ran on."""
+    """Results with the machine that they ran on."""
 
     before: MachineSnapshot
     load_after: tuple[float, float, float]
@@ -129,16 +129,16 @@ class Report(msgspec.Struct):
 
 
 def note(text: str) -> None:
-    """Say how far it is, on standard error."""
+    """Print progress to standard error."""
     print(text, file=sys.stderr, flush=True)
 
 
 def in_turn(
     group: str, sides: Mapping[str, Callable[[int], Measures]], rounds: int
 ) -> list[dict[str, Measures]]:
-    """Run every side once a round, forwards and backwards in turn; a side is given the round.
+    """Run every side once per round, forwards and backwards in turn; pass it the round's number.
 
-    So a machine that gets slower meanwhile hits no side more than another.
+    A machine that slows down meanwhile thus affects all sides alike.
     """
     measured: list[dict[str, Measures]] = []
     for number in range(rounds):
@@ -153,14 +153,14 @@ def in_turn(
 
 
 def column(rounds: Iterable[Mapping[str, Measures]], side: str, measure: str) -> list[float]:
-    """Return one measure of one side, a value a round."""
+    """Return one measure of one side, one value per round."""
     return [a_round[side][measure] for a_round in rounds]
 
 
 def medians(
     rounds: Sequence[Mapping[str, Measures]], measures: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Return a table: a row a side, with its medians of these measures where it has them."""
+    """Return a table with one row per side: its medians of those of these measures it has."""
     return [
         {"side": side}
         | {
@@ -200,7 +200,7 @@ def _row_cells(row: Row, verdict: Verdict) -> dict[str, str]:
 
 
 def _figure(value: float) -> str:
-    """Write three digits, more where they stand before the point."""
+    """Write three digits, or all digits before the decimal point."""
     return f"{value:.3g}" if value < 1000 else f"{value:.0f}"  # noqa: PLR2004 - 4 digits
 
 
@@ -252,20 +252,20 @@ def as_json(report: Report) -> bytes:
 
 
 def main(description: str, *measures: Callable[[Options], Result]) -> None:
-    """Parse the options, run these benchmarks, show what each found, write what was asked for."""
+    """Parse the options, run these benchmarks, show each result and write the requested files."""
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
-    parser.add_argument("--rounds", type=int, help="how often every side runs")
+    parser.add_argument("--rounds", type=int, help="rounds in which every side runs")
     parser.add_argument(
-        "--quick", action="store_true", help="see whether it works; the figures mean nothing"
+        "--quick", action="store_true", help="only check that it works; the figures mean nothing"
     )
-    parser.add_argument("--data-dir", type=Path, help="MNIST's IDX files; else synthetic-mnist")
     parser.add_argument(
-        "--torch-python", default=sys.executable, help="interpreter that has PyTorch"
+        "--data-dir", type=Path, help="MNIST's IDX files; by default synthetic-mnist"
     )
+    parser.add_argument("--torch-python", default=sys.executable, help="interpreter with PyTorch")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables")
     given = parser.parse_args()
-    for number in (signal.SIGTERM, signal.SIGHUP):  # like Ctrl-C, they end what was started
+    for number in (signal.SIGTERM, signal.SIGHUP):  # like Ctrl-C, they end the processes started
         signal.signal(number, signal.default_int_handler)
     options = Options(given.rounds, given.quick, given.data_dir, given.torch_python)
     before = snapshot()
@@ -273,7 +273,7 @@ def main(description: str, *measures: Callable[[Options], Result]) -> None:
     for measure in measures:
         results.append(measure(options))
         show(results[-1])
-        # After each: an interruption an hour later does not cost what is there.
+        # After each one, so that a later interruption does not lose it.
         report = Report(before, snapshot().load_average, options.quick, results)
         if given.json:
             write_whole(given.json, as_json(report))

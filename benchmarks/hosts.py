@@ -1,6 +1,6 @@
-"""Hosts for a benchmark: the tests' OpenSSH servers on loopback addresses, all with one home.
+"""Hosts for a benchmark: the tests' OpenSSH servers on loopback addresses with a common home.
 
-They have TensorFlow's environment at once, because it is this interpreter; all else is real.
+Their TensorFlow environment exists from the start: it is this interpreter. All else is real.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 class Hosts(NamedTuple):
-    """Hosts that run.
+    """Running hosts.
 
     Attributes:
-        ssh_config: says of each name how to reach it, and where the host keys are.
+        ssh_config: address and host keys of each name.
         home: of the user on all of them.
     """
 
@@ -35,10 +35,10 @@ class Hosts(NamedTuple):
 
 @contextlib.contextmanager
 def running(count: int, directory: Path) -> Iterator[Hosts]:
-    """Start hosts and end them with all that runs on them.
+    """Start hosts; at the end stop them and everything that runs on them.
 
     Raises:
-        BenchmarkError: there is no sshd, or no tests in this checkout.
+        BenchmarkError: there is no sshd, or this checkout has no tests.
     """
     sys.path.append(str(ROOT / "tests"))
     try:

@@ -1,4 +1,4 @@
-"""Processes that a benchmark starts: run to an end, with a deadline, and leave none behind."""
+"""Processes of a benchmark: run them to their end with a deadline, and leave none behind."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class BenchmarkError(Exception):
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of every side: without GPUs, notes and settings of the caller's."""
-    # Python's settings, too: without compiled modules, all of ours would be compiled at each start.
+    """Return the environment of every side: without GPUs, log output and the caller's settings."""
+    # Also without Python's: one that disables compiled modules would slow down every start.
     others = ("DNNBENCH_", "ANSIBLE_", "PYTHON")
     kept = {k: v for k, v in os.environ.items() if not k.startswith(others)}
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1", "TERM": "dumb"}
@@ -63,10 +63,10 @@ def started(command: Sequence[str], log: Path, cwd: Path | None = None) -> Itera
 def wait_for(
     condition: Callable[[], bool], what: str, timeout_s: float, process: Any, log: Path
 ) -> None:
-    """Wait until a condition holds while a process lives.
+    """Wait until a condition holds while a process runs.
 
     Raises:
-        BenchmarkError: the process ended first, or the time passed.
+        BenchmarkError: the process ended first, or the timeout passed.
     """
     deadline_s = time.monotonic() + timeout_s
     while not condition():
@@ -104,7 +104,7 @@ def tail(log: Path) -> str:
 
 
 def timed_run(command: Sequence[str], timeout_s: float, cwd: Path) -> float:
-    """Return the seconds of a command from its start to its end; its output is thrown away.
+    """Return the seconds of a command from its start to its end; its output is discarded.
 
     Raises:
         BenchmarkError: it failed.
@@ -140,12 +140,12 @@ def _processes() -> Iterator[_Process]:
 
 
 def of_session(session: int) -> list[int]:
-    """List the processes of a session: all forks of its first one, also when that one is gone."""
+    """List the processes of a session: all forks of its leader, even after that has ended."""
     return [process.pid for process in _processes() if process.session == session]
 
 
 def descendants(pid: int) -> list[int]:
-    """List the processes that a process has started, and those that these have."""
+    """List the children of a process, their children, and so on."""
     children: dict[int, list[int]] = {}
     for process in _processes():
         children.setdefault(process.parent, []).append(process.pid)
@@ -158,7 +158,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def proportional_bytes(pids: Sequence[int]) -> int:
-    """Return the proportional set size of processes together: shared pages count once."""
+    """Return the total proportional set size of processes: shared pages count once."""
     total = 0
     for pid in pids:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
@@ -168,11 +168,11 @@ def proportional_bytes(pids: Sequence[int]) -> int:
 
 
 def has_torch(python: str) -> bool:
-    """Say whether an interpreter can import PyTorch."""
+    """Return whether an interpreter can import PyTorch."""
     done = subprocess.run([python, "-c", "import torch"], capture_output=True, check=False)
     return done.returncode == 0
 
 
 def python(*arguments: str) -> list[str]:
-    """Return a command of this interpreter."""
+    """Return a command for this interpreter."""
     return [sys.executable, *arguments]

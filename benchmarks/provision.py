@@ -1,7 +1,7 @@
-"""Provisioning 50 hosts where nothing is left to do, beside Ansible's ping of the same hosts.
+"""Provisioning of 50 hosts with nothing left to do, beside Ansible's ping of the same hosts.
 
-Both are timed as whole commands, and both know the hosts by the same settings of SSH. Ansible's
-connections that outlive a command are new in every round, because dnnbench leaves none either.
+Both are timed as whole commands and use the same SSH configuration. Ansible's persistent
+connections are new in every round, because dnnbench keeps none either.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ TIMEOUT_S = 600.0
 NOTHING = "provision, nothing left to do"
 PACKAGE = "provision, package to install"
 NO_ANSIBLE = (
-    "Ansible's ping, for there is no ansible beside this Python or in the PATH "
+    "Ansible's ping, because there is no ansible beside this Python or in the PATH "
     "(pip install '.[benchmark]')"
 )
 PINGS = {
@@ -39,7 +39,7 @@ PINGS = {
     "with its default of 5 forks": {},
     "-f 50, pipelining": {"forks": 50, "pipelining": True},
 }
-"""Ansible's settings that differ. With pipelining, modules go through the standard input of ssh."""
+"""Ansible's settings, by side. With pipelining, modules are sent over the standard input of ssh."""
 
 
 def measure(options: Options) -> Result:
@@ -60,7 +60,7 @@ def measure(options: Options) -> Result:
 
 
 def find_ansible() -> str | None:
-    """Return the program of the extra ``benchmark``, else one in the PATH."""
+    """Return the ansible of the extra ``benchmark``, or one in the PATH; None if there is none."""
     beside = Path(sys.executable).with_name("ansible")
     return str(beside) if beside.exists() else shutil.which("ansible")
 
@@ -79,7 +79,7 @@ def _measure(
     for _ in range(2):  # the first has something to do
         states = _states(provision, directory)
     if states != {"ok"}:
-        raise BenchmarkError(f"a second provision says {', '.join(sorted(states))}")
+        raise BenchmarkError(f"a second provision reports {', '.join(sorted(states))}")
     for side in sides.values():  # once unmeasured: file cache
         side(0)
     rounds = in_turn("provision", sides, options.rounds_or(ROUNDS))
@@ -113,7 +113,7 @@ def _run(command: list[str], directory: Path, _: int) -> Measures:
 
 
 def _states(provision: list[str], directory: Path) -> set[str]:
-    """Provision and return what came of all steps on all hosts."""
+    """Provision and return the states of all steps on all hosts."""
     done = subprocess.run(
         [*provision, "--json"],
         stdin=subprocess.DEVNULL,
@@ -132,7 +132,7 @@ def _states(provision: list[str], directory: Path) -> set[str]:
 def _install_package(
     provision: list[str], started: hosts.Hosts, directory: Path, number: int
 ) -> Measures:
-    """Provision with everything there but dnnbench's own package, as after an update of it."""
+    """Provision with only dnnbench's own package missing, as after an update."""
     shutil.rmtree(started.home / ".dnnbench" / "packages")
     return _run(provision, directory, number)
 
@@ -157,14 +157,14 @@ def _ping(
     settings: Mapping[str, Any],
     number: int,
 ) -> Measures:
-    """Have Ansible ping the hosts, from a directory with its settings as a user has them."""
+    """Let Ansible ping the hosts, from a directory with its settings."""
     (directory / "hosts.ini").write_text("\n".join(started.names) + "\n")
     with tempfile.TemporaryDirectory(dir=directory) as control_paths:
         lines = [
             "[defaults]",
             f"inventory = {directory}/hosts.ini",
-            f"home = {directory}/ansible",  # not the user's own, neither here
-            f"remote_tmp = {directory}/ansible_remote",  # nor on the hosts
+            f"home = {directory}/ansible",  # not the user's own, here
+            f"remote_tmp = {directory}/ansible_remote",  # or on the hosts
             *(f"{key} = {value}" for key, value in settings.items()),
             "[ssh_connection]",
             f"ssh_common_args = -F {started.ssh_config}",

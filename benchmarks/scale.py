@@ -1,7 +1,8 @@
 """Cost of an update against the number of workers, for one, two and four shards.
 
 Workers share this machine's cores with the parameter servers, so the curve ends where the cores
-are busy. Where one server of its own core would be saturated follows from its CPU an update.
+are busy. The rate at which a server with a core of its own is saturated follows from its CPU time
+per update.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _INCHES = (9.0, 3.6)
 
 
 def measure(options: Options) -> Result:
-    """Run every number of workers with every number of shards; draw the curve if it means any."""
+    """Run every number of workers with every number of shards; draw the curve unless quick."""
     workers = WORKERS[::3] if options.quick else WORKERS
     cells = [(count, shards) for shards in SHARDS for count in workers]
     with running(find_data(options.data_dir), quick=options.quick) as engine:
@@ -70,7 +71,7 @@ def _point(rounds: list[dict[str, Measures]], workers: int, shards: int) -> dict
         "servers' CPU ms/update": 1e3 * ps_s,
         "a server's CPU ms/update": 1e3 * ps_s / shards,
         "cores busy": per_s * (ps_s + worker_s),
-        "updates/s that a core a server allows": shards / ps_s,
+        "updates/s with a core per server": shards / ps_s,
     }
 
 
@@ -82,8 +83,8 @@ def draw(curve: list[dict[str, Any]], path: Path) -> None:
     from matplotlib import pyplot as plt
 
     panels = {
-        "wall ms/update": "wall time an update, all workers (ms)",
-        "a server's CPU ms/update": "a server's CPU an update (ms)",
+        "wall ms/update": "wall time per update, all workers (ms)",
+        "a server's CPU ms/update": "a server's CPU time per update (ms)",
     }
     figure, axes = plt.subplots(1, len(panels), figsize=_INCHES, layout="constrained")
     for axis, (key, label) in zip(axes, panels.items(), strict=True):

@@ -1,8 +1,8 @@
-"""Start and memory of 12 local nodes, and how much of a sweep is not training.
+"""Start-up and memory of 12 local nodes, and the share of a sweep that is not training.
 
-The first training step is timed from the start of ``python -m dnnbench run`` until a worker says
-that its warm-up is done, which ``--warmup-steps 1`` makes one ``session.run``: as many steps as
-that unrolls. Memory is that of the command and of everything it started, while they train.
+The first training step is timed from the start of ``python -m dnnbench run`` until a worker reports
+the end of its warm-up, which ``--warmup-steps 1`` reduces to one ``session.run`` with all steps
+unrolled into it. Memory is that of the command and of everything it started, during training.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def _run_command(options: Options, results: Path, *arguments: str) -> list[str]:
 
 
 def _start_nodes(options: Options, directory: Path, number: int) -> Measures:
-    """Start a trial from the command line; interrupt it once it was looked at."""
+    """Start a trial from the command line; interrupt it once it has been measured."""
     results = directory / f"start-{number}"
     one_trial = ["--nodes", str(NODES), "--protocols", "downpour", "--repeats", "1"]
     command = _run_command(options, results, *one_trial, "--epochs", "20", "--warmup-steps", "1")
@@ -130,11 +130,11 @@ def _start_nodes(options: Options, directory: Path, number: int) -> Measures:
 
 
 def _first_events(results: Path, kind: str) -> dict[str, float]:
-    """Return when each task first said this, by the clock: task -> seconds since 1970."""
+    """Return task -> time of its first event of this kind, in seconds since 1970."""
     found: dict[str, float] = {}
     for path in results.glob("*/trials/*/events.jsonl"):
         for line in path.read_bytes().splitlines()[1:]:
-            with contextlib.suppress(msgspec.DecodeError):  # not yet written to its end
+            with contextlib.suppress(msgspec.DecodeError):  # not yet complete
                 event: dict[str, Any] = msgspec.json.decode(line)
                 if event.get("event") == kind:
                     found.setdefault(event["task"], event["at_s"])
@@ -146,7 +146,7 @@ def _import_once(directory: Path, _: int) -> Measures:
 
 
 def _import_together(count: int, directory: Path, _: int) -> Measures:
-    """Import in so many processes at once; look at their memory when all have."""
+    """Import in the given number of processes at once, and measure their memory afterwards."""
     log = directory / "imports.log"
     log.unlink(missing_ok=True)
     code = f"{IMPORT}, time; print('ready', flush=True); time.sleep({TIMEOUT_S})"
@@ -163,7 +163,7 @@ def _import_together(count: int, directory: Path, _: int) -> Measures:
 
 
 def _sweep(options: Options, results: Path) -> dict[str, float]:
-    """Run a sweep of the quick profile and account for its time."""
+    """Run a sweep of the quick profile and break down its time."""
     arguments = ["--nodes", "4", "--repeats", "1", "--epochs", "1"] if options.quick else []
     command = _run_command(options, results, *arguments)
     wall_s = timed_run(command, SWEEP_TIMEOUT_S, results.parent)

@@ -1,4 +1,4 @@
-"""Time of an epoch, and the parameter server's CPU, against what a user would write or pick."""
+"""Time of an epoch and CPU of the parameter server, against what a user would otherwise choose."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TARGETS = {
     3: {COORDINATOR: 0.4, DDP: 0.6},
     11: {TUTORIAL: 0.33, COORDINATOR: 0.4, DDP: 0.3},
 }
-"""Workers -> what to compare with -> how much of its epoch time dnnbench's may be."""
+"""Workers -> side to compare with -> limit of the ratio of dnnbench's epoch time to its."""
 PS_CPU_TARGET = 0.2
 
 
@@ -64,7 +64,7 @@ def measure(options: Options) -> Result:
                     result.rows.append(Row(what, peer, "s", ours_s, peers_s, targets[peer]))
                 if TUTORIAL in peers:
                     ours_ms, peers_ms = (_update_ms(measured, s) for s in (OURS, TUTORIAL))
-                    what = f"parameter server's CPU an update, {group}"
+                    what = f"parameter server's CPU per update, {group}"
                     result.rows.append(Row(what, TUTORIAL, "ms", ours_ms, peers_ms, PS_CPU_TARGET))
                 shown = ["epoch_s", "ps_cpu_per_update_s", "test_accuracy"]
                 title = f"{group}, {steps_of(workers, quick=options.quick)} steps each, medians"

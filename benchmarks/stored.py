@@ -1,4 +1,4 @@
-"""Stored sweeps with made-up outcomes, as large as real ones: something for ``report`` to read."""
+"""Stored sweeps with made-up outcomes, as large as real ones, for ``report`` to read."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _STEPS, _EXAMPLES = 550, 55_000
 
 
 def store_sweep(results_dir: Path, profile: str) -> Path:
-    """Store a finished sweep of a profile; return where it is."""
+    """Store a finished sweep of a profile; return its path."""
     resolved = load(None, {}, {"sweep.profile": profile, "train.dataset": "synthetic-mnist"})
     sweep_id = new_sweep_id(results_dir)
     plan = make_plan(resolved.config, locate("synthetic-mnist").order, sweep_id)
@@ -40,7 +40,7 @@ def store_sweep(results_dir: Path, profile: str) -> Path:
 
 
 def make_outcome(order: TrialSpec, placement: dict[str, str]) -> TrialOutcome:
-    """Return an outcome with the records that a real trial has, of plausible random figures."""
+    """Return an outcome with the records of a real trial and plausible random figures."""
     rng = random.Random(order.seed)
     tasks = [f"worker:{index}" for index in range(order.workers)]
     epoch_s = 0.3 * order.workers

@@ -1,4 +1,4 @@
-"""The arithmetic alone: the same training in one process, on one thread, without any messages.
+"""The arithmetic alone: the same training in one process, on one thread, without messages.
 
 The loop over the steps is in the graph, and the data are in memory as float32.
 """

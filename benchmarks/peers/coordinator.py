@@ -1,8 +1,8 @@
-"""ParameterServerStrategy with ClusterCoordinator, as TensorFlow's guide has it: a step a closure.
+"""ParameterServerStrategy with ClusterCoordinator as in TensorFlow's guide: one step per closure.
 
-The model is of plain ``tf.Variable`` and not of Keras layers, which Keras 3 does not support under
-this strategy (keras#18624), and which would keep dropout's seed on the parameter server: kinder to
-this side. Each worker reads its own data through ``tf.data``.
+The model consists of plain ``tf.Variable``, not of Keras layers, which Keras 3 does not support
+under this strategy (keras#18624) and which would keep the seed of dropout on the parameter server;
+this favours the coordinator. Each worker reads its own data through ``tf.data``.
 """
 
 from __future__ import annotations

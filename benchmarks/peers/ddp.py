@@ -1,7 +1,7 @@
-"""PyTorch's DistributedDataParallel with gloo, as its guide has it: a process a worker, no server.
+"""PyTorch's DistributedDataParallel with gloo as in its guide: one process per worker, no server.
 
-It is synchronous: all workers' gradients are averaged in every step. Batches are cut out of tensors
-in memory; a DataLoader, which fetches example by example, would take longer.
+It is synchronous: all workers' gradients are averaged in every step. Batches are sliced from
+tensors in memory; a DataLoader, which fetches example by example, would take longer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def build(setting: Setting) -> nn.Sequential:
-    """Return the network with the initial weights that Keras gives it."""
+    """Return the network with Keras' initial weights."""
     torch.manual_seed(setting.seed)
     layers: list[nn.Module] = []
     for inputs, units in pairwise(LAYERS):
@@ -34,7 +34,7 @@ def build(setting: Setting) -> nn.Sequential:
 
 
 def work(rank: int, setting: Setting, address: str, results: SimpleQueue[Timed]) -> None:
-    """Run one worker: warm up, train, and on the first evaluate."""
+    """Run one worker: warm up and train; the first one also evaluates."""
     torch.set_num_threads(1)
     os.environ["MASTER_ADDR"], _, os.environ["MASTER_PORT"] = address.rpartition(":")
     dist.init_process_group("gloo", rank=rank, world_size=setting.workers)

@@ -1,6 +1,6 @@
-"""What every peer is given on its command line, and how it answers.
+"""The command line and the answer of every peer.
 
-NumPy and the standard library alone, because the peers run in other environments than dnnbench.
+Only NumPy and the standard library, because the peers run in other environments than dnnbench.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def load(directory: Path) -> Arrays:
 
 
 def batches(setting: Setting, examples: int, steps: int, seed: int) -> Iterator[np.ndarray]:
-    """Yield the example indices of ``steps`` batches, a new random order each pass."""
+    """Yield the example indices of ``steps`` batches, in a new random order per pass."""
     rng = np.random.default_rng([setting.seed, seed])
     size = setting.batch_size
     a_pass = examples // size
@@ -91,7 +91,7 @@ def process_cpu_s(pid: int) -> float:
 
 
 class Timed(NamedTuple):
-    """What a worker times: the mean of these is a trial's epoch time."""
+    """The measurement of one worker; their mean is the epoch time of a trial."""
 
     epoch_s: float
     accuracy: float | None = None
@@ -103,9 +103,9 @@ def meet(barrier: Barrier) -> None:
 
 
 def context(library: str) -> Any:
-    """Return the way to start processes: forks of one that has only imported the library.
+    """Return a context that forks processes from one that has only imported the library.
 
-    It shortens the start, which is not counted; nothing of the library runs before the fork.
+    It shortens the start, which is not timed; nothing of the library runs before the fork.
     """
     found = multiprocessing.get_context("forkserver")
     found.set_forkserver_preload([library])

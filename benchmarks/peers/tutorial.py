@@ -1,9 +1,9 @@
 """Between-graph replication as TensorFlow 1's tutorials teach it.
 
-A variable a layer, ``replica_device_setter``, ``MonitoredTrainingSession``, ``feed_dict``, one
-``session.run`` a step. Two things are kinder than the tutorials: no checkpoint directory, and
-device filters, without which every session would talk to every worker. Workers other than the chief
-start their session once the chief's stands, so the 30 s for which they would sleep do not count.
+One variable per layer, ``replica_device_setter``, ``MonitoredTrainingSession``, ``feed_dict``, one
+``session.run`` per step. Two changes favour this side: no checkpoint directory, and device filters,
+without which every session would talk to every worker. Workers other than the chief start their
+session once the chief has one, so the 30 s for which they would sleep do not count.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def build(setting: Setting) -> tuple[Any, Any, Any, Any, Any]:
 
 
 class Meeting(NamedTuple):
-    """How the processes wait for each other and answer."""
+    """Means of the processes to wait for each other and to answer."""
 
     barrier: Barrier
     chief_ready: Event
