@@ -76,7 +76,7 @@ def measure(outcome: TrialOutcome) -> TrialFigures:
 
 
 def _not_learned(outcome: TrialOutcome, last_epoch: int) -> str | None:
-    """Return why a trial that stayed finite is said not to have learned; None where it has.
+    """Return why a trial that stayed finite counts as one that did not learn; None if it learned.
 
     The rule: its final test accuracy can be that of always giving one class
     (`EvaluationRecord.chance_accuracy`), or its mean loss in the last epoch is above that of the

@@ -34,7 +34,7 @@ def mean_text(estimate: Estimate | None, write: Callable[[float], str], scale: f
 
 
 def accuracy_text(cell: Cell, estimate: Estimate | None) -> str:
-    """Write a mean accuracy in %, and how many trials it says nothing of, or nothing good."""
+    """Write a mean accuracy in %, and how many trials diverged or did not learn."""
     remarks = [
         f"{count} {what}"
         for count, what in ((cell.diverged, "diverged"), (cell.not_learned, "did not learn"))
@@ -49,17 +49,17 @@ def accuracy_text(cell: Cell, estimate: Estimate | None) -> str:
 
 
 def survivors_text(analysis: Analysis) -> list[str]:
-    """Say what a mean leaves out, and what it takes in, where a trial diverged or did not learn."""
+    """Return notes on how means treat trials that diverged or did not learn."""
     notes = []
     if any(cell.diverged for cell in analysis.cells):
         notes.append(
-            "A diverged trial has no accuracy: its loss or a parameter was not finite. The mean of "
-            "the others is one of survivors."
+            "A diverged trial has no accuracy, because its loss or a parameter was not finite. The "
+            "mean covers the surviving trials only."
         )
     if any(cell.not_learned for cell in analysis.cells):
         notes.append(
-            "A trial that did not learn is averaged with the others: it ended within chance of "
-            "always giving one class, or with a loss above that of its first step."
+            "A trial that did not learn is included in the mean. Its final accuracy is not above "
+            "chance, or its final loss is above that of its first step."
         )
     return notes
 

@@ -10,16 +10,16 @@ from typing import Final
 import pytest
 
 ROOT: Final = Path(__file__).parents[2]
+STILL_TO_REWORD: Final = ("data", "hosts", "training", "trial")
+"""Folders of the package whose texts have not been reworded yet; to be emptied."""
+
+_SKIPPED: Final = tuple(ROOT / "dnnbench" / folder for folder in STILL_TO_REWORD)
 MODULES: Final = sorted(
-    path for folder in ("dnnbench", "benchmarks") for path in (ROOT / folder).rglob("*.py")
+    path
+    for folder in ("dnnbench", "benchmarks")
+    for path in (ROOT / folder).rglob("*.py")
+    if not any(path.is_relative_to(skipped) for skipped in _SKIPPED)
 )
-STILL_TO_REWORD: Final = (
-    "dnnbench/data/",
-    "dnnbench/hosts/",
-    "dnnbench/training/",
-    "dnnbench/trial/",
-)
-"""Folders whose texts have not been reworded yet; empty when all have been."""
 
 _CLAUSE: Final = re.compile(r"(What|Which|Where|Whether|How|Who|Whose|Whoever)\b")
 _POINTER: Final = re.compile(r"#.*\bas (said )?above\b", re.IGNORECASE)
@@ -46,8 +46,6 @@ def name(path: Path) -> str:
 
 @pytest.mark.parametrize("path", MODULES, ids=name)
 def test_a_module_is_described_by_a_noun_or_a_verb_and_in_plain_words(path: Path) -> None:
-    if name(path).startswith(STILL_TO_REWORD):
-        pytest.skip("not reworded yet")
     text = path.read_text(encoding="utf-8")
     assert module_docstring_fault(text) is None
     assert worn_phrases(text) == []

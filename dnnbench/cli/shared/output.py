@@ -22,7 +22,7 @@ _SUFFIXES: Final = {
     ".csv": "csv",
     ".json": "json",
 }
-"""Suffix of the output file -> format, where none is asked for."""
+"""Suffix of the output file -> its default format."""
 _STANDARD_OUTPUT: Final = Path("-")
 
 
@@ -58,7 +58,7 @@ def output_options(
             "--format",
             "layout",
             type=click.Choice(names),
-            help="[default: from the suffix of -o, else terminal]",
+            help="Output format.  [default: from the suffix of -o, else terminal]",
             callback=layout,
         )(command)
 
@@ -66,7 +66,7 @@ def output_options(
 
 
 def is_standard_output(output: Path) -> bool:
-    """Tell whether a result that is to be written goes to standard output."""
+    """Return whether a result is to be written to standard output."""
     return output == _STANDARD_OUTPUT
 
 

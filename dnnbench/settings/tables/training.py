@@ -78,15 +78,15 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Fraction,
         Setting(
             "Momentum of sgd on the parameter server (heavy ball); 0 for none.",
-            "None, as the protocols are published. Staleness acts like momentum of its own: with "
-            "more workers, less of it is best.",
+            "The protocols are published without. Staleness itself acts like momentum: the more "
+            "workers, the less momentum is best.",
         ),
     ] = 0.0
     clip_norm: Annotated[
         Positive | None,
         Setting(
-            "Norm to which a worker shortens a longer gradient before its push.",
-            unset="gradients of any length",
+            "Largest norm of a gradient: a worker scales a larger one down before its push.",
+            unset="no clipping",
             example=5.0,
         ),
     ] = None
@@ -143,7 +143,7 @@ class ProtocolConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     compensation: Annotated[
         Compensation,
         Setting(
-            "Kind of delay compensation of dc-sgd; dc-sgd-c and dc-sgd-a have theirs by name.",
+            "Kind of delay compensation of dc-sgd; dc-sgd-c is constant, dc-sgd-a adaptive.",
             "At the default learning rate, constant changes a gradient by at most 0.02 % "
             "(simulated, 11 workers), which would not be visible.",
         ),
@@ -151,7 +151,7 @@ class ProtocolConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lambda0: Annotated[
         NotNegative | None,
         Setting(
-            "Lambda; 0 makes compensation do nothing. One that is given counts for every kind.",
+            "Lambda; 0 disables the compensation. A given value applies to every kind.",
             "The defaults are what the DC-ASGD authors used for CIFAR-10.",
             unset="2.0 adaptive, 0.04 constant",
             example=1.0,

@@ -146,7 +146,7 @@ def test_a_mean_over_survivors_says_how_many_did_not_survive() -> None:
     analysis = analyse([ended(1, 0.9618), ended(2, 0.098)], context)
     text = words(shown(analysis, 120))
     assert "(1 did not learn)" in text
-    assert "A trial that did not learn is averaged with the others" in text
+    assert "A trial that did not learn is included in the mean" in text
     assert "n12-dc-sgd-r2: did not learn: test accuracy 9.80%" in text
 
 
