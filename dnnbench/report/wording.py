@@ -143,6 +143,11 @@ def protocol_text(spec: ProtocolSpec) -> str:
         settings["momentum"] = spec.momentum
     if spec.clip_norm is not None:
         settings["gradients clipped to norm"] = spec.clip_norm
+    if spec.rate_warmup_epochs:
+        settings["rising over epochs"] = spec.rate_warmup_epochs
+    if spec.rate_decay_epochs:
+        epochs = ", ".join(map(str, spec.rate_decay_epochs))
+        settings[f"times {spec.rate_decay:g} at epochs"] = epochs
     settings |= protocol.options_of(spec)
     values = (f"{name.replace('_', ' ')} {_value_text(of)}" for name, of in settings.items())
     return f"{protocol.title}: {', '.join([spec.optimizer, *values])}"

@@ -114,6 +114,13 @@ def check_combinations(config: Config, origins: Mapping[str, str]) -> None:
             where=origins["train.momentum"],
             remedy="use optimizer sgd, or momentum 0",
         )
+    epochs = list(train.rate_decay_epochs)
+    if epochs != sorted(set(epochs)) or (epochs and epochs[-1] > train.epochs):
+        raise ConfigError(
+            f"expected rate_decay_epochs to ascend, up to the last epoch, {train.epochs}, got "
+            f"{epochs}",
+            where=origins["train.rate_decay_epochs"],
+        )
     for name in config.sweep.protocols:
         for refused in find_protocol(name).refuses:
             if getattr(train, refused.name) == refused.value:

@@ -134,5 +134,8 @@ def _protocol(config: Config, name: ProtocolName) -> ProtocolSpec:
         learning_rate=config.train.learning_rate,
         momentum=config.train.momentum,
         clip_norm=config.train.clip_norm,
+        rate_warmup_epochs=config.train.rate_warmup_epochs,
+        rate_decay_epochs=config.train.rate_decay_epochs,
+        rate_decay=config.train.rate_decay,
         **(options | protocol.fixed),
     )

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from dnnbench.trial.spec import ProtocolSpec
 
 
+RATE_FACTOR = "rate_factor"
+"""Slot with the factor of the learning rate for each element; 1 for the count of updates."""
 _TINY = 1e-30
 """Initial Adagrad accumulator: keeps 0 / sqrt(0) out, and is lost in any real squared gradient."""
 
@@ -107,6 +109,23 @@ class Adagrad:
             return [gradient * (self._minus_rate * tf.math.rsqrt(total) + self._minus_count)]
 
 
+class Scheduled:
+    """Another optimizer whose changes are multiplied by a factor that ``worker:0`` sets.
+
+    With momentum this multiplies the velocity, as in TensorFlow and PyTorch. It costs a pass over
+    the shard, and only where there is a schedule.
+    """
+
+    def __init__(self, inner: Optimizer) -> None:
+        self.slots = inner.slots | {RATE_FACTOR: 1.0}
+        self._inner = inner
+
+    def changes(self, gradient: tf.Tensor, body: tf.Tensor | None, slots: Slots) -> list[tf.Tensor]:
+        """See :class:`Optimizer`."""
+        factor = slots[RATE_FACTOR].read_value()
+        return [factor * change for change in self._inner.changes(gradient, body, slots)]
+
+
 def _sgd(spec: ProtocolSpec, size: int, factor: float | None) -> Optimizer:
     if spec.momentum:
         return Momentum(size, spec.learning_rate, factor, spec.momentum)
@@ -137,4 +156,5 @@ def make_optimizer(spec: ProtocolSpec, size: int, factor: float | None) -> Optim
         raise ConfigError(
             f"there is no optimizer {spec.optimizer!r}, expected one of {', '.join(OPTIMIZERS)}"
         )
-    return OPTIMIZERS[spec.optimizer](spec, size, factor)
+    optimizer = OPTIMIZERS[spec.optimizer](spec, size, factor)
+    return Scheduled(optimizer) if spec.is_scheduled else optimizer

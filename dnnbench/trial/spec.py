@@ -73,6 +73,8 @@ class ProtocolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         momentum: of SGD; 0 for none.
         clip_norm: Euclidean norm to which a worker shortens a longer gradient; None for any length.
+        rate_warmup_epochs: epochs over which the learning rate rises, linearly.
+        rate_decay_epochs: epochs, from 2, that begin with the learning rate times ``rate_decay``.
     """
 
     name: ProtocolName = "downpour"
@@ -84,6 +86,20 @@ class ProtocolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     epsilon: float = 1e-7
     momentum: float = 0.0
     clip_norm: float | None = None
+    rate_warmup_epochs: int = 0
+    rate_decay_epochs: tuple[int, ...] = ()
+    rate_decay: float = 0.1
+
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether the learning rate changes during a trial."""
+        return bool(self.rate_warmup_epochs or self.rate_decay_epochs)
+
+    def rate_factor(self, epoch: int, done: float) -> float:
+        """Return the factor of the learning rate when this much (0 to 1) of an epoch is done."""
+        passed = sum(epoch >= first for first in self.rate_decay_epochs)
+        risen = (epoch - 1 + done) / self.rate_warmup_epochs if self.rate_warmup_epochs else 1.0
+        return min(risen, 1.0) * self.rate_decay**passed
 
 
 class CellKey(msgspec.Struct, frozen=True):

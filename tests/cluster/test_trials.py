@@ -234,3 +234,26 @@ def test_a_trial_tells_what_it_started_from_and_what_chance_gives(cluster: Clust
     assert chance is not None
     assert 0.1 < chance < 0.13
     assert measure(outcome).not_learned is None
+
+
+@pytest.mark.parametrize("parameter_servers", [1, 2])
+def test_a_learning_rate_falls_at_its_epoch_on_every_parameter_server(
+    cluster: Cluster, parameter_servers: int
+) -> None:
+    still = ProtocolSpec("downpour", rate_decay_epochs=(2,), rate_decay=1e-30)
+    nodes = parameter_servers + 1
+    outcome = cluster.run(small_order(still, nodes, parameter_servers=parameter_servers, epochs=2))
+    assert outcome.status == "ok"
+    first, second, final = outcome.evaluations
+    assert second.global_step > first.global_step
+    assert first.test_accuracy == second.test_accuracy == final.test_accuracy > 0.3
+
+
+def test_a_learning_rate_rises_with_the_epochs_of_the_warm_up(cluster: Cluster) -> None:
+    rising = ProtocolSpec("downpour", rate_warmup_epochs=1000)
+    outcome = cluster.run(small_order(rising, 4, epochs=1, warmup_steps=0))
+    losses = [record.loss for record in outcome.epochs]
+    initial = [record.initial_loss or 0.0 for record in outcome.epochs]
+    assert sum(initial) / 3 - 0.2 < sum(losses) / 3 < sum(initial) / 3 + 0.2
+    usual = cluster.outcome(DOWNPOUR, 4, epochs=2)
+    assert max(record.loss for record in usual.epochs if record.epoch == 1) < min(losses)

@@ -44,12 +44,21 @@ RULES = {
     "staleness-aware-momentum": ProtocolSpec("staleness-aware", learning_rate=RATE, momentum=0.9),
     "dc-sgd-c-momentum": ProtocolSpec("dc-sgd-c", learning_rate=RATE, lambda0=0.7, momentum=0.9),
     "dc-sgd-a-momentum": ProtocolSpec("dc-sgd-a", learning_rate=RATE, epsilon=1e-3, momentum=0.5),
+    "scheduled": ProtocolSpec("downpour", learning_rate=RATE, rate_decay_epochs=(2,)),
+    "dc-sgd-c-scheduled": ProtocolSpec(
+        "dc-sgd-c", learning_rate=RATE, lambda0=0.7, momentum=0.9, rate_decay_epochs=(2,)
+    ),
+    "dc-sgd-a-scheduled": ProtocolSpec(
+        "dc-sgd-a", "adagrad", learning_rate=RATE, epsilon=1e-3, rate_decay_epochs=(2,)
+    ),
     "dc-sgd": ProtocolSpec("dc-sgd", learning_rate=RATE, epsilon=1e-3),
     "dc-sgd-constant": ProtocolSpec(
         "dc-sgd", learning_rate=RATE, compensation="constant", lambda0=0.7
     ),
 }
 
+DECAYED_AFTER = 4
+"""Pushes after which a scheduled learning rate falls."""
 PULL, PUSH = "pull", "push"
 INTERLEAVED = [
     *((PULL, 0), (PULL, 1), (PUSH, 1), (PULL, 2), (PUSH, 0), (PULL, 0), (PUSH, 0), (PULL, 1)),
@@ -124,7 +133,9 @@ class Reference:
             self.sum_of_squares += direction**2
             rate /= np.sqrt(self.sum_of_squares)
         self.velocity = spec.momentum * self.velocity - rate * direction
-        self.w = self.w + self.velocity
+        epoch = 1 if self.updates < DECAYED_AFTER else 2
+        factor = spec.rate_decay if epoch in spec.rate_decay_epochs else 1.0
+        self.w = self.w + factor * self.velocity
         self.updates += 1
         return staleness
 
@@ -187,7 +198,9 @@ def play(session: Any, case: Case, operations: Operations) -> Seen:
     ends = np.cumsum([tensor.shape[0] - 1 for tensor in given])[:-1]
     pulled: dict[int, list[Any]] = {}
     gradients = iter(case.gradients)
-    parameters, staleness, now = [], [], session.run(pull)
+    parameters: list[Any] = []
+    staleness: list[list[float]] = []
+    now = session.run(pull)
     for what, worker in case.order:
         if what == PULL:
             pulled[worker] = session.run(pull)
@@ -196,6 +209,10 @@ def play(session: Any, case: Case, operations: Operations) -> Seen:
         feed = dict(zip(held, pulled[worker], strict=True))
         for tensor, part in zip(given, parts, strict=True):
             feed[tensor] = np.append(part, COUNT_STEP).astype(np.float32)
+        if case.spec.is_scheduled and len(parameters) == DECAYED_AFTER:
+            for n in range(len(given)):
+                factor = {f"shard_{n}/given_rate_factor:0": case.spec.rate_decay}
+                session.run(f"shard_{n}/set_rate_factor", factor)
         before = session.run(push, feed)
         staleness.append(
             [float(at[0] - of[-1]) for at, of in zip(before, pulled[worker], strict=True)]
@@ -280,6 +297,7 @@ def test_interleaved_updates_are_those_of_the_formulas_on_one_and_on_several_sha
         ("dc-sgd-a", "dc-sgd-a-adagrad"),
         ("dc-sgd-c-momentum", "downpour-momentum"),
         ("dc-sgd-c-momentum", "dc-sgd-c"),
+        ("scheduled", "downpour"),
     ],
 )
 def test_the_updates_of_another_rule_would_be_noticed(right: str, wrong: str) -> None:
@@ -330,6 +348,8 @@ def cases(draw: Callable[[Any], Any]) -> Case:
         mean_square_decay=draw(st.floats(0.0, 0.99)),
         epsilon=draw(st.floats(1e-4, 1.0)),
         momentum=draw(st.floats(0.0, 0.95)) if spec.optimizer == "sgd" else 0.0,
+        rate_decay_epochs=draw(st.sampled_from([(), (2,)])),
+        rate_decay=draw(st.floats(0.01, 1.0)),
     )
     workers = draw(st.integers(1, 4))
     order = [(PULL, worker) for worker in range(workers)]

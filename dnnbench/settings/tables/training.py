@@ -90,6 +90,26 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             example=5.0,
         ),
     ] = None
+    rate_warmup_epochs: Annotated[
+        int,
+        Meta(ge=0, le=100_000),
+        Setting(
+            "Epochs over which the learning rate rises, linearly from 0.",
+            "None: the protocols are published without.",
+        ),
+    ] = 0
+    rate_decay_epochs: Annotated[
+        tuple[Annotated[int, Meta(ge=2, le=100_000)], ...],
+        Setting(
+            "Epochs that begin with the learning rate times rate_decay, such as 10,15.",
+            "None: the learning rate is constant.",
+        ),
+    ] = ()
+    rate_decay: Annotated[
+        float,
+        Meta(gt=0, le=1),
+        Setting("Factor of the learning rate at each of rate_decay_epochs."),
+    ] = 0.1
     l2: Annotated[
         NotNegative,
         Setting(

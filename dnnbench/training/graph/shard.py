@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dnnbench.training.optimizers import make_optimizer
+from dnnbench.training.optimizers import RATE_FACTOR, make_optimizer
 from dnnbench.training.protocols.base import Push, make_shard
 
 if TYPE_CHECKING:
@@ -72,6 +72,17 @@ class ServerShard:
             tf.identity(self.parameters.read_value(), name="value")
             self.lock = tf.CriticalSection(name="lock", shared_name=f"{name}/lock")
             self._count_at = tf.constant([size]), tf.constant([1])
+            if RATE_FACTOR in self.slots:
+                self._add_rate_factor(size)
+
+    def _add_rate_factor(self, size: int) -> None:
+        """Add the operation that sets the factor of the learning rate."""
+        import tensorflow as tf
+
+        given = tf.compat.v1.placeholder(tf.float32, [], name="given_rate_factor")
+        vector = tf.concat([tf.fill([size], given), [1.0]], 0)
+        done = self.slots[RATE_FACTOR].assign(vector, read_value=False)
+        tf.group(done, name="set_rate_factor")
 
     def pull(self) -> tf.Tensor:
         """Return the parameters [size + 1] as they are; the tensor stays here for the push."""

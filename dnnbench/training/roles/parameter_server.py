@@ -30,6 +30,8 @@ def serve(channel: Channel, index: int, prepared: PreparedTrial, threads: int, p
             f"{shard}/initialize",
             {f"{shard}/initial:0": prepared.initial_shards[index]},
         )
+        if prepared.spec.protocol.rate_warmup_epochs:  # before any worker pushes; worker:0 goes on
+            session.run(f"{shard}/set_rate_factor", {f"{shard}/given_rate_factor:0": 0.0})
         channel.emit(ServerReady)
         channel.expect(WarmUp)
         channel.expect(Go)

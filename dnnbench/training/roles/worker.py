@@ -90,6 +90,7 @@ class _Worker:
         self._reported_s = time.monotonic()  # kept across epochs, which may be shorter
         self._steps = Steps(prepared, session)
         self._initial_loss: float | None = None
+        self._rate_factor = self._spec.protocol.rate_factor(1, 0.0)  # as the servers start with
         self._rng = np.random.default_rng(task_seed(self._spec.seed, channel.task))
         self._examples = worker_examples(self._spec, index, len(prepared.data.train_labels))
 
@@ -177,6 +178,19 @@ class _Worker:
             self._initial_loss = float(losses[0])
         return losses, staleness, ratio
 
+    def _set_rate(self, epoch: int, done: float) -> None:
+        """Bring the learning rate on the parameter servers to where the schedule has it.
+
+        Epochs are those of ``worker:0``: asynchronous workers have none in common.
+        """
+        factor = self._spec.protocol.rate_factor(epoch, done)
+        if self._index != 0 or factor == self._rate_factor:
+            return
+        shards = [f"shard_{n}" for n in range(len(self._prepared.step.shard_sizes))]
+        feed = {f"{shard}/given_rate_factor:0": factor for shard in shards}
+        self._session.run([f"{shard}/set_rate_factor" for shard in shards], feed)
+        self._rate_factor = factor
+
     def _warm_up(self) -> int:
         """Train the warm-up steps, rounded up to whole runs; return how many."""
         start_s = time.monotonic()
@@ -188,6 +202,7 @@ class _Worker:
                 runs[-1]
             )  # so that an epoch meets no form of the run for the first time
         steps = 0
+        self._set_rate(1, len(runs[0]) / sum(map(len, runs)))
         for run in selected:
             self._train(run, epoch=0, steps_before=steps)
             steps += len(run)
@@ -204,6 +219,7 @@ class _Worker:
         cpu_at_start_s = time.process_time()
         start_s = time.monotonic()
         for run in runs:
+            self._set_rate(epoch, (totals.steps + len(run)) / steps_per_epoch)
             totals.add(*self._train(run, epoch=epoch, steps_before=totals.steps))
             now_s = time.monotonic()
             if now_s - self._reported_s >= PROGRESS_INTERVAL_S:

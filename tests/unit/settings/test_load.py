@@ -258,6 +258,15 @@ def test_what_a_protocol_does_not_combine_with_is_refused_with_the_reason() -> N
     assert load(None, {}, options | {"train.optimizer": "sgd"})
 
 
+@pytest.mark.parametrize("epochs", ["3,2", "2,2", "2,6"])
+def test_epochs_of_a_schedule_ascend_and_are_trained(epochs: str) -> None:
+    options = {"train.epochs": "5", "train.rate_decay_epochs": epochs}
+    assert refusal(options=options).startswith(
+        "--rate-decay-epochs: expected rate_decay_epochs to ascend, up to the last epoch, 5, got ["
+    )
+    assert load(None, {}, options | {"train.rate_decay_epochs": "2,5"})
+
+
 def test_a_sweep_has_a_bounded_number_of_trials() -> None:
     options = {"sweep.nodes": ",".join(map(str, range(2, 103))), "sweep.repeats": "50"}
     assert refusal(options=options) == (

@@ -73,6 +73,16 @@ def test_the_wire_takes_every_name_of_the_tables(name: str, optimizer: str) -> N
     assert decode_order(encode(order)) == order
 
 
+def test_a_schedule_rises_linearly_and_falls_at_the_epochs_given() -> None:
+    assert not ProtocolSpec().is_scheduled
+    assert {ProtocolSpec().rate_factor(epoch, 0.5) for epoch in (1, 2, 100)} == {1.0}
+    spec = ProtocolSpec(rate_warmup_epochs=2, rate_decay_epochs=(4, 6), rate_decay=0.5)
+    assert spec.is_scheduled
+    at = [(1, 0.0), (1, 0.5), (1, 1.0), (2, 0.0), (2, 1.0), (3, 0.9), (4, 0.0), (5, 1.0), (6, 0.1)]
+    expected = [0.0, 0.25, 0.5, 0.5, 1.0, 1.0, 0.5, 0.5, 0.25]
+    assert [spec.rate_factor(*moment) for moment in at] == expected
+
+
 def test_cells_sort_by_nodes_then_as_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PROTOCOLS, "averaging", Protocol("averaging", "Averaging", "dc-sgd"))
     protocols = ["downpour", "dc-sgd", "averaging"]
