@@ -16,7 +16,7 @@ from dnnbench.trial.models import MODELS
 if TYPE_CHECKING:
     import keras
 
-    from dnnbench.data.catalogue import ExampleShape
+    from dnnbench.data.sets import ExampleShape
     from dnnbench.trial.spec import ModelSpec
 
 _WHERE = "[train] model"
