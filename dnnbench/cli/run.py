@@ -21,6 +21,7 @@ from dnnbench.errors import (
     TrialError,
 )
 from dnnbench.hosts.local import LocalAgents
+from dnnbench.hosts.model_check import check_model
 from dnnbench.report.files import write_markdown
 from dnnbench.settings.load import load
 from dnnbench.settings.schema import settings as all_settings
@@ -39,6 +40,8 @@ from dnnbench.sweep.store import (
 )
 from dnnbench.text.safe import json_text
 from dnnbench.trial.machine import snapshot
+from dnnbench.trial.models import MODELS
+from dnnbench.trial.spec import ModelSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -122,6 +125,10 @@ def _new_sweep(resolved: Resolved, printer: Printer) -> SweepStore:
     """Find the data, plan, and make the sweep's directory."""
     config = resolved.config
     located = find_data(resolved, printer)
+    if config.train.model not in MODELS:
+        printer.note(f"building {config.train.model} once, to check it ...")
+        model = ModelSpec(config.train.model, l2=config.train.l2, dropout=config.train.dropout)
+        check_model(model, located.examples, resolved.origins["train.model"])
     while True:
         plan = _plan(config, located.order, located.note)
         # Two sweeps started in the same second get two names.
