@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,8 +18,6 @@ from dnnbench.trial.protocols import PROTOCOLS, parameter_servers_of
 from dnnbench.trial.spec import ModelSpec, ProtocolSpec
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from support.real_cluster import Cluster
 
 DOWNPOUR = ProtocolSpec("downpour", learning_rate=0.1)
@@ -186,6 +186,35 @@ def test_a_resnet_learns_a_users_own_images(cluster: Cluster, tmp_path: Path) ->
     assert final.test_accuracy > 0.3  # chance: 0.1
     losses = {epoch: record.loss for record in outcome.epochs for epoch in [record.epoch]}
     assert losses[2] < losses[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [
+        ("synthetic-mnist", 0.9),
+        pytest.param(
+            "mnist",
+            0.95,
+            marks=pytest.mark.skipif(
+                "MNIST_TEST_DIR" not in os.environ, reason="names a directory with MNIST"
+            ),
+        ),
+    ],
+)
+def test_lenet_5_learns_digits_in_one_pass(cluster: Cluster, name: str, least: float) -> None:
+    data_dir = Path(os.environ["MNIST_TEST_DIR"]) if name == "mnist" else None
+    outcome = cluster.run(
+        small_order(
+            DOWNPOUR,
+            4,
+            data=locate(name, data_dir, explicit=True).order,
+            model=ModelSpec("lenet-5", l2=1e-4, dropout=0.1),
+            epoch_definition="sharded",
+            batch_size=50,
+        )
+    )
+    assert outcome.status == "ok", outcome.failure
+    assert outcome.evaluations[-1].test_accuracy > least
 
 
 def test_noisy_labels_are_harder_to_fit_and_the_outcome_names_them(cluster: Cluster) -> None:
