@@ -78,8 +78,9 @@ def read(directory: Path) -> Arrays:
     Raises:
         DataError: a file or an array is not as expected.
     """
-    path = path_in(directory)
+    path = directory
     try:
+        path = path_in(directory)
         if not path.is_file():
             raise DataError("expected a regular file", where=str(path))
         with zipfile.ZipFile(path) as packed:

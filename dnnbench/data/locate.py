@@ -101,7 +101,11 @@ def without_download(name: str) -> Located:
     if name.startswith(catalogue.DIRECTORY):
         from dnnbench.data import arrays  # NumPy takes a while to import
 
-        directory = Path(name.removeprefix(catalogue.DIRECTORY)).expanduser().resolve()
+        directory = Path(name.removeprefix(catalogue.DIRECTORY)).expanduser()
+        try:
+            directory = directory.resolve()
+        except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
+            raise DataError(f"cannot be read: {error}", where=str(directory)) from None
         own = arrays.read(directory)
         # By the last part alone: results do not tell where the data lie.
         title = f"{catalogue.DIRECTORY}{directory.name}"

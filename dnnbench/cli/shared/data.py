@@ -11,6 +11,7 @@ from dnnbench.cli.views.download import download_view
 from dnnbench.data import catalogue
 from dnnbench.data.locate import Located, locate, without_download
 from dnnbench.errors import ConfigError, nearest
+from dnnbench.settings.textfile import local_path
 
 if TYPE_CHECKING:
     from dnnbench.cli.shared.printer import Printer
@@ -31,6 +32,8 @@ def check_dataset(resolved: Resolved, printer: Printer) -> str:
             where=origins["train.dataset"],
             remedy=nearest(train.dataset, catalogue.NAMES),
         )
+    if train.dataset.startswith(catalogue.DIRECTORY):
+        local_path(train.dataset.removeprefix(catalogue.DIRECTORY), origins["train.dataset"])
     if train.data_dir and train.dataset not in catalogue.FILE_SETS:
         kind = "is generated" if train.dataset in catalogue.GENERATED else "names its own"
         printer.note(f"note: {origins['train.data_dir']}: ignored, {train.dataset} {kind}")

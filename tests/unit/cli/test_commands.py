@@ -686,6 +686,25 @@ def test_a_batch_that_no_worker_can_fill_is_refused_before_anything_runs(
     assert "[train] batch_size: expected at most " in refused.err
 
 
+@pytest.mark.parametrize(
+    ("path", "code", "said"),
+    [
+        ("~nosuchuser/x", 2, "--dataset: '~nosuchuser/x': there is no such home directory"),
+        ("a" * 300, 2, "--dataset: expected a path with at most 255 bytes per name"),
+        ("circle", 3, "circle: "),
+        ("", 3, "expected one .npz file in this directory, found none"),
+    ],
+)
+def test_a_directory_of_arrays_that_cannot_be_is_one_line(
+    call: Callable[..., Result], path: str, code: int, said: str
+) -> None:
+    Path("circle").symlink_to("circle")
+    refused = call("run", "--dry-run", "--dataset", f"directory:{path}")
+    assert refused.code == code
+    assert said in refused.err
+    assert refused.err.count("\n") == 1
+
+
 def test_a_users_own_arrays_and_label_noise_are_planned(
     call: Callable[..., Result], tmp_path: Path
 ) -> None:
