@@ -136,7 +136,11 @@ def measures(outcome: TrialOutcome) -> Measures:
 
 def steps_of(workers: int, *, quick: bool) -> int:
     """Return the steps of a worker's epoch."""
-    return catalogue.TRAIN_COUNT // (workers if quick else 1) // TRAIN.batch_size
+    return (
+        catalogue.GENERATED[catalogue.SYNTHETIC].train_count
+        // (workers if quick else 1)
+        // TRAIN.batch_size
+    )
 
 
 def _ignore(_: Any) -> None:

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from dnnbench.analysis.context import load_analysis
-from dnnbench.cli.shared.data import check_dataset, find_data
+from dnnbench.cli.shared.data import find_data, planned_data
 from dnnbench.cli.shared.options import common_options, hosts_options, settings_options
 from dnnbench.cli.views.sweep import make_view
-from dnnbench.data import catalogue
 from dnnbench.errors import (
     EXIT_INTERRUPTED,
     ConfigError,
@@ -22,6 +21,7 @@ from dnnbench.errors import (
     TrialError,
 )
 from dnnbench.hosts.local import LocalAgents
+from dnnbench.hosts.model_check import check_model
 from dnnbench.report.files import write_markdown
 from dnnbench.settings.load import load
 from dnnbench.settings.schema import settings as all_settings
@@ -40,7 +40,8 @@ from dnnbench.sweep.store import (
 )
 from dnnbench.text.safe import json_text
 from dnnbench.trial.machine import snapshot
-from dnnbench.trial.spec import DataSpec
+from dnnbench.trial.models import MODELS
+from dnnbench.trial.spec import ModelSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from dnnbench.sweep.placement import Host
     from dnnbench.sweep.plan import Plan
     from dnnbench.sweep.runner import Observer
-    from dnnbench.trial.spec import TrialSpec
+    from dnnbench.trial.spec import DataSpec, TrialSpec
 
 _NEWEST = ""
 
@@ -98,7 +99,7 @@ def command(
         resolved = load(config_path, os.environ, settings, hosts)
         find_user_module(resolved.config.train.model, resolved.origins["train.model"])
         if dry_run:
-            plan = _plan(resolved.config, _data_by_name(check_dataset(resolved, printer)))
+            plan = _plan(resolved.config, planned_data(resolved, printer))
             _show_plan(plan, plan.orders, printer, as_json=as_json)
             return
         store = _new_sweep(resolved, printer)
@@ -124,6 +125,10 @@ def _new_sweep(resolved: Resolved, printer: Printer) -> SweepStore:
     """Find the data, plan, and make the sweep's directory."""
     config = resolved.config
     located = find_data(resolved, printer)
+    if config.train.model not in MODELS:
+        printer.note(f"building {config.train.model} once, to check it ...")
+        model = ModelSpec(config.train.model, l2=config.train.l2, dropout=config.train.dropout)
+        check_model(model, located.examples, resolved.origins["train.model"])
     while True:
         plan = _plan(config, located.order, located.note)
         # Two sweeps started in the same second get two names.
@@ -204,13 +209,6 @@ def _hosts(config: Config) -> list[Host] | None:
 
     targets = resolve(config.hosts, config.ssh)
     return [to_host(host, targets[host.name].address) for host in config.hosts]
-
-
-def _data_by_name(name: str) -> DataSpec:
-    """Return the data set without looking for it, which could mean a download."""
-    if name == catalogue.SYNTHETIC:
-        return DataSpec(name, None, catalogue.SYNTHETIC_DIGEST)
-    return DataSpec(name, None, catalogue.file_set(name).digest)
 
 
 def _show_plan(plan: Plan, pending: list[TrialSpec], printer: Printer, *, as_json: bool) -> None:

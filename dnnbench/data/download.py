@@ -18,7 +18,7 @@ from dnnbench.errors import DataError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dnnbench.data.catalogue import FileSet, IdxFile
+    from dnnbench.data.sets import Archive, FileSet
 
 # Called with the file's name, the bytes done and the bytes in all, both over the whole set.
 Progress = Callable[[str, int, int], None]
@@ -32,31 +32,39 @@ _PIECE_BYTES = 1 << 16
 def download(wanted: FileSet, directory: Path, progress: Progress | None = None) -> None:
     """Fetch those of the set's archives that ``directory`` does not hold yet.
 
-    A file that arrives with a wrong checksum or not whole is not kept.
+    A file that arrives with a wrong checksum or not whole is not kept. An archive of several files
+    is unpacked and removed.
 
     Raises:
         DataError: no mirror answered or none could deliver a file.
     """
     mirrors = _reachable(wanted)
     failures: list[str] = []
-    total_bytes = sum(file.archive_bytes for file in wanted.files)
+    total_bytes = sum(archive.size_bytes for archive in wanted.archives)
     done_bytes = 0
-    for file in wanted.files:
+    for archive in wanted.archives:
         while True:
             if not mirrors:
-                raise DataError(f"download of {file.name}.gz failed: {', '.join(failures)}")
-            bar = progress and _Bar(progress, file.name, done_bytes, total_bytes)
-            problem = _fetch(mirrors[0], file, directory, bar)
+                raise DataError(f"download of {archive.name} failed: {', '.join(failures)}")
+            name = archive.name.removesuffix(".gz")
+            bar = progress and _Bar(progress, name, done_bytes, total_bytes)
+            problem = _fetch(mirrors[0], archive, directory, bar)
             if problem is None:
                 break
             failures.append(f"{_host(mirrors.pop(0))}: {problem}")
-        done_bytes += file.archive_bytes
+        done_bytes += archive.size_bytes
+    if wanted.archive:
+        from dnnbench.data.cifar import unpack  # NumPy takes a while to import
+
+        packed = directory / wanted.archive.name
+        unpack(packed, wanted, directory)
+        packed.unlink()
 
 
 def _reachable(wanted: FileSet) -> list[str]:
     """Return the mirrors without those known to be out of reach, as soon as one has answered."""
     answers: queue.SimpleQueue[tuple[str, str | None]] = queue.SimpleQueue()
-    path = f"{wanted.files[0].name}.gz"
+    path = wanted.archives[0].name
     for mirror in wanted.mirrors:
         # Daemons: a name lookup cannot be called off, and must not hold up the end of the program.
         threading.Thread(target=_ask, args=(mirror, path, answers), daemon=True).start()
@@ -88,7 +96,7 @@ def _ask(mirror: str, path: str, answers: queue.SimpleQueue[tuple[str, str | Non
         answers.put((mirror, _why(error)))
 
 
-def _fetch(mirror: str, file: IdxFile, directory: Path, bar: _Bar | None) -> str | None:
+def _fetch(mirror: str, archive: Archive, directory: Path, bar: _Bar | None) -> str | None:
     """Fetch one archive; return what went wrong at this mirror, None if nothing."""
     import pooch
     import requests  # what pooch downloads with
@@ -99,12 +107,11 @@ def _fetch(mirror: str, file: IdxFile, directory: Path, bar: _Bar | None) -> str
         chunk_size=_PIECE_BYTES,
         timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S),
     )
-    archive = f"{file.name}.gz"
     try:
         pooch.retrieve(
-            mirror + archive,
-            known_hash=f"sha256:{file.archive_sha256}",
-            fname=archive,
+            mirror + archive.name,
+            known_hash=f"sha256:{archive.sha256}",
+            fname=archive.name,
             path=directory,
             downloader=downloader,
         )

@@ -7,12 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from dnnbench.data import catalogue, idx
+from dnnbench.data import catalogue, files
 from dnnbench.errors import DataError
 from dnnbench.trial.spec import DataSpec
 
 if TYPE_CHECKING:
     from dnnbench.data.download import Progress
+    from dnnbench.data.sets import ExampleShape, FileSet, GeneratedSet, PublishedFile
 
 
 class Located(NamedTuple):
@@ -20,6 +21,7 @@ class Located(NamedTuple):
 
     Attributes:
         order: what a host needs to load it.
+        examples: the shape of its examples.
         note: why generated data are used instead; None if this is the set looked for. To be stored
             and shown with every result.
         details: the places looked at and what each said; empty where ``note`` is None. To be shown
@@ -27,6 +29,7 @@ class Located(NamedTuple):
     """
 
     order: DataSpec
+    examples: ExampleShape
     note: str | None = None
     details: str = ""
 
@@ -44,7 +47,7 @@ def locate(
     Every file is verified. Without a network the answer comes within seconds.
 
     Args:
-        name: one of :data:`dnnbench.data.catalogue.NAMES`.
+        name: one of :data:`dnnbench.data.catalogue.NAMES`, or ``directory:PATH``.
         data_dir: the user's directory; a damaged or missing file in it is an error. Where it holds
             none of the files, the search goes on.
         explicit: the user asked for this set, so nothing may stand in for it. Naming a ``data_dir``
@@ -55,8 +58,8 @@ def locate(
     Raises:
         DataError: unknown, damaged, or asked for and not to be had.
     """
-    if name == catalogue.SYNTHETIC:
-        return Located(_synthetic())
+    if name in catalogue.GENERATED or name.startswith(catalogue.DIRECTORY):
+        return without_download(name)
     wanted = catalogue.file_set(name)
     cache = (cache_dir or _user_cache_dir()) / name
     places = [
@@ -71,42 +74,93 @@ def locate(
     for look in places:
         found = look()
         if isinstance(found, Path):
-            return Located(DataSpec(name, str(found.resolve()), wanted.digest))
+            return Located(_spec(wanted, found.resolve()), wanted.examples)
         reasons.append(found)
     details = "; ".join(reasons)
     if explicit or data_dir is not None:
         raise DataError(
             f"{name} is not to be had: {details}",
-            remedy=f"give --data-dir with its four IDX files, or use {catalogue.SYNTHETIC}",
+            remedy=f"give --data-dir with its {len(wanted.files)} files, or use {wanted.stand_in}",
         )
+    generated = catalogue.GENERATED[wanted.stand_in]
     note = (
         f"{name} was not found and could not be downloaded; using generated data "
-        f"({catalogue.SYNTHETIC}) instead"
+        f"({generated.name}) instead"
     )
-    return Located(_synthetic(), note, details)
+    return Located(_spec(generated), generated.examples, note, details)
 
 
-# A place returns the directory with the four verified files, or the reason why not.
+def without_download(name: str) -> Located:
+    """Return a data set by its name alone; for a plan, nobody looks for its files.
+
+    A user's own arrays are read.
+
+    Raises:
+        DataError: unknown, or the arrays are not as expected.
+    """
+    if name.startswith(catalogue.DIRECTORY):
+        from dnnbench.data import arrays  # NumPy takes a while to import
+
+        directory = Path(name.removeprefix(catalogue.DIRECTORY)).expanduser()
+        try:
+            directory = directory.resolve()
+        except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
+            raise DataError(f"cannot be read: {error}", where=str(directory)) from None
+        own = arrays.read(directory)
+        # By the last part alone: results do not tell where the data lie.
+        title = f"{catalogue.DIRECTORY}{directory.name}"
+        spec = DataSpec(title, str(directory), own.digest, train_examples=len(own.parts[0]))
+        return Located(spec, own.examples)
+    known = catalogue.GENERATED.get(name) or catalogue.file_set(name)
+    return Located(_spec(known), known.examples)
 
 
-def _in_data_dir(wanted: catalogue.FileSet, data_dir: Path) -> Path | str:
+def stored_files(spec: DataSpec) -> list[Path]:
+    """Return the files that a host needs to load a data set; none for a generated one.
+
+    Raises:
+        DataError: a file is missing.
+    """
+    if spec.directory is None:
+        return []
+    directory = Path(spec.directory)
+    if spec.name.startswith(catalogue.DIRECTORY):
+        from dnnbench.data import arrays
+
+        return [arrays.path_in(directory)]
+    return files.paths_of(catalogue.file_set(spec.name), directory)
+
+
+def _spec(known: FileSet | GeneratedSet, directory: Path | None = None) -> DataSpec:
+    return DataSpec(
+        known.name,
+        str(directory) if directory else None,
+        known.digest,
+        train_examples=known.train_count,
+    )
+
+
+# A place returns the directory with the verified files, or the reason why not.
+
+
+def _in_data_dir(wanted: FileSet, data_dir: Path) -> Path | str:
     if not data_dir.is_dir():
         raise DataError("no such directory", where=str(data_dir), remedy="check --data-dir")
     return _verified(wanted, data_dir)
 
 
-def _in_cache(wanted: catalogue.FileSet, cache: Path) -> Path | str:
+def _in_cache(wanted: FileSet, cache: Path) -> Path | str:
     """Remove what is damaged in our own cache, so that it is downloaded again."""
     sound = [file for file in wanted.files if _kept(file, cache)]
     return cache if len(sound) == len(wanted.files) else f"not in {_short(cache)}"
 
 
-def _kept(file: catalogue.IdxFile, cache: Path) -> bool:
-    path = idx.path_of(file, cache)
+def _kept(file: PublishedFile, cache: Path) -> bool:
+    path = files.path_of(file, cache)
     if path is None:
         return False
     try:
-        idx.read(path, file)
+        files.read(path, file)
     except DataError:
         with suppress(OSError):  # where it cannot be removed, the download will say so
             path.unlink()
@@ -114,14 +168,16 @@ def _kept(file: catalogue.IdxFile, cache: Path) -> bool:
     return True
 
 
-def _in_system(wanted: catalogue.FileSet) -> Path | str:
+def _in_system(wanted: FileSet) -> Path | str:
+    if wanted.system_directory is None:
+        return "not among Debian's packages"
     try:
         return _verified(wanted, wanted.system_directory)
     except DataError as error:
         return str(error)
 
 
-def _from_mirrors(wanted: catalogue.FileSet, cache: Path, progress: Progress | None) -> Path | str:
+def _from_mirrors(wanted: FileSet, cache: Path, progress: Progress | None) -> Path | str:
     from dnnbench.data.download import download
 
     try:
@@ -131,16 +187,18 @@ def _from_mirrors(wanted: catalogue.FileSet, cache: Path, progress: Progress | N
     return _verified(wanted, cache)
 
 
-def _verified(wanted: catalogue.FileSet, directory: Path) -> Path | str:
-    home = idx.home(directory, wanted)
+def _verified(wanted: FileSet, directory: Path) -> Path | str:
+    home = files.home(directory, wanted)
+    if home is None and wanted.archive and (directory / wanted.archive.name).is_file():
+        raise DataError(
+            f"holds {wanted.archive.name}, not unpacked",
+            where=str(directory),
+            remedy=f"unpack it there: tar xzf {wanted.archive.name}",
+        )
     if home is None:
         return f"not in {_short(directory)}"
-    idx.read_all(wanted, home)
+    files.read_all(wanted, home)
     return home
-
-
-def _synthetic() -> DataSpec:
-    return DataSpec(catalogue.SYNTHETIC, None, catalogue.SYNTHETIC_DIGEST)
 
 
 def _short(path: Path) -> str:

@@ -73,7 +73,7 @@ def _row(analysis: Analysis, cell: Cell) -> dict[str, object]:
     overhead = {over.key: over.measured for over in analysis.overhead}.get(cell.key)
     row: dict[str, object] = {
         "sweep": settings.sweep,
-        "data": settings.data.name,
+        "data": settings.data.title,
         "epoch_definition": settings.epoch_definition,
         "protocol": cell.protocol,
         "nodes": cell.nodes,

@@ -45,7 +45,7 @@ def facts(analysis: Analysis) -> Fields:
     """Return the sweep, data, model, protocols, machines and versions, one line each."""
     settings, context = analysis.settings, analysis.context
     model = settings.model
-    data = settings.data.name
+    data = settings.data.title
     versions = ", ".join(f"{name} {version}" for name, version in context.versions.items())
     lines = [
         ("Sweep", f"{settings.sweep} (profile {context.profile})"),
@@ -356,7 +356,7 @@ def not_counted(analysis: Analysis) -> Table:
 
 
 def _title(analysis: Analysis, text: str) -> str:
-    return f"{text} ({analysis.settings.data.name})"
+    return f"{text} ({analysis.settings.data.title})"
 
 
 def _notes(analysis: Analysis, *notes: str) -> list[str]:

@@ -191,7 +191,7 @@ def machines_text(context: Context) -> str:
 
 def figure_title(analysis: Analysis, nodes: int) -> str:
     """Return the title of the figure, with its data."""
-    return f"Seconds per epoch of a typical trial, {nodes} nodes ({analysis.settings.data.name})"
+    return f"Seconds per epoch of a typical trial, {nodes} nodes ({analysis.settings.data.title})"
 
 
 def figure_notes(analysis: Analysis) -> list[str]:

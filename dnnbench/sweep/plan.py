@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dnnbench.data.catalogue import TRAIN_COUNT
+from dnnbench.errors import ConfigError
 from dnnbench.sweep.estimate import TimeModel
 from dnnbench.sweep.own_model import model_digest
 from dnnbench.sweep.placement import PLACEMENT_RULE, Host, local_inventory, place
@@ -71,8 +71,8 @@ def make_plan(
         data_note: see `dnnbench.data.locate.Located`.
 
     Raises:
-        ConfigError: the hosts have too few slots for the largest trial, or a trial has more updates
-            than can be counted.
+        ConfigError: the hosts have too few slots for the largest trial, a worker has too few
+            examples for a batch, or a trial has more updates than can be counted.
     """
     hosts = local_inventory() if hosts is None else list(hosts)
     cores = usable_cores() if cores is None else cores
@@ -82,12 +82,29 @@ def make_plan(
         for repeat in range(1, config.sweep.repeats + 1)
         for cell in _shuffled_cells(config, repeat)
     ]
+    _check_batches(specs)
     for spec in specs:
-        check_updates(spec, TRAIN_COUNT)
+        check_updates(spec, spec.data.train_examples)
     model = time_model or TimeModel()
     known = measured_s or {}
     estimated_s = {spec.id: known.get(spec.cell) or model.trial_s(spec, cores) for spec in specs}
     return Plan(sweep_id, specs, hosts, PLACEMENT_RULE, estimated_s, data_note)
+
+
+def _check_batches(specs: Sequence[TrialSpec]) -> None:
+    """Refuse a batch that is larger than what the worker with the fewest examples has."""
+    known = [spec for spec in specs if spec.data.train_examples]
+    for spec in sorted(known, key=lambda spec: spec.nodes):
+        sharded = spec.epoch_definition == "sharded"
+        examples = spec.data.train_examples // (spec.workers if sharded else 1)
+        if examples < spec.batch_size:
+            share = f" ({spec.data.train_examples:,} for {spec.workers})" if sharded else ""
+            raise ConfigError(
+                f"expected at most {examples:,}, the examples of a worker at {spec.nodes} nodes"
+                f"{share}, found {spec.batch_size:,}",
+                where="[train] batch_size",
+                remedy="use a smaller batch, or fewer nodes" if sharded else "use a smaller batch",
+            )
 
 
 def _shuffled_cells(config: Config, repeat: int) -> list[CellKey]:

@@ -18,7 +18,7 @@ from dnnbench.errors import DnnbenchError, HostError
 from dnnbench.training.graph.setting import StepGraph, StepSetting
 from dnnbench.training.graph.shard import initial_shards
 from dnnbench.training.graph.step import build_step_graph
-from dnnbench.training.models.registry import build_model
+from dnnbench.training.models.registry import build_model, refusal
 from dnnbench.training.roles.process import die_with_parent
 from dnnbench.trial.spec import check_updates
 
@@ -122,4 +122,4 @@ def _build(sender: Connection, spec: TrialSpec, setting: StepSetting, need_graph
     except DnnbenchError as error:
         sender.send(error)
     except Exception as error:  # noqa: BLE001 - a user's model may raise anything
-        sender.send(HostError(f"model {spec.model.name}: {error}".splitlines()[0], where=spec.id))
+        sender.send(refusal(spec.model.name, error))

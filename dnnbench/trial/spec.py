@@ -40,14 +40,29 @@ class DataSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The data set of a sweep.
 
     Attributes:
-        name: as in `dnnbench.data.catalogue`.
-        directory: where the host finds the four IDX files; None for a generated data set.
+        name: as in `dnnbench.data.catalogue`; a user's own arrays go by ``directory:`` and the last
+            part of the path.
+        directory: where the host finds the files; None for a generated data set.
         digest: one SHA-256 over the content, so results of different data are told apart.
+        label_noise: share of the training labels that are replaced; the digest is of the data
+            without.
+        train_examples: examples to train on; 0 where it was not stored.
     """
 
     name: str
     directory: str | None
     digest: str
+    label_noise: float = 0.0
+    train_examples: int = 0
+
+    @property
+    def title(self) -> str:
+        """The data set as results name it: ``mnist, 10 % label noise``."""
+        return (
+            f"{self.name}, {100 * self.label_noise:g} % label noise"
+            if self.label_noise
+            else self.name
+        )
 
 
 class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

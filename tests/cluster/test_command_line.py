@@ -138,3 +138,26 @@ def test_the_cost_prices_table_1_and_this_sweep(sweep: Sweep, machine: str) -> N
     of_sweep = text.partition("Cost of the sweep")[2]
     assert machine in of_sweep
     assert of_sweep.count("dc-sgd") >= 2
+
+
+def test_a_model_that_does_not_fit_is_refused_before_there_is_a_sweep(tmp_path: Path) -> None:
+    (tmp_path / "nets.py").write_text(
+        "import keras\n"
+        "def seven(**_):\n"
+        "    return keras.Sequential([keras.Input((784,)), keras.layers.Dense(7)])\n"
+    )
+    done = subprocess.run(
+        [*DNNBENCH, *RUN, "--model", "nets:seven"],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        "dnnbench: error: --model: [train] model: expected nets:seven to have outputs of shape "
+        "(10,), one for each class, found (7,)"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["nets.py"]

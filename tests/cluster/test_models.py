@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from support.tensorflow_child import in_child
 
-from dnnbench.data.catalogue import ExampleShape
+from dnnbench.data.sets import ExampleShape
 from dnnbench.errors import ConfigError
 from dnnbench.training.models.registry import build_model
 from dnnbench.training.models.resnet import _smaller

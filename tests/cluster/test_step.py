@@ -12,8 +12,8 @@ import pytest
 from support.factories import make_order
 from support.tensorflow_child import in_child
 
-from dnnbench.data.catalogue import ExampleShape
 from dnnbench.data.load import DataSet
+from dnnbench.data.sets import ExampleShape
 from dnnbench.training.graph.setting import StepSetting
 from dnnbench.training.graph.shard import initial_shards
 from dnnbench.training.graph.step import build_step_graph

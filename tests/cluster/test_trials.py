@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 import pytest
-from support.real_cluster import small_order
+from support.real_cluster import SYNTHETIC, small_order
 
 from dnnbench.analysis.trial_figures import measure
+from dnnbench.data import catalogue, synthetic
+from dnnbench.data.locate import locate
 from dnnbench.trial.protocols import PROTOCOLS, parameter_servers_of
 from dnnbench.trial.spec import ModelSpec, ProtocolSpec
 
@@ -149,6 +154,75 @@ def test_a_users_model_may_take_images_and_is_told_of_the_data(cluster: Cluster)
     model = ModelSpec("own_model:image_net", l2=1e-4, dropout=0.1)
     outcome = cluster.outcome(DOWNPOUR, 3, model=model)
     assert outcome.evaluations[-1].test_accuracy > 0.3
+
+
+def test_a_resnet_learns_a_users_own_images(cluster: Cluster, tmp_path: Path) -> None:
+    shape = catalogue.GENERATED["synthetic-cifar-10"].examples
+    images, labels = synthetic.generate(4_000, shape)
+    images = images.reshape(-1, *shape.image)
+    np.savez(
+        tmp_path / "own.npz",
+        train_images=images[:3_000],
+        train_labels=labels[:3_000],
+        test_images=images[3_000:],
+        test_labels=labels[3_000:],
+    )
+    outcome = cluster.run(
+        small_order(
+            DOWNPOUR,
+            3,
+            data=locate(f"directory:{tmp_path}").order,
+            model=ModelSpec("resnet-8", l2=1e-4),
+            epoch_definition="sharded",
+            batch_size=50,
+            steps_per_run=3,
+            warmup_steps=0,
+            epochs=2,
+        )
+    )
+    assert outcome.status == "ok", outcome.failure
+    assert [record.examples for record in outcome.epochs] == [1_350] * 4
+    final = outcome.evaluations[-1]
+    assert final.test_accuracy > 0.3  # chance: 0.1
+    losses = {epoch: record.loss for record in outcome.epochs for epoch in [record.epoch]}
+    assert losses[2] < losses[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [
+        ("synthetic-mnist", 0.9),
+        pytest.param(
+            "mnist",
+            0.95,
+            marks=pytest.mark.skipif(
+                "MNIST_TEST_DIR" not in os.environ, reason="names a directory with MNIST"
+            ),
+        ),
+    ],
+)
+def test_lenet_5_learns_digits_in_one_pass(cluster: Cluster, name: str, least: float) -> None:
+    data_dir = Path(os.environ["MNIST_TEST_DIR"]) if name == "mnist" else None
+    outcome = cluster.run(
+        small_order(
+            DOWNPOUR,
+            4,
+            data=locate(name, data_dir, explicit=True).order,
+            model=ModelSpec("lenet-5", l2=1e-4, dropout=0.1),
+            epoch_definition="sharded",
+            batch_size=50,
+        )
+    )
+    assert outcome.status == "ok", outcome.failure
+    assert outcome.evaluations[-1].test_accuracy > least
+
+
+def test_noisy_labels_are_harder_to_fit_and_the_outcome_names_them(cluster: Cluster) -> None:
+    noisy = msgspec.structs.replace(SYNTHETIC, label_noise=0.5)
+    plain, disturbed = (cluster.outcome(DOWNPOUR, 2, data=data) for data in (SYNTHETIC, noisy))
+    assert disturbed.order.data.label_noise == 0.5
+    assert disturbed.epochs[0].loss > 1.2 * plain.epochs[0].loss
+    assert disturbed.evaluations[-1].test_accuracy > 0.3  # those labels are as they were
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)

@@ -5,14 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from dnnbench.cli.views.download import download_view
 from dnnbench.data import catalogue
-from dnnbench.data.locate import Located, locate
+from dnnbench.data.locate import Located, locate, without_download
 from dnnbench.errors import ConfigError, nearest
+from dnnbench.settings.textfile import local_path
 
 if TYPE_CHECKING:
     from dnnbench.cli.shared.printer import Printer
     from dnnbench.settings.schema import Resolved
+    from dnnbench.trial.spec import DataSpec
 
 
 def check_dataset(resolved: Resolved, printer: Printer) -> str:
@@ -22,15 +26,29 @@ def check_dataset(resolved: Resolved, printer: Printer) -> str:
         ConfigError: there is no such data set.
     """
     train, origins = resolved.config.train, resolved.origins
-    if train.dataset not in catalogue.NAMES:
+    if not catalogue.is_known(train.dataset):
         raise ConfigError(
-            f"expected one of {', '.join(catalogue.NAMES)}, got {train.dataset!r}",
+            f"expected {catalogue.EXPECTED}, got {train.dataset!r}",
             where=origins["train.dataset"],
             remedy=nearest(train.dataset, catalogue.NAMES),
         )
-    if train.data_dir and train.dataset == catalogue.SYNTHETIC:
-        printer.note(f"note: {origins['train.data_dir']}: ignored, {train.dataset} is generated")
+    if train.dataset.startswith(catalogue.DIRECTORY):
+        local_path(train.dataset.removeprefix(catalogue.DIRECTORY), origins["train.dataset"])
+    if train.data_dir and train.dataset not in catalogue.FILE_SETS:
+        kind = "is generated" if train.dataset in catalogue.GENERATED else "names its own"
+        printer.note(f"note: {origins['train.data_dir']}: ignored, {train.dataset} {kind}")
     return train.dataset
+
+
+def planned_data(resolved: Resolved, printer: Printer) -> DataSpec:
+    """Return the data set for a plan, without looking for it, which could mean a download.
+
+    Raises:
+        ConfigError: there is no such data set.
+        DataError: the user's own arrays are not as expected.
+    """
+    name = check_dataset(resolved, printer)
+    return _noisy(without_download(name), resolved).order
 
 
 def find_data(resolved: Resolved, printer: Printer) -> Located:
@@ -51,4 +69,9 @@ def find_data(resolved: Resolved, printer: Printer) -> Located:
         )
     if located.note:
         printer.note(f"note: {located.note} ({located.details})")
-    return located
+    return _noisy(located, resolved)
+
+
+def _noisy(located: Located, resolved: Resolved) -> Located:
+    share = resolved.config.train.label_noise
+    return located._replace(order=msgspec.structs.replace(located.order, label_noise=share))

@@ -29,7 +29,7 @@ def render(plan: Plan, pending: Sequence[TrialSpec], screen: Screen) -> str:
     sweep = f"Sweep {plan.sweep}: {count_text(len(pending), 'trial')}, about {about}"
     each = (
         f"Each trial: {count_text(first.epochs, 'epoch')} ({first.epoch_definition}) of "
-        f"{first.data.name}, batch size {first.batch_size}, "
+        f"{first.data.title}, batch size {first.batch_size}, "
         f"after {count_text(first.warmup_steps, 'warm-up step')}"
     )
     return screen.paragraph(sweep, each) + table_text(_table(plan, pending), screen)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dnnbench.data import catalogue, idx
+from dnnbench.data import catalogue
+from dnnbench.data.locate import stored_files
 from dnnbench.errors import ConfigError
 from dnnbench.hosts.provision.bundle import Wheel, environment_key, requirements, wheel
 
@@ -77,17 +78,15 @@ def environment_of(machine: str) -> tuple[str, list[str]]:
 
 
 def _data_directory(data: DataSpec) -> str | None:
-    if data.name == catalogue.SYNTHETIC:
+    if data.name in catalogue.GENERATED:
         return None
     return f"data/{data.digest[:_KEY_LENGTH]}"
 
 
 def _data_files(data: DataSpec | None) -> list[DataFile]:
-    if data is None or data.directory is None:
+    if data is None:
         return []
-    source = Path(data.directory)
-    found = [idx.path_of(file, source) for file in catalogue.file_set(data.name).files]
-    return [_file(path, f"{_data_directory(data)}/{path.name}") for path in found if path]
+    return [_file(path, f"{_data_directory(data)}/{path.name}") for path in stored_files(data)]
 
 
 def _wheels(directory: str | None) -> list[DataFile]:

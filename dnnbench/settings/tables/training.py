@@ -32,22 +32,31 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dataset: Annotated[
         Name,
         Setting(
-            "Data set: mnist, fashion-mnist or synthetic-mnist.",
-            "synthetic-mnist is generated and needs no download. A data set that you name is never "
-            "replaced by another.",
+            "Data set: mnist, fashion-mnist, cifar-10, synthetic-mnist, synthetic-cifar-10, or "
+            "your own directory:PATH.",
+            "The synthetic ones are generated and need no download. A data set that you name is "
+            "never replaced by another.",
             commands=PROVISIONED,
         ),
     ] = "mnist"
     data_dir: Annotated[
         LocalPath | None,
         Setting(
-            "Directory with the data set's four IDX files, plain or .gz.",
+            "Directory with the published files of the data set, plain or .gz.",
             unset="the usual places, then a download",
             example="/srv/mnist",
             commands=PROVISIONED,
             metavar="DIR",
         ),
     ] = None
+    label_noise: Annotated[
+        Fraction,
+        Setting(
+            "Share of the training labels replaced by other ones at random.",
+            "The report had noisy data, without a figure. The same labels are replaced in every "
+            "trial; those that validate and test stay as they are.",
+        ),
+    ] = 0.0
     batch_size: Annotated[
         int,
         Meta(ge=1, le=1_000_000),

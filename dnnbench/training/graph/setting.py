@@ -9,7 +9,7 @@ import msgspec
 if TYPE_CHECKING:
     import numpy as np
 
-    from dnnbench.data.catalogue import ExampleShape
+    from dnnbench.data.sets import ExampleShape
     from dnnbench.trial.spec import TrialSpec
 
     Vector = np.ndarray[Any, np.dtype[np.float32]]

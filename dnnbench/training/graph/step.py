@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dnnbench.errors import ConfigError
 from dnnbench.training.graph.ahead import Parts, cut
 from dnnbench.training.graph.setting import StateSpec, StepGraph, StepSetting
 from dnnbench.training.graph.shard import shard_graph, shard_sizes
@@ -171,6 +172,13 @@ class _Builder:
         cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         loss = tf.add_n([tf.reduce_mean(cross_entropy), *penalties])
         gradients = tf.gradients(loss, weights)
+        variables = zip(self.model.trainable_variables, gradients, strict=True)
+        if unused := [variable.path for variable, found in variables if found is None]:
+            raise ConfigError(
+                f"the loss does not depend on weight {unused[0]} of {self.setting.model.name}",
+                where="[train] model",
+                remedy="use it, remove it, or make its layer trainable = False",
+            )
         flat = [tf.reshape(gradient, [-1]) for gradient in gradients]
         if (longest := self.setting.protocol.clip_norm) is not None:
             flat = clipped(flat, longest)

@@ -10,13 +10,15 @@ import importlib
 import inspect
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from dnnbench.errors import ConfigError, nearest
+import numpy as np
+
+from dnnbench.errors import ConfigError, DnnbenchError, nearest
 from dnnbench.trial.models import MODELS
 
 if TYPE_CHECKING:
     import keras
 
-    from dnnbench.data.catalogue import ExampleShape
+    from dnnbench.data.sets import ExampleShape
     from dnnbench.trial.spec import ModelSpec
 
 _WHERE = "[train] model"
@@ -64,6 +66,11 @@ def find_builder(name: str) -> ModelBuilder:
             where=_WHERE,
             remedy="install the module on this host or correct the name",
         ) from error
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"cannot import {name!r}: {_in_words(error)}", where=_WHERE) from error
+    if not callable(builder):
+        problem = f"expected {name!r} to be a function, found {type(builder).__name__}"
+        raise ConfigError(problem, where=_WHERE)
     return builder
 
 
@@ -73,16 +80,43 @@ def build_model(spec: ModelSpec, seed: int, examples: ExampleShape) -> keras.Mod
     Starts TensorFlow's eager runtime: never call it in a process that forks afterwards.
 
     Raises:
-        ConfigError: no such model, or it does not fit the data.
+        ConfigError: no such model, it cannot be built, or it does not fit the data.
     """
     import keras
 
     builder = find_builder(spec.name)
     keras.utils.set_random_seed(seed % 2**32)
     given = {"input_shape": examples.image, "classes": examples.classes}
-    model = builder(l2=spec.l2, dropout=spec.dropout, **_named(builder, given))
+    try:
+        model = builder(l2=spec.l2, dropout=spec.dropout, **_named(builder, given))
+    except DnnbenchError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise refusal(spec.name, error) from error
+    if not isinstance(model, keras.Model):
+        problem = f"expected {spec.name} to return a Keras model, found {type(model).__name__}"
+        raise ConfigError(problem, where=_WHERE)
     _check_fit(spec.name, model, examples)
+    if spec.name not in MODELS:
+        _check_outputs(spec.name, model, examples)
     return model
+
+
+def refusal(name: str, error: BaseException) -> ConfigError:
+    """Return what to tell of an error that a model has raised, in one line."""
+    remedy = None
+    if "EagerTensor" in str(error):  # whose message speaks of Python functions
+        problem = f"{name} uses a tensor that was made outside its layers' calls"
+        remedy = "make it a weight, or make it in the layer's call"
+    else:
+        problem = f"{name} raised {_in_words(error)}"
+    return ConfigError(problem, where=_WHERE, remedy=remedy)
+
+
+def _in_words(error: BaseException) -> str:
+    """Return an error's name and the first line of its text."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def _named(function: ModelBuilder, given: dict[str, Any]) -> dict[str, Any]:
@@ -103,6 +137,29 @@ def _check_fit(name: str, model: keras.Model, examples: ExampleShape) -> None:
         problem = f"outputs of shape {logits}, one for each class, found {given}"
     if problem:
         raise ConfigError(f"expected {name} to have {problem}", where=_WHERE)
+
+
+def _check_outputs(name: str, model: keras.Model, examples: ExampleShape) -> None:
+    """Refuse a model that does not answer two random images with logits, or cannot be trained."""
+    import keras
+
+    shape = examples.image if layer_shape(model, "input") == examples.image else (examples.values,)
+    images = np.random.default_rng(0).random((2, *shape), np.float32)
+    try:
+        answers = np.asarray(keras.ops.convert_to_numpy(model(images, training=False)))
+    except (Exception, SystemExit) as error:
+        raise refusal(name, error) from error
+    problem = remedy = None
+    if answers.shape != (2, examples.classes):
+        problem = f"outputs of shape ({examples.classes},), one for each class, found "
+        problem += f"{answers.shape[1:]}"
+    elif np.all(answers >= 0) and np.allclose(answers.sum(axis=1), 1, atol=1e-4):
+        problem = "logits as outputs, found ones that sum to 1, as after softmax"
+        remedy = "leave out the last activation"
+    elif not model.trainable_variables:
+        problem = "weights to train, found none"
+    if problem:
+        raise ConfigError(f"expected {name} to have {problem}", where=_WHERE, remedy=remedy)
 
 
 def layer_shape(model: keras.Model, end: Literal["input", "output"]) -> tuple[int, ...] | None:

@@ -8,9 +8,10 @@ import sys
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
+import numpy as np
 import pytest
 from support import PROJECT
 from support.factories import PUBLISHED_S, make_failed, make_not_run, make_outcome
@@ -19,6 +20,7 @@ from dnnbench import errors
 from dnnbench.cli import COMMANDS, EXIT_OUTPUT_CLOSED, main
 from dnnbench.cli import run as run_module
 from dnnbench.cli.shared import data as data_module
+from dnnbench.data.catalogue import SYNTHETIC_EXAMPLES
 from dnnbench.data.locate import Located
 from dnnbench.errors import ConfigError, DataError, HostError, TrialError
 from dnnbench.hosts.provision import steps
@@ -173,7 +175,7 @@ def test_help_lists_every_command_with_its_own_first_line(call: Callable[..., Re
         (
             ("run", "--dry-run", "--dataset", "imagenet"),
             2,
-            "--dataset: expected one of mnist, fash",
+            "--dataset: expected mnist, fashion-mnis",
         ),
         (("run", "--dry-run", "--nodes", "1000000000"), 2, "--nodes: expected whole numbers <= "),
         (("run", "--dry-run", "--repeats", "1000000"), 2, "--repeats: expected a whole number <"),
@@ -626,7 +628,8 @@ def test_data_that_stands_in_is_named_in_every_report(
     def locate(name: str, data_dir: object, *, explicit: bool, progress: object) -> Located:
         del data_dir, progress
         asked.append((name, explicit))
-        return Located(SYNTHETIC, "mnist was not found", "not in ~/here; no mirror answered")
+        where = "not in ~/here; no mirror answered"
+        return Located(SYNTHETIC, SYNTHETIC_EXAMPLES, "mnist was not found", where)
 
     monkeypatch.setattr(data_module, "locate", locate)
     said = "note: mnist was not found (not in ~/here; no mirror answered)\n"
@@ -664,6 +667,67 @@ def test_commands_for_hosts_say_when_there_are_none(call: Callable[..., Result])
 def test_a_directory_of_data_that_is_not_needed_is_noted(call: Callable[..., Result]) -> None:
     given = ("run", "--dry-run", "--dataset", "synthetic-mnist", "--data-dir", "nosuch")
     assert call(*given).err == "note: --data-dir: ignored, synthetic-mnist is generated\n"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("--epoch", "sharded", "--batch-size", "5001", "--nodes", "12"),
+        ("--batch-size", "60000"),
+        ("--dataset", "cifar-10", "--batch-size", "45001"),
+    ],
+)
+def test_a_batch_that_no_worker_can_fill_is_refused_before_anything_runs(
+    call: Callable[..., Result], settings: tuple[str, ...]
+) -> None:
+    refused = call("run", "--dry-run", *settings)
+    assert refused.code == 2
+    assert refused.err.count("\n") == 1
+    assert "[train] batch_size: expected at most " in refused.err
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "said"),
+    [
+        ("~nosuchuser/x", 2, "--dataset: '~nosuchuser/x': there is no such home directory"),
+        ("a" * 300, 2, "--dataset: expected a path with at most 255 bytes per name"),
+        ("circle", 3, "circle: "),
+        ("", 3, "expected one .npz file in this directory, found none"),
+    ],
+)
+def test_a_directory_of_arrays_that_cannot_be_is_one_line(
+    call: Callable[..., Result], path: str, code: int, said: str
+) -> None:
+    Path("circle").symlink_to("circle")
+    refused = call("run", "--dry-run", "--dataset", f"directory:{path}")
+    assert refused.code == code
+    assert said in refused.err
+    assert refused.err.count("\n") == 1
+
+
+def test_a_users_own_arrays_and_label_noise_are_planned(
+    call: Callable[..., Result], tmp_path: Path
+) -> None:
+    given: dict[str, Any] = {
+        f"{part}_{kind}": array
+        for part in ("train", "test")
+        for kind, array in (
+            ("images", np.zeros((20, 4, 4), np.uint8)),
+            ("labels", np.arange(20) % 2),
+        )
+    }
+    np.savez(tmp_path / "own.npz", **given)
+    given_options = ("--dataset", f"directory:{tmp_path}", "--batch-size", "18")
+    plan = call("run", "--dry-run", "--label-noise", "0.1", *given_options)
+    said = f"of directory:{tmp_path.name}, 10 % label noise, batch size 18"
+    assert said in plan.out.replace("\n", " ")
+    refused = call("run", "--dry-run", *given_options[:2], "--batch-size", "19")
+    assert "expected at most 18" in refused.err
+    missing = call("run", "--dry-run", "--dataset", f"directory:{tmp_path}/nosuch")
+    assert missing.code == 3
+    assert "there is no such directory; check --dataset" in missing.err
+    noted = call("run", "--dry-run", "--data-dir", "nosuch", *given_options)
+    assert noted.err.startswith("note: --data-dir: ignored, directory:")
 
 
 def test_a_dry_run_places_tasks_on_the_hosts(call: Callable[..., Result]) -> None:

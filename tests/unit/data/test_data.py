@@ -15,10 +15,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from dnnbench.data import catalogue, download, idx
-from dnnbench.data.catalogue import FileSet, IdxFile
+from dnnbench.data import catalogue, download
 from dnnbench.data.load import load
 from dnnbench.data.locate import locate
+from dnnbench.data.sets import ExampleShape, FileSet, IdxFile
 from dnnbench.errors import DataError
 from dnnbench.trial.spec import DataSpec
 
@@ -46,7 +46,10 @@ def archives(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, bytes
     ]
     small = FileSet(
         name="mnist",
-        torchvision_name="MNIST",
+        title="MNIST",
+        folders=("MNIST/raw",),
+        image=(28, 28, 1),
+        stand_in="synthetic-mnist",
         files=(made[0][0], made[1][0], made[2][0], made[3][0]),
         mirrors=(),
         system_directory=tmp_path / "system",
@@ -131,7 +134,7 @@ def test_a_given_directory_is_found_and_loaded_with_the_last_examples_for_valida
     assert found.note is None
     assert [len(part) for part in data[:6]] == [10, 10, 2, 2, 4, 4]
     assert data.train_images.shape == (10, 784)
-    assert data.examples == catalogue.ExampleShape((28, 28, 1), classes=10)
+    assert data.examples == ExampleShape((28, 28, 1), classes=10)
     labels = gzip.decompress(archives["train-labels-idx1-ubyte.gz"])[8:]
     assert data.train_labels.tobytes() + data.validation_labels.tobytes() == labels
     pixels = gzip.decompress(archives[f"{IMAGES}.gz"])[16:]
@@ -197,8 +200,26 @@ def test_a_file_of_another_set_is_recognised(archives: dict[str, bytes], tmp_pat
     with pytest.MonkeyPatch.context() as patch:
         changed = msgspec.structs.replace(fashion, files=(other, *fashion.files[1:]))
         patch.setitem(catalogue.FILE_SETS, "fashion-mnist", changed)
-        with pytest.raises(DataError, match="this is t10k-images-idx3-ubyte of fashion-mnist"):
+        with pytest.raises(DataError, match="this is a file of Fashion-MNIST"):
             locate("mnist", given)
+
+
+def test_a_directory_with_another_set_is_named_as_such(
+    archives: dict[str, bytes], tmp_path: Path
+) -> None:
+    fashion = catalogue.FILE_SETS["fashion-mnist"]
+    pattern = enumerate(catalogue.FILE_SETS["mnist"].files)
+    made = [small_file(file.name, file.shape, 20 + n) for n, file in pattern]
+    with pytest.MonkeyPatch.context() as patch:
+        changed = msgspec.structs.replace(fashion, files=tuple(file for file, _ in made))
+        patch.setitem(catalogue.FILE_SETS, "fashion-mnist", changed)
+        given = write(tmp_path / "given", archives)
+        expected = "holds MNIST, not Fashion-MNIST; give --data-dir another directory"
+        with pytest.raises(DataError, match=f"^{given}: {expected}$"):
+            locate("fashion-mnist", given)
+        other = write(tmp_path / "other", {f"{file.name}.gz": a for file, a in made})
+        with pytest.raises(DataError, match="holds Fashion-MNIST, not MNIST"):
+            locate("mnist", other)
 
 
 def test_a_directory_with_some_of_the_files_is_refused_naming_the_missing(
@@ -371,8 +392,9 @@ def test_data_of_another_digest_than_the_order_are_refused(
 def test_every_real_set_has_two_mirrors_and_its_own_digest(wanted: FileSet) -> None:
     assert len(wanted.mirrors) >= 2
     assert all(mirror.endswith("/") for mirror in wanted.mirrors)
-    checksums = [c for file in wanted.files for c in (file.content_sha256, file.archive_sha256)]
-    assert len(set(checksums)) == 8
+    checksums = [file.content_sha256 for file in wanted.files]
+    checksums += [archive.sha256 for archive in wanted.archives]
+    assert len(set(checksums)) == len(checksums) >= 7
     assert all(len(bytes.fromhex(checksum)) == 32 for checksum in checksums)
     assert len({known.digest for known in catalogue.FILE_SETS.values()}) == len(catalogue.FILE_SETS)
 
@@ -390,4 +412,4 @@ def test_the_real_mnist_is_what_the_catalogue_says() -> None:
 
 def test_headers_are_those_of_the_format() -> None:
     labels = catalogue.FILE_SETS["fashion-mnist"].files[3]
-    assert idx.header_of(labels).hex() == "0000080100002710"
+    assert labels.header.hex() == "0000080100002710"

@@ -218,6 +218,15 @@ def test_data_of_a_set_lies_under_its_digest_with_the_checksum_of_each_file(tmp_
         assert file.sha256 == hashlib.sha256(name.encode()).hexdigest()
 
 
+def test_a_users_own_arrays_are_pushed_as_one_file_whatever_the_noise(tmp_path: Path) -> None:
+    (tmp_path / "own.npz").write_bytes(b"arrays")
+    (tmp_path / "notes.txt").write_bytes(b"nobody asked for them")
+    order = DataSpec("directory:own", str(tmp_path), "0123456789abcdefXYZ", label_noise=0.2)
+    (file,) = wanted_for(Config(), order).data
+    assert file.path == "data/0123456789abcdef/own.npz"
+    assert file.sha256 == hashlib.sha256(b"arrays").hexdigest()
+
+
 def test_generated_data_is_not_pushed() -> None:
     order = DataSpec(catalogue.SYNTHETIC, None, catalogue.SYNTHETIC_DIGEST)
     need = wanted_for(Config(), order)

@@ -317,9 +317,14 @@ def test_json_is_versioned_and_holds_the_same_figures(analysis: Analysis) -> Non
 
 
 def test_json_does_not_tell_where_the_data_lie() -> None:
-    data = DataSpec("mnist", "/home/somebody/mnist", "d1")
+    data = DataSpec("mnist", "/home/somebody/mnist", "d1", label_noise=0.1, train_examples=9)
     text = export.as_json(analyse(make_sweep(data=data), make_context()))
-    assert json.loads(text)["settings"]["data"] == {"name": "mnist", "digest": "d1"}
+    assert json.loads(text)["settings"]["data"] == {
+        "name": "mnist",
+        "digest": "d1",
+        "label_noise": 0.1,
+        "train_examples": 9,
+    }
     assert "somebody" not in text
 
 

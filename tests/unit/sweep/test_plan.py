@@ -13,7 +13,7 @@ from dnnbench.sweep.plan import Plan, make_plan
 from dnnbench.trial.seeds import repeat_seed, task_seed
 from dnnbench.trial.spec import MOST_UPDATES, CellKey, DataSpec, ProtocolSpec, grid
 
-DATA = DataSpec("mnist", "/srv/mnist", "0" * 64)
+DATA = DataSpec("mnist", "/srv/mnist", "0" * 64, train_examples=55_000)
 
 
 def plan_of(config: Config | None = None, **options: Any) -> Plan:
@@ -140,3 +140,26 @@ def test_too_few_slots_are_refused_when_planning() -> None:
 
 def test_a_plan_survives_json() -> None:
     assert msgspec.json.decode(msgspec.json.encode(plan_of()), type=Plan) == plan_of()
+
+
+@pytest.mark.parametrize(
+    ("train", "nodes", "most"),
+    [
+        (TrainConfig(epoch="sharded"), (4, 12), 5_000),
+        (TrainConfig(epoch="sharded"), (4,), 18_333),
+        (TrainConfig(), (4, 12), 55_000),
+    ],
+)
+def test_a_batch_larger_than_the_examples_of_a_worker_is_refused(
+    train: TrainConfig, nodes: tuple[int, ...], most: int
+) -> None:
+    def plan(batch_size: int) -> Plan:
+        changed = msgspec.structs.replace(train, batch_size=batch_size)
+        config = Config(train=changed, sweep=SweepConfig(nodes=nodes))
+        return plan_of(config)
+
+    assert plan(most).orders[0].batch_size == most
+    with pytest.raises(ConfigError) as error:
+        plan(most + 1)
+    assert f"expected at most {most:,}, the examples of a worker" in error.value.problem
+    assert error.value.where == "[train] batch_size"

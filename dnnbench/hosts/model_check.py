@@ -1,0 +1,84 @@
+"""Build a user's own model once, in a process of its own here, before a cluster starts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+import dnnbench
+from dnnbench.errors import ConfigError
+from dnnbench.hosts.agent_environment import ENVIRONMENT
+from dnnbench.trial.models import MODELS
+
+if TYPE_CHECKING:
+    from dnnbench.data.sets import ExampleShape
+    from dnnbench.trial.spec import ModelSpec
+
+DEADLINE_S = 120.0
+"""For the import of TensorFlow, the building, and a step's graph in both forms."""
+_NO_TENSORFLOW = 78  # as dnnbench.training.models.check has it
+_PACKAGE_PARENT = Path(dnnbench.__file__).resolve().parent.parent
+
+
+def check_model(
+    model: ModelSpec, examples: ExampleShape, where: str, deadline_s: float = DEADLINE_S
+) -> None:
+    """Refuse a user's own model that cannot be trained on such examples.
+
+    dnnbench's own models are not built. Where TensorFlow is not installed here, a trial finds out.
+
+    Args:
+        model: named ``module:function``.
+        examples: of the sweep's data set.
+        where: the model was given.
+        deadline_s: for the process.
+
+    Raises:
+        ConfigError: the model cannot be trained.
+    """
+    if model.name in MODELS:
+        return
+    search = [str(Path.cwd()), *filter(None, [os.environ.get("PYTHONPATH")])]
+    question = msgspec.json.encode({"model": model, "examples": examples})
+    with subprocess.Popen(
+        [sys.executable, "-m", "dnnbench.training.models.check"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=_PACKAGE_PARENT,
+        env={**os.environ, **ENVIRONMENT, "PYTHONPATH": os.pathsep.join(search)},
+        start_new_session=True,
+    ) as process:
+        try:
+            answer, _ = process.communicate(question, deadline_s)
+        except subprocess.TimeoutExpired:
+            problem = f"[train] model: expected {model.name} to be built within {deadline_s:g} s"
+            raise ConfigError(problem, where=where) from None
+        finally:
+            with contextlib.suppress(ProcessLookupError):  # with whatever the model has started
+                os.killpg(process.pid, signal.SIGKILL)
+    if process.returncode == _NO_TENSORFLOW:
+        return
+    _judge(answer, process.returncode, model.name, where)
+
+
+def _judge(answer: bytes, code: int, name: str, where: str) -> None:
+    try:
+        found: dict[str, Any] = msgspec.json.decode(answer, type=dict[str, Any])
+    except msgspec.DecodeError:
+        end = f"was killed by signal {-code}" if code < 0 else f"ended with {code}"
+        raise ConfigError(
+            f"[train] model: the process that builds {name} {end}, without an answer",
+            where=where,
+            remedy="call the function in a Python of your own to see why",
+        ) from None
+    if found["problem"] is not None:
+        problem = f"[train] model: {found['problem']}"
+        raise ConfigError(problem, where=where, remedy=found["remedy"])
