@@ -27,7 +27,7 @@ from benchmarks.processes import (
     timed_run,
     wait_for,
 )
-from dnnbench.sweep.store import open_sweep
+from dnnbench.sweep.results import open_sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable

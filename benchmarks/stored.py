@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dnnbench.data.locate import locate
 from dnnbench.settings.load import load
 from dnnbench.sweep.plan import make_plan
-from dnnbench.sweep.store import create, new_sweep_id
+from dnnbench.sweep.results import create, new_sweep_id
 from dnnbench.trial.machine import snapshot
 from dnnbench.trial.outcome import (
     EpochRecord,

@@ -22,7 +22,7 @@ from dnnbench.cost.formats import FORMATS
 from dnnbench.errors import ResultsError
 from dnnbench.settings.load import load
 from dnnbench.settings.setting import ENVIRONMENT_PREFIX
-from dnnbench.sweep.store import open_sweep
+from dnnbench.sweep.results import open_sweep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -20,7 +20,7 @@ from dnnbench.errors import ConfigError
 from dnnbench.report.files import write_figure, write_markdown
 from dnnbench.report.formats import FORMATS, Wish
 from dnnbench.settings.load import load
-from dnnbench.sweep.store import open_sweep
+from dnnbench.sweep.results import open_sweep
 
 if TYPE_CHECKING:
     from dnnbench.cli.shared.printer import Printer

@@ -29,15 +29,9 @@ from dnnbench.sweep.history import measured_trial_s
 from dnnbench.sweep.own_model import find_user_module
 from dnnbench.sweep.placement import to_host
 from dnnbench.sweep.plan import make_plan
+from dnnbench.sweep.results import NameTakenError, create, new_sweep_id, open_sweep, sweep_names
 from dnnbench.sweep.runner import run_sweep
-from dnnbench.sweep.store import (
-    NameTakenError,
-    SweepStore,
-    create,
-    new_sweep_id,
-    open_sweep,
-    sweep_names,
-)
+from dnnbench.sweep.store import SweepStore
 from dnnbench.text.safe import json_text
 from dnnbench.trial.machine import snapshot
 from dnnbench.trial.models import MODELS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dnnbench.errors import ResultsError
-from dnnbench.sweep.store import open_sweep
+from dnnbench.sweep.results import open_sweep
 from dnnbench.trial.machine import usable_cores
 
 if TYPE_CHECKING:

@@ -62,7 +62,7 @@ def make_plan(
     Args:
         config: the resolved settings.
         data: the data set that was found.
-        sweep_id: see `dnnbench.sweep.store.new_sweep_id`.
+        sweep_id: see `dnnbench.sweep.results.new_sweep_id`.
         hosts: this machine if None.
         cores: those of this machine if None.
         measured_s: cell -> seconds of such a trial in an earlier sweep with the same settings;

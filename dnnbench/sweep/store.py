@@ -7,26 +7,22 @@ trials/<trial>[-attempt<n>]/                  order.json, events.jsonl, logs/<ta
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 from contextlib import contextmanager
-from datetime import datetime, timezone
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import msgspec
 
-from dnnbench.errors import ResultsError, nearest
-from dnnbench.settings.schema import Resolved, without_secrets
-from dnnbench.settings.textfile import local_path
+from dnnbench.errors import ResultsError
+from dnnbench.settings.schema import Resolved
 from dnnbench.sweep.documents import (
     check_header,
     header_line,
     read_document,
     sync_directory,
     write_document,
-    write_whole,
     writing,
 )
 from dnnbench.sweep.plan import Plan
@@ -43,9 +39,23 @@ if TYPE_CHECKING:
     from dnnbench.trial.spec import TrialSpec
 
 
-_TRIALS: Final = "trials.jsonl"
-_ENVIRONMENT: Final = "environment.json"
+TRIALS: Final = "trials.jsonl"
+ENVIRONMENT: Final = "environment.json"
 _outcome_decoder: Final = msgspec.json.Decoder(TrialOutcome)
+
+
+class Session(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One start or resumption of a sweep, perhaps after an upgrade or a reboot.
+
+    Attributes:
+        before: the machine on which it was started.
+        load_after: load average there at its end; None while it runs, or if it was killed.
+        hosts: host -> the snapshot from its agent; empty until one is ready.
+    """
+
+    before: MachineSnapshot
+    load_after: tuple[float, float, float] | None = None
+    hosts: dict[str, MachineSnapshot] = {}
 
 
 class EventWriter:
@@ -83,10 +93,6 @@ class EventWriter:
         self.close()
 
 
-class NameTakenError(ResultsError):
-    """A sweep of this name already exists."""
-
-
 class SweepStore:
     """A sweep's directory.
 
@@ -117,7 +123,7 @@ class SweepStore:
 
     def sessions(self) -> list[Session]:
         """Return the machines that the sweep ran on, one entry per start or resumption."""
-        return read_document(self.path / _ENVIRONMENT, "environment", list[Session])
+        return read_document(self.path / ENVIRONMENT, "environment", list[Session])
 
     def begin_session(self, environment: MachineSnapshot) -> None:
         """Record the machine of a resumed sweep; `create` records the first one."""
@@ -164,7 +170,7 @@ class SweepStore:
 
     def append(self, outcome: TrialOutcome) -> None:
         """Append and fsync an outcome, which ends the trial's attempt."""
-        path = self.path / _TRIALS
+        path = self.path / TRIALS
         with writing(path), path.open("r+b") as file:
             _mend(file)
             file.write(msgspec.json.encode(outcome) + b"\n")
@@ -179,7 +185,7 @@ class SweepStore:
         Raises:
             ResultsError: a line is damaged. A torn last line, as a crash leaves it, is only noted.
         """
-        path = self.path / _TRIALS
+        path = self.path / TRIALS
         try:
             header, *lines = path.read_bytes().split(b"\n")
         except OSError as error:
@@ -213,7 +219,7 @@ class SweepStore:
     def has_outcomes(self) -> bool:
         """Return whether any trial has an outcome, without reading the outcomes."""
         try:
-            with (self.path / _TRIALS).open("rb") as file:
+            with (self.path / TRIALS).open("rb") as file:
                 file.readline()
                 return file.readline().endswith(b"\n")
         except OSError:
@@ -246,99 +252,11 @@ class SweepStore:
         return folder
 
     def _write_sessions(self, sessions: list[Session]) -> None:
-        write_document(self.path / _ENVIRONMENT, "environment", sessions)
+        write_document(self.path / ENVIRONMENT, "environment", sessions)
 
     def _note(self, note: str) -> None:
         if note not in self.notes:
             self.notes.append(note)
-
-
-def new_sweep_id(results_dir: Path, now: datetime | None = None) -> str:
-    """Name a sweep after the time, ``2026-11-22T14-28-41Z``, with ``-2`` if that is taken."""
-    moment = (now or datetime.now(timezone.utc)).astimezone(timezone.utc)
-    stem = name = moment.strftime("%Y-%m-%dT%H-%M-%SZ")
-    number = 1
-    while (results_dir.expanduser() / name).exists():
-        number += 1
-        name = f"{stem}-{number}"
-    return name
-
-
-def create(
-    results_dir: Path, resolved: Resolved, plan: Plan, environment: MachineSnapshot
-) -> SweepStore:
-    """Make a sweep's directory, all of it or nothing; no secret of the settings is stored.
-
-    Raises:
-        NameTakenError: it already exists.
-        ResultsError: it cannot be written.
-    """
-    import shutil  # imports every compression module; not needed to read a sweep
-
-    path = results_dir.expanduser() / plan.sweep
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with writing(path):
-            (aside / "trials").mkdir(parents=True)
-            write_document(aside / "config.json", "config", without_secrets(resolved))
-            write_document(aside / "plan.json", "plan", plan)
-            write_document(aside / _ENVIRONMENT, "environment", [Session(environment)])
-            write_whole(aside / _TRIALS, header_line("trials"))
-            _rename(aside, path)
-            sync_directory(path.parent)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-    return SweepStore(path)
-
-
-def _rename(aside: Path, path: Path) -> None:
-    try:
-        aside.rename(path)
-    except OSError as error:
-        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-            raise NameTakenError("already exists", where=str(path)) from None
-        raise
-
-
-def open_sweep(
-    results_dir: Path, name: str | None = None, *, need_outcomes: bool = True
-) -> SweepStore:
-    """Open a stored sweep.
-
-    Args:
-        results_dir: directory of all sweeps.
-        name: of the sweep, or a path to it; None for the newest.
-        need_outcomes: skip sweeps in which no trial has ended, as a report must.
-
-    Raises:
-        ConfigError: the name is not a path.
-        ResultsError: there is no such sweep, or none with an outcome.
-    """
-    names = sweep_names(results_dir)
-    results_dir = results_dir.expanduser()
-    if name is not None:
-        named = local_path(name, "SWEEP")
-        for path in (results_dir / name, named):
-            if (path / "plan.json").is_file():
-                return SweepStore(path)
-        remedy = nearest(name, names) or (f"the newest is {names[-1]}" if names else None)
-        raise ResultsError(f"there is no sweep {name!r}", where=str(results_dir), remedy=remedy)
-    for candidate in reversed(names):
-        store = SweepStore(results_dir / candidate)
-        if not need_outcomes or store.has_outcomes():
-            return store
-    problem = "no trial of any sweep has ended" if names else "there is no sweep"
-    remedy = "resume one with `dnnbench run --resume`" if names else "run one with `dnnbench run`"
-    raise ResultsError(problem, where=str(results_dir), remedy=remedy)
-
-
-def sweep_names(results_dir: Path) -> list[str]:
-    """List the sweeps, oldest first; ``…Z-10`` after ``…Z-9``."""
-    results_dir = results_dir.expanduser()
-    if not results_dir.is_dir():
-        return []
-    found = [path.parent.name for path in results_dir.glob("[!.]*/plan.json")]
-    return sorted(found, key=lambda name: (name.partition("Z")[0], len(name), name))
 
 
 def _mend(file: BinaryIO) -> None:
@@ -354,17 +272,3 @@ def _mend(file: BinaryIO) -> None:
         file.seek(0, os.SEEK_END)
     else:
         file.write(b"\n")
-
-
-class Session(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One start or resumption of a sweep, perhaps after an upgrade or a reboot.
-
-    Attributes:
-        before: the machine on which it was started.
-        load_after: load average there at its end; None while it runs, or if it was killed.
-        hosts: host -> the snapshot from its agent; empty until one is ready.
-    """
-
-    before: MachineSnapshot
-    load_after: tuple[float, float, float] | None = None
-    hosts: dict[str, MachineSnapshot] = {}

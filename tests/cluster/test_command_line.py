@@ -16,7 +16,7 @@ from support.processes import Witness, children_of, of_session
 
 import dnnbench
 from dnnbench.settings.setting import ENVIRONMENT_PREFIX
-from dnnbench.sweep.store import open_sweep
+from dnnbench.sweep.results import open_sweep
 
 DNNBENCH = [sys.executable, "-m", "dnnbench"]
 RUN = [

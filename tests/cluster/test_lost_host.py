@@ -13,7 +13,7 @@ from dnnbench.cli.views.sweep import QuietView
 from dnnbench.errors import HostError
 from dnnbench.hosts.local import LocalAgents
 from dnnbench.settings.load import load
-from dnnbench.sweep import store
+from dnnbench.sweep import results
 from dnnbench.sweep.placement import Host
 from dnnbench.sweep.plan import make_plan
 from dnnbench.sweep.runner import run_sweep
@@ -85,7 +85,7 @@ def test_a_host_that_goes_down_costs_a_trial_and_its_node_count(tmp_path: Path) 
     resolved = load(None, {}, options)
     plan = make_plan(resolved.config, SYNTHETIC, "sweep", hosts=HOSTS)
     assert [order.nodes for order in plan.orders] == [3, 2, 2, 3]
-    sweep = store.create(tmp_path, resolved, plan, snapshot())
+    sweep = results.create(tmp_path, resolved, plan, snapshot())
     site = Site()
     accident = Accident(site)
 

@@ -19,7 +19,7 @@ from support.farm import Called, Farm, outcomes
 from support.processes import Witness
 
 from dnnbench.errors import HostError, TrialError
-from dnnbench.sweep.store import SweepStore, open_sweep
+from dnnbench.sweep.results import open_sweep
 from dnnbench.trial.outcome import Failure
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from support.farm import Command
     from support.namespaces import Namespace, Network
+
+    from dnnbench.sweep.store import SweepStore
 
 NODES = ["node1", "node2", "node3"]
 CORES = 0.5

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dnnbench.data import locate
 from dnnbench.hosts.local import LocalAgents
 from dnnbench.settings.load import load
-from dnnbench.sweep import store
+from dnnbench.sweep import results, store
 from dnnbench.sweep.plan import make_plan
 from dnnbench.sweep.runner import run_sweep
 from dnnbench.trial.machine import snapshot
@@ -62,7 +62,7 @@ def main(sweep: Path) -> None:
         resolved = load(None, {}, options)
         data = locate.locate("synthetic-mnist").order
         plan = make_plan(resolved.config, data, sweep.name)
-        store.create(sweep.parent, resolved, plan, snapshot())
+        results.create(sweep.parent, resolved, plan, snapshot())
     run_sweep(store.SweepStore(sweep), Teller(), LocalAgents())
 
 

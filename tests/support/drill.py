@@ -19,7 +19,8 @@ import msgspec
 from dnnbench.cli import main
 from dnnbench.hosts.onhost.directory import mark_complete
 from dnnbench.hosts.provision.wanted import environment_of
-from dnnbench.sweep.store import SweepStore, sweep_names
+from dnnbench.sweep.results import sweep_names
+from dnnbench.sweep.store import SweepStore
 from support import SUPPORT, TESTS
 
 if TYPE_CHECKING:

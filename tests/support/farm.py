@@ -17,7 +17,7 @@ from dnnbench.hosts.onhost.directory import mark_complete
 from dnnbench.hosts.onhost.ports import is_free
 from dnnbench.hosts.provision.wanted import environment_of
 from dnnbench.settings.setting import ENVIRONMENT_PREFIX
-from dnnbench.sweep.store import open_sweep
+from dnnbench.sweep.results import open_sweep
 from support import sshd
 from support.processes import Witness
 

@@ -30,7 +30,7 @@ from dnnbench.settings.load import load
 from dnnbench.settings.schema import Config, settings
 from dnnbench.settings.setting import ENVIRONMENT_PREFIX
 from dnnbench.sweep.plan import make_plan
-from dnnbench.sweep.store import SweepStore, create, open_sweep
+from dnnbench.sweep.results import create, open_sweep
 from dnnbench.trial.machine import snapshot
 from dnnbench.trial.spec import CellKey, DataSpec
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dnnbench.cli.views.sweep import QuietView
+    from dnnbench.sweep.store import SweepStore
     from dnnbench.trial.outcome import TrialOutcome
     from dnnbench.trial.spec import TrialSpec
 

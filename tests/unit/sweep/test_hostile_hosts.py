@@ -17,7 +17,7 @@ from dnnbench.cli.views.sweep import QuietView
 from dnnbench.data import catalogue
 from dnnbench.errors import HostError
 from dnnbench.settings.load import load
-from dnnbench.sweep import store, trial_events, trial_run
+from dnnbench.sweep import results, trial_events, trial_run
 from dnnbench.sweep.agents import Agents, Arrival, Inbox
 from dnnbench.sweep.event_checks import read_event
 from dnnbench.sweep.placement import Host
@@ -187,7 +187,7 @@ class Source:
 def run(path: Path, source: Source) -> list[TrialOutcome]:
     """Run a sweep of one trial of two workers, the second of them on the hostile host."""
     plan = make_plan(RESOLVED.config, DATA, "sweep", hosts=HOSTS)
-    sweep = store.create(path, RESOLVED, plan, SNAPSHOT)
+    sweep = results.create(path, RESOLVED, plan, SNAPSHOT)
     return run_sweep(sweep, QuietView(), source)
 
 

@@ -10,7 +10,7 @@ from support.fake_agent import DIED, FakeAgent, train_all
 from dnnbench.data import catalogue
 from dnnbench.errors import HostError, TrialError
 from dnnbench.settings.load import load
-from dnnbench.sweep import runner, store
+from dnnbench.sweep import results, runner, store
 from dnnbench.sweep.agents import Agents, Arrival, Inbox, combined
 from dnnbench.sweep.placement import Host, local_inventory
 from dnnbench.sweep.plan import make_plan
@@ -82,7 +82,7 @@ class Stage:
         plan = make_plan(
             resolved.config, data, "sweep", hosts=inventory if hosts > 1 else local_inventory()
         )
-        self.store = store.create(path, resolved, plan, snapshot())
+        self.store = results.create(path, resolved, plan, snapshot())
         self.agents: list[FakeAgent] = []
         self.watcher = Watcher(self.store)
         self.down: set[str] = set()

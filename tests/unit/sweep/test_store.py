@@ -6,17 +6,21 @@ import subprocess
 import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from dnnbench.errors import ResultsError
 from dnnbench.settings.schema import Config, Resolved
-from dnnbench.sweep import store as store_module
+from dnnbench.sweep import results
 from dnnbench.sweep.plan import make_plan
-from dnnbench.sweep.store import NameTakenError, SweepStore, create, new_sweep_id, open_sweep
+from dnnbench.sweep.results import NameTakenError, create, new_sweep_id, open_sweep
 from dnnbench.trial.machine import snapshot
 from dnnbench.trial.outcome import EpochRecord, Staleness, Status, TrialOutcome
 from dnnbench.trial.spec import DataSpec, TrialSpec
+
+if TYPE_CHECKING:
+    from dnnbench.sweep.store import SweepStore
 
 ENVIRONMENT = snapshot()
 
@@ -214,7 +218,7 @@ def test_a_sweep_is_never_made_over_another_or_by_half(
         if next(calls) == 1:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store_module, "write_document", full_disk)
+    monkeypatch.setattr(results, "write_document", full_disk)
     with pytest.raises(ResultsError, match="No space left"):
         make(tmp_path, "another")
     assert [path.name for path in tmp_path.iterdir()] == [store.name]
