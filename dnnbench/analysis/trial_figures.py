@@ -79,17 +79,22 @@ def _not_learned(outcome: TrialOutcome, last_epoch: int) -> str | None:
     """Return why a trial that stayed finite counts as one that did not learn; None if it learned.
 
     The rule: its final test accuracy can be that of always giving one class
-    (`EvaluationRecord.chance_accuracy`), or its mean loss in the last epoch is above that of the
-    first step of all, which was computed with the initial parameters.
+    (`EvaluationRecord.chance_accuracy`), or its loss at the end is above that of the first step of
+    all, which was computed with the initial parameters. Not the mean of the last epoch: a loss may
+    grow at first and the trial recover.
     """
-    for final in outcome.evaluations:
-        chance = final.chance_accuracy
-        if final.epoch is None and chance is not None and final.test_accuracy <= chance:
-            return f"test accuracy {final.test_accuracy:.2%}, chance gives up to {chance:.2%}"
+    for record in outcome.evaluations:
+        chance, accuracy = record.chance_accuracy, record.test_accuracy
+        if record.epoch is None and chance is not None and accuracy <= chance:
+            return f"test accuracy {accuracy:.2%}, chance gives up to {chance:.2%}"
     initial = [r.initial_loss for r in outcome.epochs if r.initial_loss is not None]
-    loss = mean([record.loss for record in outcome.epochs if record.epoch == last_epoch])
-    if initial and loss > mean(initial):
-        return f"loss {loss:.3g} in the last epoch, {mean(initial):.3g} at the first step"
+    final = [
+        record.final_loss
+        for record in outcome.epochs
+        if record.epoch == last_epoch and record.final_loss is not None
+    ]
+    if initial and final and mean(final) > mean(initial):
+        return f"loss {mean(final):.3g} at the end, {mean(initial):.3g} at the first step"
     return None
 
 

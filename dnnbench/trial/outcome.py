@@ -77,6 +77,8 @@ class EpochRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             steps; None for a protocol that does not compensate, and where no sampled step was run
             or a norm overflowed.
         initial_loss: of this worker's very first step, warm-up included; None in older files.
+        final_loss: mean over the epoch's last ``session.run``, at most ``steps_per_run`` steps;
+            None in older files.
     """
 
     task: Text
@@ -90,6 +92,7 @@ class EpochRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     staleness: Staleness
     compensation_ratio: float | None = None
     initial_loss: float | None = None
+    final_loss: float | None = None
 
 
 class EvaluationRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -304,6 +304,8 @@ def test_a_trial_tells_what_it_started_from_and_what_chance_gives(cluster: Clust
     for record in outcome.epochs:
         assert record.initial_loss is not None
         assert 1.5 < record.initial_loss < 4.0
+        assert record.final_loss is not None
+        assert record.final_loss < record.loss < record.initial_loss
     (chance,) = {evaluation.chance_accuracy for evaluation in outcome.evaluations}
     assert chance is not None
     assert 0.1 < chance < 0.13

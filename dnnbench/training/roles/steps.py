@@ -72,6 +72,7 @@ class EpochTotals:
         self.steps = 0
         self.loss = 0.0
         self.last_loss = 0.0
+        self._final_loss: float | None = None
         self._counts = np.zeros(1, np.int64)
         self._ratios: list[float] = []
 
@@ -80,6 +81,7 @@ class EpochTotals:
         self.steps += len(losses)
         self.loss += float(losses.sum())
         self.last_loss = float(losses[-1])
+        self._final_loss = float(losses.mean(dtype=np.float64))
         counts = np.bincount(staleness.ravel(), minlength=len(self._counts))
         counts[: len(self._counts)] += self._counts
         self._counts = counts
@@ -101,4 +103,5 @@ class EpochTotals:
             parameter_server_cpu_s=0.0,
             staleness=Staleness(self._counts.tolist()),
             compensation_ratio=float(np.mean(self._ratios)) if self._ratios else None,
+            final_loss=self._final_loss,
         )

@@ -116,7 +116,7 @@ def test_a_diverged_trial_is_counted_with_its_place_and_never_averaged() -> None
         (0.123, 0.5, "test accuracy 12.30%, chance gives up to 12.30%"),
         (0.098, 108.0, "test accuracy 9.80%, chance gives up to 12.30%"),
         (0.275, 2.3, None),
-        (0.275, 50.0, "loss 50 in the last epoch, 2.3 at the first step"),
+        (0.275, 50.0, "loss 50 at the end, 2.3 at the first step"),
     ],
 )
 def test_a_trial_that_stayed_finite_and_did_not_learn_is_averaged_and_marked(
@@ -124,7 +124,12 @@ def test_a_trial_that_stayed_finite_and_did_not_learn_is_averaged_and_marked(
 ) -> None:
     outcome = make_outcome(make_order())
     epochs = [
-        msgspec.structs.replace(record, loss=loss if record.epoch == 2 else 1.0, initial_loss=2.3)
+        msgspec.structs.replace(
+            record,
+            loss=9.9,  # a loss that grew first says nothing of the end
+            initial_loss=2.3,
+            final_loss=loss if record.epoch == 2 else 99.0,
+        )
         for record in outcome.epochs
     ]
     evaluations = [
