@@ -1,1 +1,1 @@
-"""Data sets: ``locate`` finds one (control side), ``dataset`` loads it (host side)."""
+"""Data sets: ``locate`` finds one (control side), ``load`` loads it (host side)."""

@@ -32,7 +32,7 @@ VALIDATION_KEYS = ("validation_images", "validation_labels")
 MOST_BYTES = 8_000_000_000
 """Of all arrays together; every host keeps them in memory."""
 VALIDATION_SHARE = 10
-"""One in so many training examples, the last ones, validates where no array does."""
+"""One in ten training examples, the last ones, validates if no array is given for it."""
 _SUFFIX = ".npy"
 _MOST_MEMBERS = 100
 _FEWEST_CLASSES = 2

@@ -48,7 +48,7 @@ def file_set(name: str) -> FileSet:
 
 
 def is_known(name: str) -> bool:
-    """Tell whether there is such a data set, or may be one in the directory that it names."""
+    """Return whether this names a data set, or a directory that may hold one."""
     return name in NAMES or name.startswith(DIRECTORY)
 
 

@@ -1,6 +1,6 @@
 """Download a data set from its mirrors, checked, with progress.
 
-A machine without a network shall know within seconds: all mirrors are asked at once whether they
+A machine without a network must learn so within seconds: all mirrors are asked at once whether they
 are there, and a mirror that fails is not asked again, so timeouts do not add up.
 """
 

@@ -24,8 +24,8 @@ class Located(NamedTuple):
         examples: the shape of its examples.
         note: why generated data are used instead; None if this is the set looked for. To be stored
             and shown with every result.
-        details: the places looked at and what each said; empty where ``note`` is None. To be shown
-            once: it says something about this machine and moment, and nothing about results.
+        details: the places looked at, with what was found; empty where ``note`` is None. To be
+            shown once: it describes this machine and moment, not the results.
     """
 
     order: DataSpec
@@ -91,9 +91,9 @@ def locate(
 
 
 def without_download(name: str) -> Located:
-    """Return a data set by its name alone; for a plan, nobody looks for its files.
+    """Return a data set without looking for its files, which a plan does not need.
 
-    A user's own arrays are read.
+    A user's own arrays are read: their size and digest are in the plan.
 
     Raises:
         DataError: unknown, or the arrays are not as expected.
@@ -107,7 +107,7 @@ def without_download(name: str) -> Located:
         except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
             raise DataError(f"cannot be read: {error}", where=str(directory)) from None
         own = arrays.read(directory)
-        # By the last part alone: results do not tell where the data lie.
+        # Only the last part: results do not reveal where the data are.
         title = f"{catalogue.DIRECTORY}{directory.name}"
         spec = DataSpec(title, str(directory), own.digest, train_examples=len(own.parts[0]))
         return Located(spec, own.examples)
@@ -162,7 +162,7 @@ def _kept(file: PublishedFile, cache: Path) -> bool:
     try:
         files.read(path, file)
     except DataError:
-        with suppress(OSError):  # where it cannot be removed, the download will say so
+        with suppress(OSError):  # if it cannot be removed, the download fails
             path.unlink()
         return False
     return True

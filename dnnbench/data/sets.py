@@ -97,7 +97,7 @@ class FileSet(msgspec.Struct, frozen=True, kw_only=True):
         mirrors: addresses that an archive's name is appended to, preferred first.
         system_directory: where Debian installs its data sets; None for what it does not have.
         stand_in: the generated set of the same shape.
-        validation_count: so many of the training files' last examples validate.
+        validation_count: number of the last training examples that are used for validation.
         classes: labels are 0 to ``classes - 1``.
     """
 

@@ -103,7 +103,7 @@ def build_model(spec: ModelSpec, seed: int, examples: ExampleShape) -> keras.Mod
 
 
 def refusal(name: str, error: BaseException) -> ConfigError:
-    """Return what to tell of an error that a model has raised, in one line."""
+    """Return the one-line error for an exception that a model has raised."""
     remedy = None
     if "EagerTensor" in str(error):  # whose message speaks of Python functions
         problem = f"{name} uses a tensor that was made outside its layers' calls"
