@@ -1,1 +1,1 @@
-"""Machines that agents run on, and how they are reached: this one, or others over SSH."""
+"""Machines that agents run on: this one, or others over SSH."""

@@ -1,4 +1,4 @@
-"""SSH connections of one command: the reachable hosts with their tools, an error for each other."""
+"""SSH connections of one command: reachable hosts with their tools, errors for the others."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class ConnectedHosts:
     """Connections to hosts and the tools there; closed together at the end of the ``with`` block.
 
     Attributes:
-        hosts: that can be reached, as a plan has them; in the inventory's order.
-        tools: host -> its tools; of the same hosts.
-        missing: host -> why it is none of them; in the inventory's order.
+        hosts: the reachable hosts, as a plan has them; in the inventory's order.
+        tools: host -> its tools, for the same hosts.
+        missing: host -> the reason why it is not among them; in the inventory's order.
     """
 
     def __init__(self, config: Config) -> None:
@@ -50,7 +50,7 @@ class ConnectedHosts:
         self.close()
 
     def close(self) -> None:
-        """Close all connections, also those that are still being opened. Idempotent."""
+        """Close all connections, including those still being opened. Idempotent."""
         with self._lock:
             self._is_closed = True
             opened, self._opened = self._opened, []
@@ -58,8 +58,8 @@ class ConnectedHosts:
             connection.close()
 
     def open(self, names: Iterable[str] | None = None) -> Self:
-        """Connect to hosts concurrently, to all if none are named; note why others are missing."""
-        from dnnbench.hosts.ssh.settings import resolve  # paramiko takes a while to import
+        """Connect to the named hosts concurrently, or to all; record errors in `missing`."""
+        from dnnbench.hosts.ssh.settings import resolve  # paramiko is slow to import
 
         hosts = [self._listed[name] for name in (self._listed if names is None else names)]
         self._targets |= resolve(hosts, self._config.ssh)
@@ -75,9 +75,9 @@ class ConnectedHosts:
         return self
 
     def reopen(self, name: str) -> HostTools:
-        """Connect to a host anew, in place of the connection there may be.
+        """Replace the connection to a host by a new one.
 
-        Once: the caller, who lost a connection, knows best how long to go on trying.
+        One attempt only: the caller lost the connection and decides how long to go on trying.
 
         Raises:
             HostError: it cannot be reached.
@@ -91,14 +91,14 @@ class ConnectedHosts:
     def each(
         self, do: Callable[[HostTools], T], names: Iterable[str] | None = None
     ) -> dict[str, T]:
-        """Call a function on hosts concurrently; hosts where it fails are missing from then on."""
+        """Call a function on hosts concurrently; drop those where it fails."""
         asked = list(self.tools if names is None else names)
         results = each(asked, lambda name: do(self.tools[name]))
         self.drop({name: got for name, got in results.items() if isinstance(got, HostError)})
         return {name: got for name, got in results.items() if not isinstance(got, HostError)}
 
     def drop(self, failures: Mapping[str, HostError]) -> None:
-        """Do without these hosts from now on."""
+        """Remove these hosts, and record why in `missing`."""
         why = {**self.missing, **failures}
         self.missing = {name: why[name] for name in self._listed if name in why}
         self.hosts = [host for host in self.hosts if host.name not in failures]
@@ -106,7 +106,7 @@ class ConnectedHosts:
             self.tools.pop(name, None)
 
     def _connect(self, name: str, settings: SshConfig) -> Connection:
-        from dnnbench.hosts.ssh.connection import connect  # paramiko takes a while to import
+        from dnnbench.hosts.ssh.connection import connect  # paramiko is slow to import
 
         connection = connect(self._targets[name], settings)
         with self._lock:
@@ -114,4 +114,4 @@ class ConnectedHosts:
                 self._opened.append(connection)
                 return connection
         connection.close()
-        raise HostError("it was reached too late", where=name)
+        raise HostError("the connection was opened after the command had ended", where=name)

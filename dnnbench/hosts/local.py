@@ -28,13 +28,11 @@ if TYPE_CHECKING:
 
 _CLOSE_TIMEOUT_S = 2.0
 _TAIL_BYTES = 1 << 16
-
-
 _PACKAGE_PARENT = Path(dnnbench.__file__).resolve().parent.parent
 
 
 class LocalAgent:
-    """Starts ``python -m dnnbench.training.agent`` and holds its two pipes."""
+    """A process ``python -m dnnbench.training.agent`` and its two pipes."""
 
     ports: list[int] | None = None
 
@@ -49,8 +47,8 @@ class LocalAgent:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                # The agent is this very package, whatever the current directory holds; a user's own
-                # model may well be there, and is found after it.
+                # The agent runs this very package, whatever the current directory contains; a
+                # user's own model in that directory is still found, after the package.
                 cwd=_PACKAGE_PARENT,
                 env={**os.environ, **ENVIRONMENT, "PYTHONPATH": _python_path()},
                 start_new_session=True,
@@ -88,7 +86,7 @@ class LocalAgent:
                 while line := lines.readline(LINE_BYTES + 1):
                     event = read_event(self.host, line)
                     self._inbox.put(Arrival(self.host, event), len(line))
-            except HostError as error:  # nothing more is believed; the closed pipe ends the agent
+            except HostError as error:  # all else is ignored; the closed pipe ends the agent
                 self._inbox.put(Arrival(self.host, error))
                 return
         self._inbox.put(Arrival(self.host, self._gone()))
@@ -142,6 +140,6 @@ class LocalAgents:
 
 
 def _python_path() -> str:
-    """Return the user's search path, the current directory in front as Python itself has it."""
+    """Return the user's search path after the current directory, as Python orders them."""
     given = os.environ.get("PYTHONPATH")
     return os.pathsep.join([str(Path.cwd()), given] if given else [str(Path.cwd())])

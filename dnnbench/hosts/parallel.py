@@ -1,4 +1,4 @@
-"""Many hosts at once: what came of each of them, never just the first failure."""
+"""Run a function on many hosts concurrently; return a result or an error for every host."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 I = TypeVar("I")  # noqa: E741 - an item
 T = TypeVar("T")
 AT_ONCE: Final = 64
-"""Threads that wait for hosts; each of them does little."""
+"""Most threads at once; each mostly waits for its host."""
 
 
 class _Done(NamedTuple):
@@ -29,31 +29,31 @@ class _Done(NamedTuple):
 def each(
     items: Iterable[I], do: Callable[[I], T], *, at_once: int = AT_ONCE
 ) -> dict[str, T | HostError]:
-    """Do the same with every host, at the same time.
+    """Call a function for every item concurrently.
 
     Args:
-        items: names of hosts, or what has a ``name``.
-        do: is called with each of them, in a thread.
-        at_once: calls at the same time.
+        items: names of hosts, or values with a ``name``.
+        do: called with each item, in a thread.
+        at_once: most calls at the same time.
 
     Returns:
-        Name -> what came of it, in the order of the items.
+        Name -> result or HostError, in the order of the items.
 
     Raises:
-        Exception: the first of those that no host is to blame for, once all calls have ended.
-        KeyboardInterrupt: at once; calls that have begun are left to themselves.
+        Exception: the first error that is not a HostError, once all calls have ended.
+        KeyboardInterrupt: immediately; calls that have begun run on in their threads.
     """
     todo = list(items)
     pending = deque(enumerate(todo))
     ended: queue.SimpleQueue[_Done] = queue.SimpleQueue()
 
     def work() -> None:
-        with suppress(IndexError):  # nothing left
+        with suppress(IndexError):  # no items left
             while True:
                 place, item = pending.popleft()
                 ended.put(_outcome(place, do, item))
 
-    # Daemons, because whoever interrupts must not have to wait for a host that does not answer.
+    # Daemons: after Ctrl-C, nobody should have to wait for a host that does not answer.
     try:
         for _ in range(min(at_once, len(todo))):
             threading.Thread(target=work, daemon=True).start()
@@ -71,7 +71,7 @@ def _outcome(place: int, do: Callable[[I], T], item: I) -> _Done:
         return _Done(place, do(item))
     except HostError as error:
         return _Done(place, error)
-    except BaseException as error:  # noqa: BLE001 - raised again by whoever waits for it
+    except BaseException as error:  # noqa: BLE001 - raised again by `each`
         return _Done(place, None, error)
 
 

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from dnnbench.trial.messages import AnyEvent, Order
 
 _SLICE_S: Final = 0.5
-"""Longest single wait, so that a stop of this process shows as a gap between two of them."""
+"""Longest single wait, so that a stop of this process shows as a gap between two waits."""
 _STOPPED_S: Final = 1.0
 """A gap this much longer than a slice is a stop (SIGSTOP, a suspended machine), not a wait."""
 _BACKLOG_S: Final = 10.0
-"""Longest time to read what had arrived by a deadline. What comes after that is a flood."""
+"""Longest time to read what had arrived by a deadline; longer than that, it is a flood."""
 UNREAD_BYTES: Final = 4 << 20
-"""Lines in an inbox beyond which hosts wait; once read, a line may take ten times its bytes."""
+"""Unread lines for which hosts have to wait; decoded, a line may take ten times its bytes."""
 _NAMED: Final = 3  # hosts in one line
 
 
@@ -51,11 +51,11 @@ class Inbox:
         self._changed = threading.Condition()
 
     def put(self, arrival: Arrival, size_bytes: int = 0) -> None:
-        """Add what arrived; called from the threads that read from hosts.
+        """Add an arrival; called from the threads that read from hosts.
 
         Args:
-            arrival: is dropped if the inbox is closed.
-            size_bytes: of the line that it came in.
+            arrival: dropped if the inbox is closed.
+            size_bytes: size of its line.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._is_closed or self._unread_bytes < UNREAD_BYTES)
@@ -65,7 +65,7 @@ class Inbox:
                 self._changed.notify_all()
 
     def get(self, timeout_s: float) -> Arrival | None:
-        """Return what arrived first; None if nothing does within the given time."""
+        """Return the oldest arrival; None if there is none within the given time."""
         with self._changed:
             self._changed.wait_for(lambda: self._arrivals, max(timeout_s, 0.0))
             if not self._arrivals:
@@ -76,7 +76,7 @@ class Inbox:
             return arrival
 
     def close(self) -> None:
-        """Drop what is unread and all that comes; nobody reads any more. Idempotent."""
+        """Drop everything, unread or still to come, and wake waiting writers. Idempotent."""
         with self._changed:
             self._is_closed = True
             self._arrivals.clear()
@@ -84,11 +84,11 @@ class Inbox:
 
 
 class Agent(Protocol):
-    """A running agent on one host; its events go to the inbox it was started with.
+    """A running agent on one host; its events go to the inbox with which it was started.
 
     Attributes:
-        host: its name.
-        ports: that are held there for the roles; None where the kernel chooses.
+        host: the host's name.
+        ports: ports that are held there for the roles; None if the kernel chooses them.
     """
 
     host: str
@@ -103,17 +103,17 @@ class Agent(Protocol):
 
 
 class Agents:
-    """The agents that trials can run on, what arrives from them, and which of them are lost.
+    """The agents on which trials can run: their handles, their events, and those that are lost.
 
     Leaving the ``with`` block closes them.
 
     Args:
         agents: the running ones; their events go to the inbox.
-        hosts: those with an agent, in the inventory's order.
-        inbox: where the agents' events arrive; read by this object alone.
-        release: ends the agents, or lets go of those that keep running; never raises.
-        missing: host -> why it has no agent, in the inventory's order; of hosts that were tried.
-        data_directory: where the hosts have the data set; None where the trial's spec names it.
+        hosts: the hosts with an agent, in the inventory's order.
+        inbox: receives the agents' events; read by this object alone.
+        release: ends the agents, or detaches from those that keep running; never raises.
+        missing: host -> why it has no agent, for hosts that were tried; in the inventory's order.
+        data_directory: the data set's directory on hosts; None if the trial's spec names it.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class Agents:
         self.close()
 
     def close(self) -> None:
-        """End the agents, or let go of those that keep running. Idempotent."""
+        """End the agents, or detach from those that keep running. Idempotent."""
         self._inbox.close()
         release, self._release = self._release, None
         if release is not None:
@@ -152,10 +152,10 @@ class Agents:
     def await_ready(self, limit_s: float) -> dict[str, AgentReady]:
         """Wait until every agent has imported TensorFlow; return host -> its ``AgentReady``.
 
-        An agent that ends, or is not ready in time, is lost; the others are waited for.
+        An agent that ends or is not ready in time is lost; the wait goes on for the others.
 
         Raises:
-            HostError: none is left.
+            HostError: no agent is left.
         """
         ready: dict[str, AgentReady] = {}
         deadline_s = self.now_s() + limit_s
@@ -174,14 +174,14 @@ class Agents:
         return {host: ready[host] for host in self._agents if host in ready}
 
     def ports(self, host: str) -> list[int] | None:
-        """Return the ports that are held on a host for its roles; None where the kernel chooses."""
+        """Return the ports held on a host for its roles; None if the kernel chooses them."""
         return self._agents[host].ports
 
     def send(self, host: str, order: Order) -> None:
         """Send an order to the agent on a host.
 
         Raises:
-            HostError: the agent is gone, and the host lost.
+            HostError: the agent is gone; the host is lost.
         """
         try:
             self._agents[host].send(order)
@@ -190,14 +190,14 @@ class Agents:
             raise
 
     def next(self, deadline_s: float, hosts: Collection[str]) -> Arrival | None:
-        """Return what arrives next from one of these hosts; None if nothing does in time.
+        """Return the next arrival from one of these hosts; None if there is none in time.
 
         What had arrived by the deadline is still returned after it. The loss of any other host is
-        noted; its events belong to nobody.
+        recorded, and its events are dropped.
 
         Args:
             deadline_s: on the clock of `now_s`.
-            hosts: that the caller waits for.
+            hosts: the hosts for which the caller waits.
         """
         while True:
             left_s = deadline_s - self.now_s()
@@ -214,10 +214,10 @@ class Agents:
                 return arrival
 
     def drain(self) -> None:
-        """Read what arrived while nobody waited.
+        """Read what arrived between two trials.
 
-        Between two trials: it belongs to neither, but a host may have been lost meanwhile, which
-        has to be known before the next trial is placed.
+        It belongs to neither, but may include the loss of a host, which has to be known before the
+        next trial is placed.
         """
         deadline_s = self.now_s()
         while self.next(deadline_s, self._agents):
@@ -225,18 +225,18 @@ class Agents:
 
     @property
     def lost(self) -> dict[str, HostError]:
-        """Host -> why nothing can run there any more, as far as it was read."""
+        """Lost host -> its error, as far as the inbox has been read."""
         return {host: self._lost[host] for host in self._agents if host in self._lost}
 
     def lose(self, host: str, error: HostError) -> None:
-        """Note that nothing can run on a host any more; the first reason stays."""
+        """Record that nothing can run on a host any more; the first error is kept."""
         self._lost.setdefault(host, error)
 
     def now_s(self) -> float:
         """Return monotonic seconds, without those in which this process was stopped.
 
-        Hosts are not to blame for what nobody could read: after a stop, what they sent meanwhile
-        has as long to be read as it would have had without it.
+        A stop must not use up the hosts' time: what they sent during it can be read for as long as
+        without the stop.
         """
         now_s = time.monotonic()
         gap_s, self._looked_s = now_s - self._looked_s, now_s
@@ -257,21 +257,22 @@ class AgentSource(Protocol):
     ) -> Agents:
         """Start one agent per host, or attach to the agent already running there.
 
-        Each one's ``AgentReady`` arrives afterwards, even if it was ready before.
+        Every agent's ``AgentReady`` arrives afterwards, even if it was ready before.
 
         Args:
-            hosts: that may be used, in the inventory's order; later ones replace missing ones.
-            needed: slots that the largest trial takes; hosts beyond them need not be started.
-            log_dir: for ``agent-<host>.log``.
-            notify: is called with what is waited for.
+            hosts: hosts that may be used, in the inventory's order; later ones replace missing
+                ones.
+            needed: slots of the largest trial; hosts beyond them need not be started.
+            log_dir: directory for ``agent-<host>.log``.
+            notify: called with what is being waited for.
 
         Raises:
-            HostError: no host at all came up. Whatever is raised, nothing stays started.
+            HostError: no host could be used. Whatever is raised, no started agent keeps running.
         """
 
 
 def combined(missing: Mapping[str, HostError]) -> HostError:
-    """Make one error of several hosts' errors: the first one's, with the others named in it."""
+    """Combine the errors of several hosts into the first one, which then names the others."""
     (name, first), *others = missing.items()
     if not others:
         return HostError(first.problem, where=name, remedy=first.remedy)

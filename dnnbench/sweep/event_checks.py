@@ -1,8 +1,8 @@
-"""Check what a host sends, where it enters: nothing behind this trusts a host's word.
+"""Check what a host sends where it enters: everything behind this may rely on it.
 
 `read_event` checks each event by itself: its form, and every number and text in it. `EventCheck`
-checks it against the trial: a host reports only on tasks that are placed there, and each result
-once. An event that fails either check breaks the protocol, and its host is lost.
+checks it against the trial: a host reports only on tasks that are placed there, and reports each
+result once. If an event fails either check, its host is lost.
 """
 
 from __future__ import annotations
@@ -49,16 +49,16 @@ _OF_WORKERS: Final = (WarmedUp, Progress, EpochEnd, Trained, Diverged)
 
 
 def read_event(host: str, line: bytes) -> AnyEvent:
-    """Read an event that a host sent; its text becomes safe to write and to show.
+    """Decode an event that a host sent, and make its text safe to write and to show.
 
     Raises:
-        HostError: it is none, or a value in it is out of bounds.
+        HostError: it is not an event, or a value in it is out of bounds.
     """
     if len(line) > LINE_BYTES:
         raise too_long(host)
     try:
         event = decode_event(line)
-    # A text may be nested deeper than Python recurses, or hold half of a surrogate pair.
+    # JSON may be nested deeper than Python recurses, or contain half of a surrogate pair.
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
         raise malformed(host, "an event", line, error) from None
     if isinstance(event, Log):
@@ -75,7 +75,7 @@ def malformed(host: str, expected: str, line: bytes, error: Exception) -> HostEr
 
 
 def too_long(host: str) -> HostError:
-    """Return the error for a line of a host without an end."""
+    """Return the error for a line of a host that is longer than allowed."""
     return HostError(f"expected lines of at most {LINE_BYTES:,} bytes, found more", where=host)
 
 
@@ -83,7 +83,7 @@ class EventCheck:
     """Checks the events of one trial.
 
     Args:
-        spec: of the trial.
+        spec: the trial.
         placement: task -> host.
     """
 
@@ -94,7 +94,7 @@ class EventCheck:
         self._events: Counter[tuple[str, str]] = Counter()
 
     def refuse_odd(self, host: str, event: AnyEvent) -> None:
-        """Refuse what a host cannot know, or has sent before.
+        """Refuse an event that an honest host would not send.
 
         Raises:
             HostError: it broke the protocol.
@@ -162,7 +162,7 @@ def _quoted(task: str) -> str:
 
 
 def _log_line(line: str) -> str:
-    """Return a log's line as it is kept: indented as it was, without what a terminal acts on."""
+    """Return a log line as it is stored: with its indentation, without terminal controls."""
     kept = visible(line[:LOG_LINE_CHARACTERS])
     if len(line) > LOG_LINE_CHARACTERS:
         return f"{kept} ... ({len(line):,} characters)"

@@ -1,4 +1,4 @@
-"""Failures of a trial: which event or loss is one, and which of several takes the headline."""
+"""Failures of a trial: the events and losses that are failures, and the one to report."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Failed(Exception):  # noqa: N818 - a way out of a trial, not an error of i
     """Ends a trial.
 
     Attributes:
-        noticed: a task only noticed that another one was gone, or silent; a host that turns out to
-            be lost then explains it.
+        noticed: a task only noticed that another one was gone or silent; if a host turns out to be
+            lost, that explains it.
     """
 
     def __init__(self, failure: Failure, *, noticed: bool = False) -> None:
@@ -45,8 +45,8 @@ def cause_in(event: AnyEvent, *, may_end: bool) -> str | None:
     """Return why an event ends the trial; None if it does not.
 
     Args:
-        event: of a role or of an agent.
-        may_end: whether roles may exit by now.
+        event: an event of a role or an agent.
+        may_end: whether roles may already exit.
     """
     if isinstance(event, (RoleFailed, AgentFailed)):
         return event.cause
@@ -76,7 +76,7 @@ def headline(failed: Failed | None, loss: Failure | None) -> Failure | None:
 
 
 def listed(tasks: Collection[str], placement: Mapping[str, str]) -> str:
-    """List a few tasks with their hosts, and how many more there are."""
+    """Return a text that names a few tasks with their hosts, and the number of the others."""
     ordered = sorted(tasks, key=split_task)
     shown, hosts = ordered[:_NAMED], {placement[task] for task in ordered}
     if len(hosts) == 1:

@@ -54,7 +54,7 @@ class OutcomeBuilder:
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        """Measure the block as the trial's training; what came before was its start-up."""
+        """Measure the block as the trial's training; all time before it is start-up."""
         go_s = time.monotonic()
         self._start_up_s = go_s - self._start_s
         yield
@@ -82,7 +82,7 @@ class OutcomeBuilder:
         return list(self._logs.get(task, []))
 
     def gap(self, spec: TrialSpec, workers: Iterable[str]) -> tuple[str, str] | None:
-        """Return a worker that has left out a result, and which; None if all are there."""
+        """Return a worker that lacks a result, and which one; None if all are complete."""
         for worker in sorted(workers, key=split_task):
             found = sum(record.task == worker for record in self._epochs)
             if found < spec.epochs:
@@ -136,7 +136,7 @@ def without_result(
     failure: Failure,
     duration_s: float = 0.0,
 ) -> TrialOutcome:
-    """Return the outcome of a trial that was cut short, or never began."""
+    """Return the outcome of a trial that was interrupted or never began."""
     started = datetime.now(timezone.utc) - timedelta(seconds=duration_s)
     return TrialOutcome(
         order=order,

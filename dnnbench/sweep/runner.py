@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 MAX_FAILURES_IN_A_ROW = 3
 LOG_BYTES: Final = 64 << 20
-"""Longest log of a task that is kept."""
+"""Most bytes of a task's log that are stored."""
 _LOG_END: Final = b"(the rest is left out)\n"
 
 
@@ -64,7 +64,7 @@ class Observer(Protocol):
 def run_sweep(store: SweepStore, observer: Observer, source: AgentSource) -> list[TrialOutcome]:
     """Run every pending trial of a sweep, in the plan's order.
 
-    Trials that need more hosts than are up are not run; they stay pending.
+    Trials that need more hosts than are available are not run; they stay pending.
 
     Args:
         store: the sweep.
@@ -72,10 +72,10 @@ def run_sweep(store: SweepStore, observer: Observer, source: AgentSource) -> lis
         source: of the agents that the trials run on.
 
     Returns:
-        The outcomes of these trials, failed ones and those that were not run included.
+        The outcomes of these trials, including failed ones and those that were not run.
 
     Raises:
-        HostError: no host came up, or none is left.
+        HostError: no host could be used, or none is left.
         TrialError: several trials in a row failed; the others are left to ``run --resume``.
         KeyboardInterrupt: on Ctrl-C, SIGTERM or SIGHUP, after the tear-down; finished trials are
             stored.
@@ -97,7 +97,7 @@ def run_sweep(store: SweepStore, observer: Observer, source: AgentSource) -> lis
 
 
 class _Cluster:
-    """The agents that a sweep's trials run on; started at the first trial, again after a loss.
+    """The agents of a sweep; started for the first trial, and again after a loss.
 
     A host that is down at a start stays out to the end, so that it is waited for only once.
     """
@@ -126,7 +126,7 @@ class _Cluster:
         self._close()
 
     def run(self, spec: TrialSpec) -> TrialOutcome:
-        """Run one trial, if the hosts that are up suffice for it, and store its outcome."""
+        """Run one trial if the available hosts suffice for it, and store its outcome."""
         agents = self._agents or self._start()
         placement = _placed(spec, self._hosts)
         agents.drain()
@@ -219,7 +219,7 @@ class _Cluster:
 
 
 def _placed(spec: TrialSpec, hosts: list[Host]) -> dict[str, str] | None:
-    """Give every task of a trial a host; None if they have too few slots."""
+    """Return the placement of a trial: task -> host; None if the hosts have too few slots."""
     try:
         return place(spec.nodes, spec.parameter_servers, hosts)
     except ConfigError:
@@ -227,7 +227,7 @@ def _placed(spec: TrialSpec, hosts: list[Host]) -> dict[str, str] | None:
 
 
 class _Recorder:
-    """Keeps a trial's events in one file, and the lines of each task's log in another."""
+    """Stores a trial's events in one file, and each task's log in another."""
 
     def __init__(
         self,
@@ -260,7 +260,7 @@ class _Recorder:
         self._observer.event(self._spec, event)
 
     def _log(self, event: Log) -> None:
-        """Add a line to the log of its task, which is one of the placement or the agent's."""
+        """Add a line to the log of its task, which may be the agent."""
         task, host = event.task, self._placement.get(event.task)
         if host is None and task != AGENT:
             raise ValueError(f"expected a task of the trial, found {task!r}")

@@ -43,7 +43,7 @@ class TrialEvents:
     """Waits for the events of one trial.
 
     Attributes:
-        hosts: of the trial, in the order of the placement.
+        hosts: the trial's hosts, in the order of the placement.
         running: tasks that were started and have not exited.
         account: the outcome so far.
     """
@@ -96,7 +96,7 @@ class TrialEvents:
             except Failed as failed:
                 if not failed.noticed:
                     raise
-                for name in missing:  # an answer that comes later belongs to no trial
+                for name in missing:  # a later answer would be taken for one of the next trial
                     self._agents.lose(name, HostError(failed.failure.cause, where=name))
                 raise Failed(failed.failure) from None  # no other loss could explain it
             if isinstance(event, kind):
@@ -116,7 +116,7 @@ class TrialEvents:
         return found
 
     def training(self, workers: Iterable[str]) -> None:
-        """Wait until every worker has trained, as long as each shows progress."""
+        """Wait until every worker has trained; fail if one shows no progress for too long."""
         limit_s = self._limits.stall_timeout_s
         seen_s = dict.fromkeys(workers, self._agents.now_s())
         while seen_s:
@@ -129,7 +129,7 @@ class TrialEvents:
                 seen_s[event.task] = self._agents.now_s()
 
     def accounts(self, servers: Collection[str], workers: Collection[str]) -> None:
-        """Wait until the parameter servers have accounted and the workers are gone."""
+        """Wait until the parameter servers have sent their accounts and the workers have exited."""
         limit_s = self._limits.ready_timeout_s
         deadline_s = self._agents.now_s() + limit_s
         while missing := (set(servers) - self.account.served.keys()) | (
@@ -139,10 +139,10 @@ class TrialEvents:
             self._next(deadline_s, waiting_for, limit_s)
 
     def complete(self, workers: Collection[str]) -> None:
-        """Refuse a trial of which a result is missing.
+        """Refuse a trial that lacks a result.
 
         Raises:
-            Failed: a worker has left one out.
+            Failed: a worker has not sent one.
         """
         if gap := self.account.gap(self._spec, workers):
             task, cause = gap
@@ -187,7 +187,7 @@ class TrialEvents:
         return host, event
 
     def _first_failure(self, event: AnyEvent, failure: Failure) -> Failed:
-        """Look a moment longer where a role only noticed that another one was gone."""
+        """Return the failure; if a role only noticed another's end, wait a moment for the cause."""
         if not only_noticed(event):
             return Failed(failure)
         deadline_s = self._agents.now_s() + _HINDSIGHT_S
@@ -203,7 +203,7 @@ class TrialEvents:
     def _take(self, deadline_s: float) -> Arrival | None:
         """Return and record what arrives next from a host of this trial; None after the deadline.
 
-        An event that no honest agent sends is the loss of its host.
+        If an event is one that no honest agent sends, its host is lost.
         """
         arrival = self._agents.next(deadline_s, self.hosts)
         if arrival is None or isinstance(arrival.what, HostError):

@@ -1,4 +1,4 @@
-"""One trial: prepare, start, connect, warm up, train, account; and always tear down."""
+"""Run one trial: prepare, start, connect, warm up, train, account; and always tear down."""
 
 from __future__ import annotations
 
@@ -53,16 +53,16 @@ def run_trial(
 ) -> TrialOutcome:
     """Run one trial to its outcome, good or bad; no process of it is left on a living host.
 
-    A host that is lost on the way fails the trial, and is among the agents' lost from then on.
+    If a host is lost on the way, the trial fails, and the host is in ``agents.lost`` from then on.
 
     Args:
         spec: what to run.
         placement: task -> host.
-        agents: of these hosts, and perhaps of others.
+        agents: the agents on these hosts, and possibly others.
         cores: host -> cores that its roles share.
         limits: timeouts.
-        watch: is called with every event of the trial.
-        phase: is called with what is waited for.
+        watch: called with every event of the trial.
+        phase: called with what is being waited for.
 
     Raises:
         KeyboardInterrupt: after the tear-down.
@@ -110,7 +110,7 @@ class _Trial:
         """Take the trial through its phases.
 
         Raises:
-            Failed: it ends early.
+            Failed: it ended early.
         """
         events = self._events
         self._phase("preparing data and graph")
@@ -138,12 +138,12 @@ class _Trial:
     def tear_down(self) -> None:
         """Kill what still runs and wait until it is gone. Idempotent.
 
-        A host on which a role outlives its killing is lost.
+        A host on which a role survives the kill is lost.
         """
         if not self._events.running:
             return
         for host in self._events.hosts:
-            with suppress(HostError):  # the others have to be told, too
+            with suppress(HostError):  # go on with the other hosts
                 self._agents.send(host, Stop())
         left = self._events.exits(TEAR_DOWN_TIMEOUT_S)
         for host in {self._placement[task] for task in left}:
@@ -152,7 +152,7 @@ class _Trial:
             self._agents.lose(host, HostError(problem, where=host))
 
     def _spec_on_hosts(self) -> TrialSpec:
-        """Return the trial as the hosts carry it out, which may have the data elsewhere."""
+        """Return the spec with the data directory of the hosts, if theirs is a different one."""
         directory = self._agents.data_directory
         if directory is None:
             return self._spec
@@ -160,7 +160,7 @@ class _Trial:
         return msgspec.structs.replace(self._spec, data=data)
 
     def _start_on_free_ports(self) -> None:
-        """Start the roles; again, on other ports, if a reserved one was taken meanwhile."""
+        """Start the roles, and again on other ports if a reserved one was taken in the meantime."""
         for _ in range(PORT_ATTEMPTS):
             try:
                 self._start()
@@ -174,7 +174,7 @@ class _Trial:
             raise Failed(Failure(cause=cause))
 
     def _start(self) -> None:
-        """Fork the roles, tell them of each other, and wait for their TensorFlow servers."""
+        """Fork the roles, send them the cluster spec, and wait for their TensorFlow servers."""
         self._phase("starting the roles")
         for host in self._events.hosts:
             tasks = self._tasks_on(host)
@@ -195,12 +195,12 @@ class _Trial:
         return [task for task, place in self._placement.items() if place == host]
 
     def _held_ports(self, host: str, tasks: list[str]) -> dict[str, int] | None:
-        """Give each task one of the ports that are held for it; None where none need be."""
+        """Return a held port for each task; None if the kernel chooses ports."""
         ports = self._agents.ports(host)
         if ports is None:
             return None
-        if len(ports) < len(tasks):  # any other port might be somebody else's, or closed to us
-            cause = f"{len(tasks)} tasks need a port each, {len(ports)} are held here"
+        if len(ports) < len(tasks):  # other ports may be taken, or closed by a firewall
+            cause = f"{len(tasks)} tasks need one port each, only {len(ports)} are held here"
             raise Failed(Failure(cause=cause, host=host))
         return dict(zip(tasks, ports, strict=False))
 

@@ -335,7 +335,9 @@ def unreachable(case: Case) -> None:
 DIRECTORY = r"set \[cluster\] directory to"
 PYTHON = r"Python 3\.10 to 3\.13"
 FAULTS = [
-    Fault(wrong_key, "refuses the key that was tried", r"let one in: ssh-copy-id -i \S+ -p \d+ "),
+    Fault(
+        wrong_key, "refuses the key that was tried", r"authorise one: ssh-copy-id -i \S+ -p \d+ "
+    ),
     Fault(
         unknown_host_key,
         r"the host key is unknown: its ED25519 key SHA256:\S+ is not in \S+/known_hosts",
@@ -357,12 +359,12 @@ FAULTS = [
     Fault(
         dropping_packets,
         r"does not answer within 0\.5 s",
-        "is the host up, and does no firewall",
+        "is the host up, and does a firewall",
         ("provision", "run"),
     ),
     Fault(
         silent,
-        "accepts connections but says nothing for 3 s",
+        "accepts connections but sends nothing for 3 s",
         "is it an SSH server",
         ("run",),
     ),
@@ -428,8 +430,8 @@ FAULTS = [
     ),
     Fault(
         wrong_wheels,
-        r"no package fits tensorflow(-cpu)?==\S+ for the Python and processor there",
-        "complete the index or the wheels",
+        r"no package of tensorflow(-cpu)?==\S+ fits the Python and processor there",
+        "add it to the index or the wheels",
         ("provision",),
     ),
     Fault(without_sftp, "SFTP cannot be used", "Subsystem sftp internal-sftp", ("provision",)),
@@ -573,7 +575,7 @@ def test_two_names_of_one_host_are_named_both(case: Case) -> None:
     drill = case.drill
     del drill.hosts["node3"]
     drill.hosts["alias"] = msgspec.structs.replace(drill.hosts["node1"], name="alias")
-    told = "alias: is the same host as node1; list it once; with slots it takes more than one task"
+    told = "alias: is the same host as node1; list it once; set its slots to run more than one task"
     for command in (["provision"], ["provision", "--check"], ["launch"]):
         result = drill.call(*command)
         assert result.code == HostError.exit_code
@@ -591,8 +593,8 @@ def test_a_cure_has_the_options_that_it_needs_to_find_the_hosts(case: Case) -> N
     assert launched.err[-1].startswith(f"runs until `dnnbench stop {options}`, or ")
     ran = case.drill.call("run", "--nodes", "2", *hosts)
     assert ran.code == 0, ran.err
-    (using,) = [line for line in ran.err if line.startswith("note: using the cluster ")]
-    assert using.endswith(f", which stands until `dnnbench stop {options}`")
+    (using,) = [line for line in ran.err if line.startswith("note: using cluster ")]
+    assert using.endswith(f", which keeps running until `dnnbench stop {options}`")
     words = shlex.split(using.rpartition("`dnnbench ")[2].removesuffix("`"))
     assert main(words) == 0  # as the user would
     assert case.drill.standing() == []

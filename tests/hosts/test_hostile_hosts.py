@@ -45,8 +45,8 @@ def test_an_agent_that_sends_faster_than_it_is_read_has_to_wait() -> None:
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        ("endless_answer", "node1: `facts` prints more than 1,048,576 bytes"),
-        ("endless_facts", "node1: `facts` prints more than 1,048,576 bytes"),
+        ("endless_answer", "node1: `facts` printed more than 1,048,576 bytes"),
+        ("endless_facts", "node1: `facts` printed more than 1,048,576 bytes"),
         ("endless_errors", "0 True True"),
         ("endless_stream", "1048576"),
     ],

@@ -131,7 +131,7 @@ def test_a_full_disk_is_told_with_its_cure() -> None:
 
 def test_a_cluster_stands_on_a_host_once(host: KeptHost) -> None:
     host.start()
-    assert "c1 stands there already" in problem(host.start())
+    assert "c1 is already running there" in problem(host.start())
     assert host.attach().hear()["welcome"]
 
 
@@ -497,7 +497,7 @@ def test_what_no_keeper_understands_ends_that_connection_alone(host: KeptHost) -
 
 
 def test_a_relay_to_nothing_says_so(host: KeptHost) -> None:
-    assert "no cluster stands at" in problem(host.relay("none").hear())
+    assert "no cluster is running at" in problem(host.relay("none").hear())
 
 
 @pytest.mark.parametrize(

@@ -334,7 +334,7 @@ def test_an_installation_that_fails_leaves_only_its_log(host: Host) -> None:
     (host.home / "wheels").mkdir(parents=True)
     (failed,) = host.install(environment=_environment("absent==2.0"), package={"digest": "d1"})
     assert (failed["step"], failed["state"]) == ("environment", "failed")
-    assert "no package fits absent==2.0" in failed["problem"]
+    assert "no package of absent==2.0 fits" in failed["problem"]
     assert "wheels" in failed["remedy"]
     assert list((host.home / "env").iterdir()) == []
     assert "absent==2.0" in (host.home / "install.log").read_text()
@@ -459,10 +459,10 @@ ERROR: No matching distribution found for numpy==2.4.6
     [
         (_NO_SPACE, "no disk space", "[cluster] directory"),
         (_OFFLINE, "cannot be used: Network is unreachable", "[provision] index_url"),
-        (_UNMATCHED, "no package fits numpy==2.4.6", "[provision] python"),
+        (_UNMATCHED, "no package of numpy==2.4.6 fits", "[provision] python"),
         ("/usr/bin/python3: No module named ensurepip", "ensurepip is missing", "python3-venv"),
         ("Traceback:\nImportError: no idea", "ImportError: no idea", "see the.log there"),
-        ("", "it said nothing", "see the.log there"),
+        ("", "it printed nothing", "see the.log there"),
     ],
 )
 def test_a_failed_installation_is_one_line_and_a_cure(said: str, problem: str, remedy: str) -> None:
@@ -474,7 +474,7 @@ def test_a_failed_installation_is_one_line_and_a_cure(said: str, problem: str, r
 def test_a_directory_of_somebody_elses_is_not_removed(host: Host) -> None:
     host.home.mkdir()
     (host.home / "thesis.tex").write_text("years")
-    assert "was not made by dnnbench" in host.call("remove")["error"]["problem"]
+    assert "was not created by dnnbench" in host.call("remove")["error"]["problem"]
     assert (host.home / "thesis.tex").read_text() == "years"
 
 
@@ -493,7 +493,7 @@ def test_nothing_is_removed_under_a_cluster_that_stands(host: Host) -> None:
     started = process_table.started(os.getpid())
     record = {"pid": os.getpid(), "started": started, "owner": "ann", **state.place("host")}
     standing.write(record)
-    assert "a cluster of ann stands in" in host.call("remove")["error"]["problem"]
+    assert "a cluster of ann is running in" in host.call("remove")["error"]["problem"]
     standing.write({**record, "started": 1})  # the number was given out again: the keeper is gone
     assert host.call("remove")["removed"]
 

@@ -66,7 +66,7 @@ def test_a_login_without_commands_is_named_by_its_cause(
 FILES = "the start-up files of the user's shell there, such as .bashrc, must"
 ENDS = "before it runs a command, and prints nothing"
 SHELL = "give the user a shell there: chsh -s /bin/sh, if it is /bin/false"
-PRINTS = "print nothing where there is no terminal"
+PRINTS = "print nothing without a terminal"
 
 
 @pytest.mark.parametrize(

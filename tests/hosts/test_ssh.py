@@ -171,8 +171,9 @@ def test_a_revoked_key_is_refused_and_an_authority_is_no_host_key(tmp_path: Path
     path.write_text(f"@cert-authority {line}")
     with pytest.raises(known_hosts.UnknownKeyError) as caught:
         known_hosts.verify(target_known_by(path), KEY)
-    assert f"{path}:1 trusts an authority, whose certificates of hosts dnnbench cannot check" in (
-        str(caught.value)
+    assert (
+        f"{path}:1 trusts a certificate authority, but dnnbench cannot verify host certificates"
+        in (str(caught.value))
     )
     assert str(caught.value).endswith("trust it with: dnnbench hosts trust")
     path.write_text(f"@cert-authority {line}{line}")
@@ -188,7 +189,7 @@ def test_keys_are_appended_to_a_file_that_only_the_user_can_read(tmp_path: Path)
     assert path.read_text().splitlines()[0] == "first line, without an end"
     assert len(path.read_text().splitlines()) == 3
     known_hosts.verify(target_known_by(path, port=24), KEY)
-    with pytest.raises(ConfigError, match="not a file"):
+    with pytest.raises(ConfigError, match="not a regular file"):
         known_hosts.add(Path("/dev/null"), [("192.0.2.1", KEY)])
 
 
@@ -245,7 +246,7 @@ def test_a_key_that_the_host_does_not_know_is_refused_at_once(host: Hosts, tmp_p
     sshd = host.sshds[0]
     assert str(caught.value) == (
         f"node1: {host.user}@{sshd.address} refuses the key that was tried; "
-        f"let one in: ssh-copy-id -i {key} -p {sshd.port} {host.user}@{sshd.address}"
+        f"authorise one: ssh-copy-id -i {key} -p {sshd.port} {host.user}@{sshd.address}"
     )
     assert sshd.log.read_text().count("Failed publickey") <= 1
     assert len(re.findall(r"Connection from", sshd.log.read_text())) == 2  # one found the port open
@@ -255,7 +256,9 @@ def test_a_missing_key_and_no_key_are_named(host: Hosts, tmp_path: Path) -> None
     bare = settings_of(tmp_path, host.known_hosts.read_text())
     with pytest.raises(HostError, match=r"there is no key /nowhere/key; check key"):
         open_connection(host, settings=bare, key="/nowhere/key")
-    with pytest.raises(HostError, match=r"no key to log in as .*; ssh-keygen, then ssh-copy-id"):
+    with pytest.raises(
+        HostError, match=r"no key with which to log in as .*; ssh-keygen, then ssh-copy-id"
+    ):
         open_connection(host, settings=bare, key=None)
 
 
@@ -309,7 +312,7 @@ def test_the_agent_that_the_configuration_names_is_asked(
     with agent_with(host.key, tmp_path):
         open_connection(host, settings=settings, key=None).close()
         bare = settings_of(tmp_path, known, "Host *\n IdentityAgent none\n")
-        with pytest.raises(HostError, match="there is no key to log in as"):
+        with pytest.raises(HostError, match="there is no key with which to log in as"):
             open_connection(host, settings=bare, key=None)
 
 
@@ -383,7 +386,7 @@ def test_algorithms_that_the_configuration_leaves_out_are_not_used(
     log = host.sshds[0].log.read_text()
     with pytest.raises(HostError, match="no common algorithm"):
         opened("HostKeyAlgorithms rsa-sha2-512\n")
-    with pytest.raises(HostError, match="there is no key to log in as"):
+    with pytest.raises(HostError, match="there is no key with which to log in as"):
         opened("PubkeyAcceptedAlgorithms rsa-sha2-512\n")
     assert "Accepted publickey" in log
 
@@ -399,7 +402,7 @@ def test_a_host_key_that_is_smaller_than_the_configuration_asks_for_is_refused(
     settings = settings_of(tmp_path, known, "RequiredRSASize 2048\n")
     open_connection(hosts, settings=settings).close()
     settings = settings_of(tmp_path, known, "RequiredRSASize 3072\n")
-    with pytest.raises(HostError, match="its RSA key has 2048 bits, RequiredRSASize asks for 3072"):
+    with pytest.raises(HostError, match="its RSA key has 2048 bits, RequiredRSASize requires 3072"):
         open_connection(hosts, settings=settings)
 
 
@@ -428,7 +431,7 @@ def test_a_closed_port_and_an_unknown_name_are_named(host: Hosts) -> None:
 def test_a_host_that_accepts_and_says_nothing_is_given_up_after_one_try(host: Hosts) -> None:
     settings = msgspec.structs.replace(host.settings, login_timeout_s=0.2)
     with listener() as (server, place):
-        with pytest.raises(HostError, match=r"accepts connections but says nothing for 0\.2 s"):
+        with pytest.raises(HostError, match=r"accepts connections but sends nothing for 0\.2 s"):
             open_connection(host, settings=settings, **place)
         server.accept()[0].close()
         server.settimeout(0)
@@ -611,7 +614,7 @@ def test_input_that_nobody_reads_is_no_failure(connection: Connection) -> None:
 
 
 def test_a_command_that_does_not_end_is_named(connection: Connection) -> None:
-    with pytest.raises(HostError, match=r": `exec sleep 60` does not end within 0\.1 s; is the"):
+    with pytest.raises(HostError, match=r": `exec sleep 60` did not end within 0\.1 s; is the"):
         connection.run("exec sleep 60", timeout_s=0.1)
     assert connection.run("echo next").stdout == b"next\n"
 
@@ -648,7 +651,7 @@ def test_a_conversation_goes_line_by_line(connection: Connection) -> None:
     )
     stream.write(b"one\ntwo\n")
     assert [stream.read_line(5.0), stream.read_line(5.0)] == [b"got one\n", b"got two\n"]
-    with pytest.raises(HostError, match=r"says nothing for 0\.05 s"):
+    with pytest.raises(HostError, match=r"printed nothing for 0\.05 s"):
         stream.read_line(0.05)
     stream.write(b"three\n")
     stream.end_input()
@@ -664,7 +667,7 @@ def test_a_host_that_allows_too_few_sessions_is_told_how_many_it_takes(
 ) -> None:
     hosts = start_hosts(1, options=["MaxSessions 1"])
     with closing(open_connection(hosts)) as connection, closing(connection.open("cat")):
-        cure = "let MaxSessions in its sshd_config be 3 or more"
+        cure = "set MaxSessions in its sshd_config to 3 or more"
         with pytest.raises(HostError, match=f"`true` cannot be started: .*; {cure}"):
             connection.run("true")
         with pytest.raises(HostError, match=f"SFTP cannot be used: .*; {cure}"):
@@ -726,7 +729,7 @@ def test_a_full_disk_is_named_and_nothing_half_is_left(
     with pytest.raises(HostError) as caught:
         connection.push(b"x" * 200_000, f"{small_disk}/file")
     assert str(caught.value) == (
-        f"node1: no space left for {small_disk}/file: it takes 200,000 bytes, 65,536 are free; "
-        "make room there, or choose another [cluster] directory"
+        f"node1: no space left for {small_disk}/file: it needs 200,000 bytes, 65,536 are free; "
+        "free some space there, or choose another [cluster] directory"
     )
     assert list(small_disk.iterdir()) == []

@@ -157,7 +157,7 @@ def test_what_is_not_the_tools_is_not_run_but_replaced(tmp_path: Path) -> None:
 def test_a_host_whose_link_spoils_the_tools_says_so(tmp_path: Path) -> None:
     line = command_line(sys.executable, "~/d", BUNDLE, "facts", source=FROM_INPUT)
     assert Shell("/bin/sh", tmp_path).run(line, BUNDLE.content[:-1]).returncode == 66
-    with pytest.raises(HostError, match="the tools did not arrive as they were sent"):
+    with pytest.raises(HostError, match="the tools were damaged on the way to the host"):
         call(Host(Completed(66, b"", b""), Completed(66, b"", b"")))
 
 

@@ -1,1 +1,1 @@
-"""Agents on hosts over SSH: clusters, their parts, and who uses them."""
+"""Agents on SSH hosts: clusters, their parts, and the controllers that use them."""

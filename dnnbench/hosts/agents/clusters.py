@@ -1,6 +1,6 @@
-"""Clusters on hosts over SSH: start agents there, find those that stand, end them.
+"""Start, find and stop clusters on SSH hosts.
 
-What stands is asked of the hosts themselves; this machine keeps no record that could be wrong.
+The hosts themselves report what is running; this machine keeps no record, which could be wrong.
 """
 
 from __future__ import annotations
@@ -28,29 +28,31 @@ if TYPE_CHECKING:
     from dnnbench.sweep.placement import Host
 
 GRACE_S: Final = 20.0
-"""Without a word from its controller for so long, roles are killed."""
+"""Roles are killed after this time without a word from their controller."""
 OWN_LEASE_S: Final = 25.0
-"""The same for the agents of a sweep's own cluster."""
+"""Lease of a cluster that was launched for one sweep: a little longer than the grace."""
 FIRST_LEASE_S: Final = 120.0
-"""For the first controller: as long as all hosts may take to start, and to get the user's model."""
+"""Lease until the first controller attaches: all hosts may have to start and to get a model."""
 START_TIMEOUT_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 30.0
 
 
 class Part(msgspec.Struct, frozen=True):
-    """A cluster's part on one host, as its keeper tells.
+    """A cluster's part on one host, as its keeper reports it.
 
     Attributes:
         since: seconds since 1970, by that host's clock.
         package: digest of the dnnbench that its agent runs.
-        launcher: process that it ends with, as `this_process` names it; None if it stands alone.
-        socket: where its keeper listens.
+        launcher: the process with which it ends, as `this_process` names it; None for a cluster
+            with a lease.
+        socket: path of the socket on which its keeper listens.
         attached: whether a controller is connected.
-        controller: who uses it, as `new_controller_id` named him, connected or not.
-        doing: what the agent does.
-        lease_left_s: until it ends, if no controller comes; None where the keeper does not answer.
-        firewall: whether its ports are open to its own hosts alone.
-        processes: how many there are.
+        controller: the controller that uses it, as `new_controller_id` named it, connected or not.
+        doing: what the agent is doing, for the user.
+        lease_left_s: time until it ends if no controller attaches; None if the keeper does not
+            answer.
+        firewall: whether its ports are open only to the cluster's own hosts.
+        processes: number of its processes.
     """
 
     cluster: Text
@@ -72,7 +74,7 @@ class Part(msgspec.Struct, frozen=True):
 
     @property
     def is_abandoned(self) -> bool:
-        """Whether it was a sweep's own, and that sweep's process is gone from this machine."""
+        """Whether it was launched for a sweep on this machine whose process is gone."""
         return self.launcher is not None and self.owner == owner() and _is_gone(self.launcher)
 
     @property
@@ -83,7 +85,7 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class Leftover(msgspec.Struct, frozen=True):
-    """What an accident left of a cluster on a host: processes, or only files."""
+    """Remains of a cluster whose keeper died: processes, or only files."""
 
     cluster: Text
     host: Text
@@ -113,12 +115,12 @@ class Started(NamedTuple):
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """What came of ending a cluster's part on a host.
+    """The result of ending a cluster's part on a host.
 
     Attributes:
-        ended: number of processes.
+        ended: number of processes that were ended.
         left: processes that cannot be killed.
-        ports_taken: that cannot be bound though they should be free.
+        ports_taken: ports that should be free but cannot be bound.
     """
 
     ended: Count
@@ -132,7 +134,7 @@ class Ended(msgspec.Struct, frozen=True):
 
 
 def parts_of(tools: HostTools) -> tuple[list[Part], list[Leftover]]:
-    """Ask a host what stands there, and what is left of what stood.
+    """Return the clusters' parts on a host, and what is left of dead ones.
 
     Raises:
         HostError: it cannot be asked.
@@ -141,11 +143,11 @@ def parts_of(tools: HostTools) -> tuple[list[Part], list[Leftover]]:
     try:
         standing = msgspec.convert(answer, _Standing)
     except msgspec.ValidationError as error:  # a keeper may be older than this side
-        problem = "a cluster stands there that another version of dnnbench launched"
+        problem = "a cluster of another version of dnnbench is running there"
         raise HostError(
             f"{problem}: {one_line(str(error))}",
             where=tools.host,
-            remedy="end it with that version's `dnnbench stop`, or wait for the end of its lease",
+            remedy="stop it with that version's `dnnbench stop`, or wait for the end of its lease",
         ) from error
     return standing.clusters, standing.orphans
 
@@ -161,15 +163,15 @@ def standing_for(
 ) -> dict[str, Part] | None:
     """Choose a cluster of ours that can be attached to and has enough ports for the trials.
 
-    One that has too few is chosen where a new cluster could not have more.
+    One with too few ports is chosen if a new cluster could not have more.
 
     Args:
-        parts: host -> what stands there.
-        hosts: in their order.
-        needed: slots that the largest trial takes.
+        parts: host -> the clusters' parts there.
+        hosts: the usable hosts, in order.
+        needed: slots of the largest trial.
         package: digest of the dnnbench that it must run.
-        share: whether a new cluster could be where another one stands.
-        firewall: leave out clusters whose ports are open to everybody.
+        share: whether a new cluster could use hosts that another one has taken.
+        firewall: leave out clusters whose ports are open to every address.
 
     Returns:
         Host -> the cluster's part there, in the order of the hosts; None if there is no such
@@ -192,7 +194,7 @@ def standing_for(
 
 
 def chosen(hosts: Iterable[Host], needed: int) -> dict[str, int]:
-    """Choose the first hosts whose slots suffice; return host -> tasks that it may get."""
+    """Choose the first hosts whose slots suffice; return host -> number of its tasks."""
     taken: dict[str, int] = {}
     for host in hosts:
         left = needed - sum(taken.values())
@@ -217,18 +219,19 @@ def start_keeper(
     """Start a cluster's agent on a host, under a keeper that outlives the connection.
 
     Args:
-        tools: of the host.
-        facts: of the host.
-        config: says where and in which range of ports.
-        wanted: software and data, which are there.
-        cluster: its id.
-        purpose: for others who want the host.
-        lease_s: without a controller for so long, it ends; None for soon, with this process.
-        ports: how many the host's tasks need.
-        admitted: addresses that may connect to them; None for everybody.
+        tools: the host's tools.
+        facts: the host's facts.
+        config: gives the directory and the port range.
+        wanted: software and data, which must be provisioned.
+        cluster: the cluster's id.
+        purpose: shown to other users who want the host.
+        lease_s: time without a controller after which the cluster ends; None for a cluster that
+            ends soon after this process.
+        ports: number of ports to hold for the host's tasks.
+        admitted: addresses that may connect to these ports; None for all.
 
     Raises:
-        HostError: taken, no port free, or the like.
+        HostError: the host is taken, no port is free, or the like.
     """
     environment, _ = environment_of(facts.machine)
     state = f"{facts.directory}/clusters/{cluster}/{tools.host}"
@@ -249,7 +252,7 @@ def start_keeper(
         ports=ports,
         python=f"{facts.directory}/env/{environment}/bin/python",
         pythonpath=[f"{facts.directory}/{wanted.package}", f"{state}/models"],
-        # Keras makes a directory of its own in the home otherwise.
+        # Otherwise, Keras creates a directory in the home.
         environment={**ENVIRONMENT, "KERAS_HOME": f"{facts.directory}/keras"},
         requires=[],
         firewall=None if admitted is None else {"addresses": list(admitted)},
@@ -259,13 +262,13 @@ def start_keeper(
 
 
 def end_part(tools: HostTools, cluster: str, *, force: bool, host: str | None = None) -> Ended:
-    """End a cluster's part on a host, and whatever is left of it.
+    """End a cluster's part on a host, including remains of a dead one.
 
     Args:
-        tools: of the host.
-        cluster: its id.
-        force: though a controller is attached.
-        host: how it was called when the cluster was launched, if not as it is now.
+        tools: the host's tools.
+        cluster: the cluster's id.
+        force: end it even if a controller is attached.
+        host: the host's name when the cluster was launched, if it has changed since.
 
     Raises:
         HostError: a controller is attached and ``force`` is false, or the host cannot be asked.
@@ -277,10 +280,10 @@ def end_part(tools: HostTools, cluster: str, *, force: bool, host: str | None = 
 
 
 def _is_gone(process: str) -> bool:
-    """Tell whether a process has ended; of one that cannot be seen from here, nobody knows.
+    """Return whether a process has certainly ended; false if it cannot be seen from here.
 
     Args:
-        process: as `this_process` names it, or whatever a host names instead.
+        process: as `this_process` names it; a host may also have sent any other text.
     """
     place, *numbers = process.rsplit("/", 2)
     if place != here() or not all(number.isdecimal() for number in numbers):

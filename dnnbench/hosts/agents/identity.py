@@ -1,4 +1,4 @@
-"""Names of clusters, controllers and owners: who is who on a host."""
+"""Unique names of clusters, controllers and processes, and the owner's name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dnnbench.hosts.onhost import process_table
 
 
 def owner() -> str:
-    """Name who launches: the user and this machine."""
+    """Return the owner of clusters launched here: the user and this machine."""
     return f"{getpass.getuser()}@{platform.node()}"
 
 
@@ -22,7 +22,7 @@ def new_cluster_id() -> str:
 
 
 def this_process() -> str:
-    """Name this process as no other one is named, on whichever machine, before or later."""
+    """Return a name for this process that no other has, on any machine at any time."""
     return f"{here()}/{os.getpid()}/{process_table.started(os.getpid())}"
 
 
@@ -37,6 +37,6 @@ def process_of(controller: str) -> str:
 
 
 def here() -> str:
-    """Name where process numbers mean what they mean here: this boot, this container."""
+    """Return a name for the scope of process numbers: this boot and this PID namespace."""
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     return f"{boot_id}/{Path('/proc/self/ns/pid').readlink()}"

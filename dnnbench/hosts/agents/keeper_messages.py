@@ -15,7 +15,7 @@ NULL: Final = b"null"
 
 
 class FinalError(HostError):
-    """A failure after which another connection would be in vain."""
+    """An error that another connection would not cure."""
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -32,7 +32,7 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Welcome(msgspec.Struct, frozen=True):
-    """The number of the last order taken and of the last event, and AgentReady or null."""
+    """The numbers of the last order taken and of the last event, and AgentReady or null."""
 
     orders: Count
     events: Count
@@ -40,7 +40,7 @@ class Welcome(msgspec.Struct, frozen=True):
 
 
 class Message(msgspec.Struct, frozen=True):
-    """A line of the keeper, or of the relay if there is no keeper: it has one of these."""
+    """A line of the keeper, or of the relay if there is no keeper: one kind of field is set."""
 
     welcome: Welcome | None = None
     n: Count | None = None
@@ -58,10 +58,10 @@ _decoder: Final = msgspec.json.Decoder(Message)
 
 
 def read_message(host: str, line: bytes) -> Message:
-    """Read a line.
+    """Decode a line.
 
     Raises:
-        FinalError: it is no message.
+        FinalError: it is not a message.
     """
     try:
         return _decoder.decode(line)

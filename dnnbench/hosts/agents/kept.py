@@ -1,9 +1,8 @@
 """An agent behind a keeper on another host. Losing the connection does not lose the trial.
 
-Orders are numbered and sent again until the keeper has confirmed them, events are numbered by the
-keeper and kept until they are acknowledged here, so that each arrives once and in order however
-often the connection breaks. A connection is whatever leads to the keeper's relay: a stream of
-lines.
+Orders are numbered and sent again until the keeper confirms them. Events are numbered by the keeper
+and kept there until they are acknowledged here. So each arrives once and in order, however often
+the connection breaks. A connection is any stream of lines that leads to the keeper's relay.
 """
 
 from __future__ import annotations
@@ -42,43 +41,42 @@ _END, _LEAVE = b'{"end":true}\n', b'{"leave":true}\n'
 
 
 class Stream(Protocol):
-    """A program on a host that is written to and read from."""
+    """A program on a host with its input and output."""
 
     @property
     def errors(self) -> str:
         """The end of what it wrote to its standard error."""
 
     def read_line(self, timeout_s: float | None = None) -> bytes:
-        """Return the next line with its end, nothing at the end of all; HostError if too late.
+        """Return the next line with its end, nothing at the end; HostError if it is too late.
 
         Of a line of `LINE_BYTES` or more, return that many bytes.
         """
 
     def write(self, data: bytes) -> None:
-        """Send data; HostError if nobody takes it."""
+        """Send data; HostError if the program does not take it."""
 
     def close(self) -> None:
-        """End it, also while another thread reads. Safe to do twice."""
+        """End it, even while another thread reads. Idempotent."""
 
 
 class KeptAgent:
-    """Holds on to a keeper's agent; see :class:`dnnbench.sweep.agents.Agent`.
+    """A controller's handle of a keeper's agent; see :class:`dnnbench.sweep.agents.Agent`.
 
     ``AgentReady`` arrives once the agent is ready for this controller, whatever an earlier one left
-    behind; what is sent before that may be answered by nobody.
+    behind; orders sent before that may never be answered.
 
     Args:
         host: its name.
         open_relay: opens a new connection to the keeper; raises HostError.
-        inbox: where events go, and one HostError if the agent is lost for good.
-        ports: that are held there for the roles.
-        controller_id: by which the keeper knows this controller again; its own for each agent
-            handle made.
-        succeeds: a controller known to be dead, whose connection is not worth waiting for.
-        purpose: what for, in the words that others read.
-        grace_s: how long the keeper waits for a lost connection to come back.
-        beat_s: how often both sides show that they live.
-        on_trouble: is called with a line for people, from another thread.
+        inbox: receives the events, and one HostError if the agent is lost for good.
+        ports: ports that are held there for the roles.
+        controller_id: identifies this controller to the keeper; every handle needs its own.
+        succeeds: a controller known to be dead, whose connection the keeper need not wait for.
+        purpose: shown to other users who ask for the host.
+        grace_s: time that the keeper waits for a lost connection to come back.
+        beat_s: interval at which both sides show that they are alive.
+        on_trouble: called with one line for the user, from another thread.
     """
 
     def __init__(
@@ -105,7 +103,7 @@ class KeptAgent:
         self._grace_s = grace_s
         self._beat_s = beat_s
         self._on_trouble = on_trouble or (lambda _line: None)
-        # Whoever writes, or changes what has to be written, holds the lock.
+        # Held while writing, and while changing what has to be written.
         self._lock = threading.Lock()
         self._stream: Stream | None = None
         self._is_attached = False
@@ -126,7 +124,7 @@ class KeptAgent:
             thread.start()
 
     def send(self, order: Order) -> None:
-        """Send an order, as soon as there is a connection.
+        """Send an order now, or as soon as there is a connection.
 
         Raises:
             HostError: the agent is lost for good, or this handle is closed.
@@ -136,25 +134,25 @@ class KeptAgent:
                 raise self._lost
             if self._farewell or self._over.is_set():
                 raise HostError(
-                    "expected an agent to send orders to, found it closed", where=self.host
+                    "expected an open agent to send an order to, found it closed", where=self.host
                 )
             self._orders.append(encode(order).rstrip())
             self._write(self._numbered(len(self._orders) - 1))
 
     def close(self) -> None:
-        """End the agent and everything it started; return once they are gone. Safe to do twice.
+        """End the agent and everything it started; return once they are gone. Idempotent.
 
-        Out of reach, they end by themselves when the keeper's lease does.
+        If the host cannot be reached, they end when the keeper's lease does.
         """
         self._part(_END)
 
     def leave(self) -> None:
-        """Let the agent stand for the next controller; roles that still run are killed."""
+        """Leave the agent running for the next controller; roles that still run are killed."""
         self._part(_LEAVE)
 
     def _part(self, farewell: bytes) -> None:
-        """Say the last word, and wait for the answer, through a lost connection if need be."""
-        if self._lock.acquire(timeout=_CLOSE_TIMEOUT_S):  # not while another write hangs
+        """Send the last line and wait for the answer, even across a lost connection."""
+        if self._lock.acquire(timeout=_CLOSE_TIMEOUT_S):  # another write may hang
             try:
                 if not self._farewell:
                     self._farewell = farewell
@@ -171,7 +169,7 @@ class KeptAgent:
     # --- writing: with the lock held --------------------------------------------------------------
 
     def _write(self, data: bytes) -> None:
-        """Write if there is a connection; what it does not take is for the next one."""
+        """Write if there is a connection; a failed write is repeated on the next one."""
         if self._stream is None or not self._is_attached:
             return
         try:
@@ -190,7 +188,7 @@ class KeptAgent:
             self._orders_confirmed += 1
 
     def _beat(self) -> None:
-        """Say that we live, and which events have arrived."""
+        """Show the keeper that we are alive, and which events have arrived."""
         while not self._over.wait(self._beat_s):
             with self._lock:
                 self._write(b'{"beat":%d}\n' % (self._events or 0))
@@ -221,7 +219,7 @@ class KeptAgent:
                 raise HostError(problem, remedy=trouble.remedy)
             if self._heard_s > began_s:
                 pause_s = _FIRST_PAUSE_S
-            self._tell(trouble)
+            self._report(trouble)
             self._over.wait(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
@@ -229,7 +227,7 @@ class KeptAgent:
         """Open one connection and read it to its end; return why it ended.
 
         Raises:
-            HostError: there is no point in another one.
+            HostError: another connection would not help.
         """
         try:
             with contextlib.closing(self._open_relay()) as stream:
@@ -242,7 +240,7 @@ class KeptAgent:
                 }
                 stream.write(msgspec.json.encode({"hello": hello}) + b"\n")
                 while not self._over.is_set():
-                    self._understand(self._next_line(stream))
+                    self._handle(self._next_line(stream))
         except FinalError:
             raise
         except HostError as error:
@@ -254,12 +252,12 @@ class KeptAgent:
         if len(line) >= LINE_BYTES:
             raise FinalError(too_long(self.host).problem)
         if not line.endswith(b"\n"):
-            said = [one_line(line) for line in stream.errors.splitlines()[-1:]]
-            raise HostError(f"the connection ended{': ' + said[0] if said else ''}")
+            last = [one_line(line) for line in stream.errors.splitlines()[-1:]]
+            raise HostError(f"the connection ended{': ' + last[0] if last else ''}")
         return line
 
-    def _tell(self, trouble: HostError | None) -> None:
-        """Tell people of a trouble, and of its end, once each."""
+    def _report(self, trouble: HostError | None) -> None:
+        """Report trouble to the user, and its end, once each."""
         if self._is_troubled != bool(trouble) and not self._farewell:
             if trouble is None:
                 self._on_trouble(f"connection to {self.host} is back")
@@ -269,7 +267,7 @@ class KeptAgent:
                 self._on_trouble(f"connection to {self.host} lost, trying again")
         self._is_troubled = bool(trouble)
 
-    def _understand(self, line: bytes) -> None:
+    def _handle(self, line: bytes) -> None:
         self._heard_s = time.monotonic()
         message = read_message(self.host, line)
         if message.n is not None:
@@ -283,8 +281,8 @@ class KeptAgent:
             self._attach(message.welcome)
         elif message.left:
             self._over.set()
-        elif told := message.refused or message.error:
-            raise told.as_error()
+        elif reason := message.refused or message.error:
+            raise reason.as_error()
         elif message.ended is not msgspec.UNSET:
             if self._farewell != _END:
                 remedy = one_line(message.remedy or "see dnnbench status --orphans")
@@ -292,7 +290,7 @@ class KeptAgent:
             self._over.set()
 
     def _attach(self, welcome: Welcome) -> None:
-        """Go on from where both sides were, or begin."""
+        """Begin, or go on where both sides were when the connection was lost."""
         is_first = self._events is None
         with self._lock:
             if is_first:
@@ -302,24 +300,24 @@ class KeptAgent:
             self._is_attached = True
             orders = b"".join(map(self._numbered, range(len(self._orders))))
             self._write(orders + self._farewell)
-        self._tell(None)
+        self._report(None)
         if is_first and bytes(welcome.ready) != NULL:
             self._arrived(welcome.ready)
 
     def _arrived(self, event: msgspec.Raw) -> None:
-        """Pass an event on; after one that cannot be read, nothing more is believed."""
+        """Pass an event on; after a malformed one, ignore all others."""
         if self._is_broken:
             return
         line = bytes(event)
         try:
             self._inbox.put(Arrival(self.host, read_event(self.host, line)), len(line))
         except HostError as error:
-            # The conversation goes on, so that the keeper is still told to end or to be left.
+            # The conversation goes on, so that `close` and `leave` still reach the keeper.
             self._is_broken = True
             self._inbox.put(Arrival(self.host, error))
 
     def _lose(self, error: HostError) -> None:
-        """Say once that the agent is gone, unless that is what was asked for."""
+        """Report the loss of the agent, unless it was closed or left."""
         lost = HostError(error.problem, where=self.host, remedy=error.remedy)
         with self._lock:
             self._lost = lost

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from dnnbench.settings.schema import Config
     from dnnbench.sweep.placement import Host
 
-_ELSEWHERE: Final = "is not of the cluster that stands on the others"
+_ELSEWHERE: Final = "has no part of the cluster that is running on the others"
 _LAUNCH_AGAIN: Final = "run `dnnbench stop`, then `dnnbench launch`"
 
 
@@ -44,14 +44,14 @@ class Request(NamedTuple):
     """A request for a cluster.
 
     Attributes:
-        config: of the command.
+        config: the command's settings.
         wanted: software and data that hosts must have.
-        purpose: of the cluster, for others who want the hosts.
-        needed: slots that the largest trial takes.
-        notify: is called with what is waited for.
-        warn: is called with what the user should know; from other threads, too.
-        lease_s: launch a cluster that keeps running for this time without a controller, all of it
-            or nothing; None to use one that is running, or else to launch one that ends with this
+        purpose: shown to other users who want the hosts.
+        needed: slots of the largest trial.
+        notify: called with what is being waited for.
+        warn: called with notes for the user, also from other threads.
+        lease_s: launch a cluster that keeps running for this time without a controller, complete or
+            not at all; None to use a running one, or else to launch one that ends with this
             process.
     """
 
@@ -65,31 +65,31 @@ class Request(NamedTuple):
 
 
 class Launch:
-    """A cluster while it is being launched, and afterwards: what ends it."""
+    """The launch of a cluster: starts its parts, and ends whatever was started."""
 
     def __init__(self, hosts: Iterable[str]) -> None:
         self.cluster = new_cluster_id()
         self._is_given_up = Event()
-        # Held while a part starts, in a thread that an interrupt leaves to itself.
+        # Held while a part starts, in a thread that goes on after an interrupt.
         self._locks = {host: Lock() for host in hosts}
 
     def start(self, tools: HostTools, do: Callable[[], Started]) -> Started:
         """Start the part on a host, unless the launch was interrupted before that host's turn."""
         with self._locks[tools.host]:
             if self._is_given_up.is_set():
-                raise HostError("the launch was given up", where=tools.host)
+                raise HostError("the launch was interrupted", where=tools.host)
             return do()
 
     def end(self, connected: ConnectedHosts) -> None:
-        """End all that was started, also where nobody knows whether it was.
+        """End every part that was started, or may have been.
 
-        On hosts that cannot be reached it ends by itself, as no controller comes.
+        On hosts that cannot be reached, it ends with its lease, as no controller attaches.
         """
         self._is_given_up.set()
         connected.each(self._end_part, [name for name in self._locks if name in connected.tools])
 
     def _end_part(self, tools: HostTools) -> None:
-        """End the part on a host; not before its start is over, which would then be missed."""
+        """End the part on a host, after its start is over: an earlier end would miss it."""
         in_turn = self._locks[tools.host].acquire(timeout=START_TIMEOUT_S)
         try:
             end_part(tools, self.cluster, force=True)
@@ -102,9 +102,9 @@ class Cluster(NamedTuple):
     """A cluster on connected hosts.
 
     Attributes:
-        hosts: with a part of it, in the inventory's order; no more slots than ports held there.
-        keepers: host -> the keeper of its agent; of the same hosts.
-        launch: that it came of; None if it was found running.
+        hosts: hosts with a part of it, in the inventory's order; slots are at most the ports there.
+        keepers: host -> its keeper, for the same hosts.
+        launch: the launch that started it; None if it was found running.
     """
 
     connected: ConnectedHosts
@@ -119,20 +119,20 @@ class Cluster(NamedTuple):
 
 
 def find_or_launch(connected: ConnectedHosts, hosts: Sequence[Host], request: Request) -> Cluster:
-    """Find a cluster or launch one; all over again while another host can stand in.
+    """Find a cluster or launch one; start again while another host can replace a missing one.
 
-    A cluster's hosts must know of each other when they start, for the sake of their firewalls.
+    All hosts of a cluster must be known when it starts, because their firewalls admit each other.
 
     Args:
-        connected: opened here for the hosts that are tried; later knows why others are missing.
-        hosts: that may be used, in the inventory's order; later ones replace missing ones.
-        request: for the cluster.
+        connected: opened here for the hosts that are tried; then has the others' errors.
+        hosts: hosts that may be used, in the inventory's order; later ones replace missing ones.
+        request: the requested cluster.
 
     Returns:
-        The cluster; without hosts if none is up, or if one with a lease would not be complete.
+        The cluster; without hosts if none is usable, or if one with a lease would be incomplete.
 
     Raises:
-        HostError: a model cannot be read, or the like. Whatever is raised, nothing stays started.
+        HostError: a model cannot be read, or the like. Whatever is raised, no part keeps running.
     """
     untried = deque(hosts)
     facts: dict[str, Facts] = {}
@@ -153,10 +153,10 @@ def find_or_launch(connected: ConnectedHosts, hosts: Sequence[Host], request: Re
 
 
 def admitted_addresses(facts: Mapping[str, Facts], hosts: Sequence[Host]) -> list[str]:
-    """List every address of a cluster's hosts that a connection between them may come from."""
+    """Return every address from which a host of a cluster may connect to another."""
     found = {address for name in facts for address in facts[name].addresses}
     for host in hosts:
-        with suppress(ValueError):  # a name; its addresses are among the host's own
+        with suppress(ValueError):  # a name, whose addresses are among the facts
             found.add(str(ipaddress.ip_address(host.address.strip("[]"))))
     return sorted(address for address in found if not ipaddress.ip_address(address).is_loopback)
 
@@ -173,7 +173,7 @@ def _cluster(
 
 
 def _reach(connected: ConnectedHosts, untried: deque[Host], request: Request) -> dict[str, Facts]:
-    """Connect to enough hosts, later ones in place of missing ones; return their facts."""
+    """Connect to enough hosts, replacing missing ones by later ones; return their facts."""
     config, needed = request.config, request.needed
 
     def look(tools: HostTools) -> Facts:
@@ -197,7 +197,7 @@ def _reach(connected: ConnectedHosts, untried: deque[Host], request: Request) ->
 
 
 def _standing(connected: ConnectedHosts, request: Request) -> dict[str, Started] | None:
-    """Find a running cluster of ours; None if there is none, or a new one is wanted."""
+    """Find a running cluster of ours; None if there is none, or if a new one is wanted."""
     parts = connected.each(_cleared)
     if request.lease_s is not None:
         return None
@@ -213,7 +213,7 @@ def _standing(connected: ConnectedHosts, request: Request) -> dict[str, Started]
     if standing is None:
         return None
     cluster_id = next(iter(standing.values())).cluster
-    request.warn(f"using the cluster {cluster_id}, which stands until `dnnbench stop`")
+    request.warn(f"using cluster {cluster_id}, which keeps running until `dnnbench stop`")
     if sum(len(part.ports) for part in standing.values()) < request.needed:
         connected.drop(
             {
@@ -228,7 +228,7 @@ def _standing(connected: ConnectedHosts, request: Request) -> dict[str, Started]
 
 
 def _cleared(tools: HostTools) -> list[Part]:
-    """Return the clusters on a host, once what a killed sweep of ours left there is ended."""
+    """Return the clusters on a host, after ending those that killed sweeps of ours left there."""
     standing, _ = parts_of(tools)
     abandoned = [part for part in standing if part.is_abandoned and part.host == tools.host]
     for part in abandoned:
@@ -237,15 +237,15 @@ def _cleared(tools: HostTools) -> list[Part]:
 
 
 def _proven(connected: ConnectedHosts, request: Request) -> dict[str, int]:
-    """Choose hosts on which workers and parameter servers reach each other; do without others.
+    """Choose hosts whose workers and parameter servers reach each other; drop the others.
 
     Returns:
-        Host -> tasks that it may get; none where a cluster with a lease would not be complete.
+        Host -> number of its tasks; empty if a cluster with a lease would be incomplete.
     """
     config, needed = request.config, request.needed
     servers, ports = config.sweep.parameter_servers, config.cluster.ports
     while len(names := chosen(connected.hosts, needed)) > 1:
-        request.notify("trying every connection between workers and parameter servers")
+        request.notify("testing every connection between workers and parameter servers")
         hosts = [host for host in connected.hosts if host.name in names]
         pairs, failures = try_pairs(connected.tools, hosts, servers, ports, bandwidth=False)
         failures = failures or hindrances(pairs, holders(hosts, servers)[0])
@@ -269,7 +269,7 @@ def _started(
         return {}
     config, needed = request.config, request.needed
     request.notify("starting the agents")
-    # A port for each slot, not only for this placement: it changes when a host is lost.
+    # A port for every slot: the placement changes when a host is lost.
     ports = {h.name: min(h.slots or needed, needed) for h in connected.hosts if h.name in names}
     admitted = admitted_addresses(facts, connected.hosts) if config.cluster.firewall else None
 
@@ -293,7 +293,7 @@ def _started(
 
 
 def _push_model(connected: ConnectedHosts, keepers: Mapping[str, Started], config: Config) -> None:
-    """Put the user's own model where agents look for it."""
+    """Copy the user's own model to the directory in which agents look for it."""
     files = model_files(config.train.model)
 
     def push(tools: HostTools) -> None:

@@ -1,4 +1,4 @@
-"""Agents for a sweep on SSH hosts: attach to a running cluster if one fits, else launch one."""
+"""Agents for a sweep on SSH hosts: attach to a running cluster if one fits, or else launch one."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class SshAgents:
     """A source of agents on the hosts of a configuration; see `AgentSource`.
 
     Args:
-        config: of the sweep.
+        config: the sweep's settings.
         wanted: software and data that hosts must have.
-        purpose: of the cluster, for others who want the hosts.
-        warn: is called with what the user should know; from other threads, too.
+        purpose: shown to other users who want the hosts.
+        warn: called with notes for the user, also from other threads.
     """
 
     def __init__(
@@ -70,13 +70,13 @@ def attach(
     """Attach to the agents of a cluster.
 
     Args:
-        cluster: that nobody else is attached to.
-        request: that led to it.
-        is_kept: closing the agents leaves the cluster running; else it ends it.
-        then: is called once the agents are closed.
+        cluster: a cluster to which no controller is attached.
+        request: the request that led to it.
+        is_kept: whether the cluster keeps running when the agents are closed.
+        then: called once the agents are closed.
 
     Raises:
-        KeyboardInterrupt: a cluster that was launched is ended before.
+        KeyboardInterrupt: after ending a cluster that was launched.
     """
     inbox = Inbox()
     agents: dict[str, KeptAgent] = {}
@@ -113,7 +113,7 @@ def _agent(
     first = [connected.tools[name]]
 
     def open_relay() -> Stream:
-        # Once it failed, a connection is not used again: over a cut link it still looks open.
+        # A connection that failed is not used again: over a cut link it still looks open.
         tools = first.pop() if first else connected.reopen(name)
         return tools.open("relay", keeper.socket)
 

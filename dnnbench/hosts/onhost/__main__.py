@@ -1,10 +1,10 @@
-"""The commands, and how each is called.
+"""The table of commands, and the program that runs one of them.
 
-A command is a function in a module of its own, imported when it is asked for: ``facts`` must not
-pay for ``install``. It takes the request and returns one answer, or yields several, which are
-written as they come, or takes over the streams and returns None. It raises
-:class:`~.wire.HostProblem` for what the user can cure; any other exception is a bug, and its
-traceback goes to standard error.
+A command is a function in a module of its own, which is imported on demand: ``facts`` must not pay
+for ``install``. It takes the request and returns one answer, or yields several that are written one
+by one, or takes over the streams and returns None. It raises :class:`~.wire.HostProblem` for
+problems that the user can solve; any other exception is a bug, and its traceback goes to standard
+error.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import sys
 from . import wire
 from .deadline import deadline
 
-# Function, and seconds after which nobody waits for its answer any more; `probe` has a deadline of
-# its own, and a relay ends with its keeper, or with whoever reads it.
+# Function, and its deadline in seconds, after which no caller waits any more. 0: `probe` has a
+# deadline of its own, and a relay ends with its keeper or with its reader.
 COMMANDS = {
     "facts": ("facts.run", 60),
     "install": ("install.run", 1800),
@@ -28,25 +28,25 @@ COMMANDS = {
     "stop": ("status_stop.stop", 60),
     "probe": ("probe.run", 0),
 }
-# Their standard input is a dialogue from the first byte on; the request is in the arguments.
+# Their standard input is a dialogue from the first byte, so the request is in the arguments.
 DIALOGUES = {"relay": ("socket",), "probe": ()}
 
 EXIT_PROBLEM = 1
-EXIT_USAGE = 64  # not 2, which is Python's own for an option that it does not know
+EXIT_USAGE = 64  # not 2, with which Python exits for an unknown option
 
 
 def main(arguments: list[str], pushed: bytes | None = None) -> int:
-    """Carry out one command and return its exit code.
+    """Run one command and return its exit code.
 
     Args:
-        arguments: name of the command, and for a dialogue its request.
-        pushed: these tools, if they have just been sent and are to be kept at ``sys.argv[0]``.
+        arguments: the command's name, followed by the request if it is a dialogue.
+        pushed: these tools, if they were just sent and are to be stored at ``sys.argv[0]``.
     """
     if not arguments or arguments[0] not in COMMANDS:
         sys.stderr.write(f"usage: {{{','.join(COMMANDS)}}} <request.json\n")
         return EXIT_USAGE
     name, *values = arguments
-    os.umask(0o077)  # whatever is made here is for this user alone
+    os.umask(0o077)  # all files are for this user alone
     function, most_s = COMMANDS[name]
     try:
         with deadline(most_s, f"`{name}`"):
@@ -54,7 +54,7 @@ def main(arguments: list[str], pushed: bytes | None = None) -> int:
     except wire.HostProblem as error:
         return _refuse(error)
     except BrokenPipeError:
-        # Nobody listens any more; Python would complain once more when it flushes at its end.
+        # The reader is gone; Python would fail again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_PROBLEM
     except OSError as error:

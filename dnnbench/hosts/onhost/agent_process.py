@@ -1,4 +1,4 @@
-"""The agent as its keeper's child: its pipes, its end, and that of everything it started."""
+"""The agent as its keeper's child: its pipes, and the end of it and of all it started."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _PAUSE_S = 0.02
 
 
 class AgentProcess:
-    """Runs ``python -m dnnbench.training.agent``; the kernel ends it with the thread that made it.
+    """A process ``python -m dnnbench.training.agent``; the kernel kills it if the keeper dies.
 
     Attributes:
         lines: events to read, orders to write.
-        code: as in ``subprocess``; None before `end`.
+        code: exit code as in ``subprocess``; None before `end`.
     """
 
     def __init__(self, request: Request, state: State) -> None:
@@ -64,38 +64,38 @@ class AgentProcess:
 
     @property
     def has_exited(self) -> bool:
-        """Tell whether it has ended by itself; its number stays its own until `end`."""
+        """Whether it has ended by itself; its process id is not reused before `end`."""
         pid = self._process.pid
         return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     @property
     def lacked_memory(self) -> bool:
-        """Tell whether it was killed after the kernel had begun to kill for lack of memory."""
+        """Whether it was killed after the kernel had begun to kill for lack of memory."""
         return self.code == -signal.SIGKILL and machine.oom_kills() > self._oom_kills
 
     @property
     def last_words(self) -> str:
-        """Return how it ended, with the last line of its log."""
+        """How it ended, with the last line of its log."""
         if self.lacked_memory:
             return (
-                "the agent was killed, probably for lack of memory: the kernel has killed a "
-                "process there for that since it started"
+                "the agent was killed, probably for lack of memory: since it started, the kernel "
+                "has killed a process there for that reason"
             )
-        said = last_line(self._state.agent_log)
+        last = last_line(self._state.agent_log)
         how = f"ended with {self.code}"
         if self.code is not None and self.code < 0:
             how = f"was killed by {_signal_name(-self.code)}"
-        return f"the agent {how}{said and ': ' + said}"
+        return f"the agent {how}{last and ': ' + last}"
 
     def end(self) -> None:
-        """End it as the end of its input does, then whatever is left. Safe to do twice."""
+        """Close its input, which ends it; then kill whatever is left. Idempotent."""
         if self.code is not None:
             return
         self.lines.close()
         deadline_s = time.monotonic() + _END_TIMEOUT_S
         while not self.has_exited and time.monotonic() < deadline_s:
             time.sleep(_PAUSE_S)
-        # Before it is waited for: nobody else can have its session's number now.
+        # Before waiting for it: until then, no other process can have its session's number.
         _, left = marks.end(self._state.path, self._process.pid, _KILL_TIMEOUT_S)
         if left:
             note(f"cannot be killed: {left}")

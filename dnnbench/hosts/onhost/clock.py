@@ -1,4 +1,4 @@
-"""The time since a keeper's controller was last heard of, against its grace and the lease."""
+"""The time since a keeper last heard from its controller, compared with grace and lease."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 
 class Patience(NamedTuple):
-    """How long a keeper waits for a silent controller.
+    """The times for which a keeper waits for a silent controller.
 
     Attributes:
-        grace_s: then its roles are killed, and it has to attach anew.
-        lease_s: without any controller, until the cluster ends.
-        first_s: in place of the lease until the first controller has come: the process that
-            launched the cluster may have ended.
+        grace_s: after this time, its roles are killed, and it has to attach anew.
+        lease_s: after this time without any controller, the cluster ends.
+        first_s: the lease until the first controller attaches: the process that launched the
+            cluster may have ended.
     """
 
     grace_s: float
@@ -22,11 +22,11 @@ class Patience(NamedTuple):
 
 
 class Clock:
-    """Runs from the last word of a controller.
+    """Measures the time since the last word of a controller.
 
     Attributes:
         grace_s: as in `Patience`.
-        lease_s: in force: ``first_s`` until a controller has attached.
+        lease_s: the lease in force, which is ``first_s`` until a controller has attached.
     """
 
     def __init__(self, patience: Patience) -> None:
@@ -37,7 +37,7 @@ class Clock:
 
     @property
     def silent_s(self) -> float:
-        """Return the time since the last word."""
+        """The time since the last word."""
         return time.monotonic() - self._heard_s
 
     def heard(self) -> None:
@@ -50,5 +50,5 @@ class Clock:
         self.lease_s = self._patience.lease_s
 
     def left_s(self, *, is_attached: bool) -> float:
-        """Return the time until the grace of a controller, or the lease, is over."""
+        """Return the time left of the controller's grace, or of the lease if there is none."""
         return (self.grace_s if is_attached else self.lease_s) - self.silent_s

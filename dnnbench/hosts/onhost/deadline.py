@@ -1,4 +1,4 @@
-"""End what nobody waits for any more, wherever it hangs."""
+"""A deadline for whole commands, wherever they hang."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def deadline(seconds: int, what: str) -> Iterator[None]:
-    """Limit the time of what is done in this context; in the main thread, not nested.
+    """Limit the time spent in this context; only in the main thread, and not nested.
 
     Args:
         seconds: 0 for no limit.
-        what: names it for people.
+        what: its name in the error.
 
     Raises:
         HostProblem: the time is over.

@@ -1,4 +1,4 @@
-"""The one directory of the user's in which everything of dnnbench on a host is."""
+"""The user's directory on a host in which dnnbench keeps everything."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def expanded(path: str) -> str:
 
 
 def safe(path: str, *parts: str) -> str:
-    """Return the directory's absolute path, where no other user can put anything.
+    """Return the directory's absolute path after checking that no other user can write there.
 
     Args:
         path: the directory.
-        parts: of it, relative or absolute, that are used now.
+        parts: paths in it, relative or absolute, that are about to be used.
 
     Raises:
-        HostProblem: another user could, or owns a part of it.
+        HostProblem: another user could, or owns one of the paths.
     """
     directory = expanded(path)
     trust.refuse_foreign(directory)
@@ -44,14 +44,14 @@ def safe(path: str, *parts: str) -> str:
 
 
 def made(path: str) -> str:
-    """Return the directory's absolute path, made where it is missing, and `safe`."""
+    """Create the directory if it is missing, and return its path; checked as in `safe`."""
     directory = safe(path)
     os.makedirs(directory, _PRIVATE, exist_ok=True)
     return safe(path)
 
 
 def identity(directory: str) -> str | None:
-    """Return the directory's mark; None where it is not dnnbench's."""
+    """Return the directory's mark; None if it is not dnnbench's."""
     try:
         with open(os.path.join(directory, _IDENTITY), encoding="ascii") as file:
             mark = file.read().strip()
@@ -63,7 +63,7 @@ def identity(directory: str) -> str | None:
 def marked(directory: str) -> str:
     """Return the directory's mark, giving it one if it has none.
 
-    Hosts that share the directory see the same one, whoever was first.
+    All hosts that share the directory see the same mark.
     """
     found = identity(directory)
     if found is None:
@@ -71,7 +71,7 @@ def marked(directory: str) -> str:
         aside = f"{path}.{os.uname().nodename}.{os.getpid()}"
         write_text(aside, os.urandom(16).hex() + "\n")
         try:
-            # A link comes into being whole, and only if nobody else's is there.
+            # A link appears whole, and only if no other host has made one.
             with contextlib.suppress(FileExistsError):
                 os.link(aside, path)
         finally:
@@ -86,19 +86,19 @@ def marked(directory: str) -> str:
 
 
 def is_complete(path: str) -> bool:
-    """Tell whether what is at ``path`` was finished."""
+    """Return whether the directory at ``path`` was completed."""
     return os.path.exists(os.path.join(path, _COMPLETE))
 
 
 def mark_complete(path: str, about: dict[str, Any]) -> None:
-    """Say that what is at ``path`` is finished; comes last."""
+    """Mark the directory at ``path`` as complete; to be called last."""
     file = os.path.join(path, _COMPLETE)
     write_text(file + ".aside", json.dumps(about, indent=1) + "\n")
     os.replace(file + ".aside", file)
 
 
 def write_text(path: str, text: str) -> None:
-    """Write a file and make sure that the disk has it."""
+    """Write a file and flush it to the disk."""
     with open(path, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
@@ -110,10 +110,10 @@ def locked(directory: str, wait_s: float) -> Iterator[int]:
     """Hold the directory's lock.
 
     Yields:
-        The lock's file descriptor: a process that inherits it holds the lock, too.
+        The lock's file descriptor: a process that inherits it also holds the lock.
 
     Raises:
-        HostProblem: somebody else holds it for too long, or nobody waits for us any more.
+        HostProblem: another process holds it for too long, or the caller is gone.
     """
     path = os.path.join(directory, _LOCK)
     fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -121,11 +121,11 @@ def locked(directory: str, wait_s: float) -> Iterator[int]:
         deadline_s = time.monotonic() + wait_s
         while not _locked_now(fd):
             if listener_gone():
-                raise HostProblem("whoever asked is gone")
+                raise HostProblem("the caller is gone")
             if time.monotonic() > deadline_s:
                 holder = os.pread(fd, 200, 0).decode(errors="replace").strip() or "another process"
                 raise HostProblem(
-                    f"{holder} holds {path} for more than {wait_s:.0f} s",
+                    f"{holder} has held {path} for more than {wait_s:.0f} s",
                     "wait for it, or end that process",
                 )
             time.sleep(_LOCK_POLL_S)

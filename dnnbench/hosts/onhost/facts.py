@@ -1,6 +1,6 @@
-"""``facts``: what a host is, and what of dnnbench it has already.
+"""``facts``: describe a host, and what is already provisioned there.
 
-Asked of many hosts at once and before every other step, so it takes as long as Python's own start.
+It is the first command on every host, so it must take no longer than Python's own start.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ _BLOCK_BYTES = 1 << 20
 
 
 def run(request: Request) -> Answer:
-    """Look at this host.
+    """Return the facts about this host.
 
     Args:
         request: ``directory``; ``ports`` [first, last]; ``environments`` keys; ``data`` list of
-            {path, sha256}, relative to the directory; ``python`` asked for, or null; ``clusters``
-            true to hear what stands here, too.
+            {path, sha256}, relative to the directory; ``python``, the interpreter to look for, or
+            null; ``clusters``, true to include the running clusters.
     """
     started_s = time.time()
     home = directory.made(request["directory"])
@@ -57,13 +57,13 @@ def run(request: Request) -> Answer:
         from .status_stop import status
 
         answer["clusters"] = status(request)["clusters"]
-    # In the middle of the time it took, as the asker's own estimate of it is.
+    # The middle of the time it took, to which the caller compares its own.
     answer["clock_s"] = (started_s + time.time()) / 2
     return answer
 
 
 def has_environment(home: str, key: str) -> bool:
-    """Tell whether an environment is complete and its Python still there; refuse a foreign one."""
+    """Return whether an environment is complete and its Python exists; refuse a foreign one."""
     path = os.path.join(home, "env", key)
     python = os.path.join(path, "bin", "python")
     directory.safe(home, path, python)
@@ -80,7 +80,7 @@ def _user() -> str:
 
 
 def _server_address() -> str | None:
-    """Return the address at which the asker reached this host."""
+    """Return the address at which the caller reached this host."""
     words = os.environ.get("SSH_CONNECTION", "").split()
     return words[2] if len(words) > 2 else None  # noqa: PLR2004 - client, its port, server, its port
 
@@ -110,6 +110,6 @@ def _data_state(home: str, file: dict[str, Any]) -> str:
 
 
 def _pythons(asked: str | None) -> list[Answer]:
-    from . import pythons  # it starts processes, which costs
+    from . import pythons  # subprocess is slow to import
 
     return pythons.found(asked)

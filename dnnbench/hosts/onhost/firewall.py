@@ -1,7 +1,7 @@
-"""Admit only a cluster's own hosts to its ports, for as long as it stands (nftables).
+"""Admit only a cluster's own hosts to its ports while it is running (nftables).
 
-TensorFlow's servers listen on all addresses and ask nobody who he is. Each cluster has a table of
-its own, which changes nothing of the rules that are there: a connection has to pass both.
+TensorFlow's servers listen on all addresses without authentication. Each cluster has a table of its
+own and leaves existing rules unchanged: a connection has to pass both.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 _PREFIX = "dnnbench_"
 _FAMILIES = {4: "ip", 6: "ip6"}
 _DEADLINE_S = 10.0
-_PATH = "/usr/sbin:/sbin:/usr/local/sbin"  # where nft is, and a user's own search path is not
+_PATH = "/usr/sbin:/sbin:/usr/local/sbin"  # where nft is; a user's own search path may lack it
 
 
 def script(cluster: str, ports: Sequence[int], addresses: Iterable[str]) -> str:
-    """Write the rules for ``nft -f``; they replace those that the cluster has.
+    """Return the rules for ``nft -f``; they replace the cluster's previous ones.
 
-    Only what opens a connection is looked at, so that no answer to a connection of the host's own
-    is lost whose port happens to be in the range. Loopback, and with it every address of the host
-    itself, is admitted.
+    Only packets that open a connection are filtered, so that replies to the host's own connections
+    pass even if their port happens to be in the range. Loopback, and with it every address of the
+    host itself, is admitted.
 
     Args:
         cluster: a name for the rules: one cluster on one host.
-        ports: that it holds here.
-        addresses: of its hosts, IPv4 or IPv6.
+        ports: the ports that it holds here.
+        addresses: the addresses of its hosts, IPv4 or IPv6.
     """
     given = sorted({ipaddress.ip_address(text) for text in addresses}, key=lambda a: (a.version, a))
     rules = ['iifname "lo" accept', "tcp flags & (fin | syn | rst | ack) != syn accept"]
@@ -56,16 +56,16 @@ table inet {_table(cluster)} {{
 
 
 def admit(cluster: str, ports: Sequence[int], addresses: Iterable[str]) -> None:
-    """Let only these addresses and this host itself connect to these ports.
+    """Allow only these addresses and this host itself to connect to these ports.
 
     Raises:
-        HostProblem: there is no nft, or no right to use it.
+        HostProblem: nft is missing, or this user may not use it.
     """
     _nft(["-f", "-"], script(cluster, ports, addresses))
 
 
 def lift(cluster: str) -> None:
-    """Take a cluster's rules away; harmless where there are none.
+    """Remove a cluster's rules; harmless if there are none.
 
     Raises:
         HostProblem: as `admit`.
@@ -74,7 +74,7 @@ def lift(cluster: str) -> None:
 
 
 def tables() -> list[str]:
-    """List the clusters that have rules here.
+    """Return the clusters that have rules here.
 
     Raises:
         HostProblem: as `admit`.
@@ -84,12 +84,12 @@ def tables() -> list[str]:
 
 
 def _removal(cluster: str) -> str:
-    # Made first where it is missing, because nft does not delete what is not there.
+    # Created first if missing, because nft refuses to delete a table that does not exist.
     return f"table inet {_table(cluster)}\ndelete table inet {_table(cluster)}\n"
 
 
 def _table(cluster: str) -> str:
-    """Name a cluster's table: nft takes letters, digits and ``_``; all else is ``_`` and hex."""
+    """Return the name of a cluster's table: letters and digits; all else as ``_`` and hex."""
     encoded = re.sub(rb"[^A-Za-z0-9]", lambda m: b"_%02x" % ord(m.group()), cluster.encode())
     return _PREFIX + encoded.decode()
 
@@ -100,7 +100,7 @@ def _decoded(name: str) -> str:
 
 
 def _nft(arguments: list[str], given: str) -> str:
-    """Run nft, through sudo where that asks for no password; return what it says."""
+    """Run nft, with sudo if that needs no password; return its output."""
     path = os.pathsep.join([os.environ.get("PATH", ""), _PATH])
     nft = shutil.which("nft", path=path)
     if nft is None:
@@ -112,7 +112,7 @@ def _nft(arguments: list[str], given: str) -> str:
     sudo = shutil.which("sudo", path=path)
     if os.getuid() and sudo:
         commands.append([sudo, "-n", nft, *arguments])
-    said = ""
+    failure = ""
     for command in commands:
         try:
             done = subprocess.run(
@@ -124,12 +124,12 @@ def _nft(arguments: list[str], given: str) -> str:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            said = f"nft did not end in {_DEADLINE_S:.0f} s"
+            failure = f"nft did not end in {_DEADLINE_S:.0f} s"
             continue
         if done.returncode == 0:
             return done.stdout
-        said = (done.stderr.strip().splitlines() or [f"nft ended with {done.returncode}"])[0]
+        failure = (done.stderr.strip().splitlines() or [f"nft ended with {done.returncode}"])[0]
     raise HostProblem(
-        f"the ports cannot be protected: {said}",
-        "let this user run `sudo -n nft` there, or set [cluster] firewall = false",
+        f"the ports cannot be protected: {failure}",
+        "allow this user to run `sudo -n nft` there, or set [cluster] firewall = false",
     )

@@ -1,9 +1,9 @@
-"""What a keeper holds while it lives: the host, and ports for the roles.
+"""The seat and the ports that a keeper holds while it runs.
 
-Both are held by sockets, so the kernel gives them back however the keeper ends. Abstract Unix
-sockets are names that all users of a network namespace share, and not files: a host is taken for
-all of its users, and whoever has it is asked for a card. Anybody may bind such a name, so the
-kernel is asked which user it is, and of the card only a little text is believed.
+Both are held by sockets, so the kernel releases them however the keeper ends. The names of abstract
+Unix sockets are not files; all users of a network namespace share them. So a seat excludes the
+host's other users, too, and its holder can be asked for a card that describes it. As any user may
+bind such a name, the kernel is asked for the holder's user, and the card is checked and shortened.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _DAY_S = 86400.0
 
 
 class Holder(NamedTuple):
-    """Who has a seat.
+    """The holder of a seat.
 
     Attributes:
-        uid: None if there was no connection.
-        card: what it says of itself, checked; None for nothing of use.
+        uid: its user; None if there was no connection.
+        card: its description of itself, checked; None if it gave no valid one.
     """
 
     uid: int | None
@@ -43,10 +43,10 @@ class Holder(NamedTuple):
 
 
 def hold_host(scope: str, *, share: bool) -> socket.socket:
-    """Take the host; return a socket that listens for those who ask who has it.
+    """Take a seat on the host; return a listening socket that answers queries about the owner.
 
     Raises:
-        HostProblem: somebody has it, and ``share`` is false.
+        HostProblem: the host is taken, and ``share`` is false.
     """
     for seat in range(_SHARERS if share else 1):
         held = _bound(_seat(scope, seat))
@@ -56,7 +56,7 @@ def hold_host(scope: str, *, share: bool) -> socket.socket:
     else:
         raise _taken(_ask(_seat(scope, 0)) or Holder(None, None))
     if not share:
-        # Only now that our seat is taken: two who looked first would both see an empty host.
+        # Only after taking our seat: two keepers that looked first would both see a free host.
         for seat in range(1, _SHARERS):
             holder = _ask(_seat(scope, seat))
             if holder is not None:
@@ -66,8 +66,8 @@ def hold_host(scope: str, *, share: bool) -> socket.socket:
 
 
 def show_card(holder: socket.socket, card: Card) -> None:
-    """Answer one who asks, and who may be anybody."""
-    with contextlib.suppress(OSError):  # did not wait for it
+    """Answer one query, which may come from any user."""
+    with contextlib.suppress(OSError):  # the asker did not wait
         asker, _ = holder.accept()
         with asker:
             asker.setblocking(False)
@@ -76,14 +76,14 @@ def show_card(holder: socket.socket, card: Card) -> None:
 
 
 def hold_ports(port_range: Sequence[int], count: int) -> tuple[list[int], list[socket.socket]]:
-    """Hold TCP ports for roles of this user; return them and what holds them.
+    """Hold TCP ports for this user's roles; return the ports and the sockets that hold them.
 
-    A port's socket is bound and never listens: roles bind the same port, since all ask for
-    SO_REUSEPORT and belong to one user. That alone would let two clusters of one user have the same
-    port, hence the abstract socket beside it.
+    A port's socket is bound but never listens: roles can bind the same port, because all set
+    SO_REUSEPORT and belong to one user. For the same reason, two clusters of one user could both
+    have the port, so an abstract socket excludes the other.
 
     Raises:
-        HostProblem: the range has too few free ones.
+        HostProblem: the range has too few free ports.
     """
     first, last = port_range
     held: list[int] = []
@@ -109,7 +109,7 @@ def hold_ports(port_range: Sequence[int], count: int) -> tuple[list[int], list[s
 
 
 def is_held(port: int) -> bool:
-    """Tell whether a keeper holds this port."""
+    """Return whether a keeper holds this port."""
     mutex = _bound(_port_name(port))
     if mutex is None:
         return True
@@ -120,8 +120,9 @@ def is_held(port: int) -> bool:
 def _reserved(port: int) -> socket.socket | None:
     holder = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
-        # No SO_REUSEADDR: whoever looks whether the port is free sets it, and two that set it and
-        # do not listen may both have the port; a role that binds in that moment would be refused.
+        # No SO_REUSEADDR: `ports.bound` sets it to test whether the port is free, and two sockets
+        # that set it and do not listen can both have the port; a role that binds at that moment
+        # would be refused.
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         holder.bind(("", port))
     except OSError:
@@ -139,7 +140,7 @@ def _port_name(port: int) -> str:
 
 
 def _bound(name: str) -> socket.socket | None:
-    """Take an abstract name; None if somebody has it."""
+    """Take an abstract name; None if another process has it."""
     mutex = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         mutex.bind(name)
@@ -150,7 +151,7 @@ def _bound(name: str) -> socket.socket | None:
 
 
 def _ask(name: str) -> Holder | None:
-    """Return who has a name; None if nobody listens there."""
+    """Return the holder of a name; None if no process listens there."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asker:
         asker.settimeout(_ASK_TIMEOUT_S)
         try:
@@ -168,7 +169,7 @@ def _ask(name: str) -> Holder | None:
 
 
 def _checked(card: Any) -> Card | None:
-    """Return of a card what is as it should be; None where it is no card."""
+    """Return the valid fields of a card; None if it is not a card."""
     if not isinstance(card, dict):
         return None
     words = {key: _shown(card.get(key)) for key in ("owner", "purpose")}
@@ -180,7 +181,7 @@ def _checked(card: Any) -> Card | None:
 
 
 def _shown(text: Any) -> str:
-    """Return some text for people, on one line; empty for what is no text."""
+    """Return a text shortened for people, on one line; empty if it is not a text."""
     if not isinstance(text, str):
         return ""
     return "".join(c if c.isprintable() else "?" for c in text[:_SHOWN_CHARACTERS])
@@ -188,16 +189,16 @@ def _shown(text: Any) -> str:
 
 def _taken(holder: Holder) -> HostProblem:
     card = holder.card
-    said = f"{card['owner']}{_since(card['since'])} for {card['purpose']}" if card else ""
-    who = said or "a cluster that does not answer"
+    about = f"{card['owner']}{_since(card['since'])} for {card['purpose']}" if card else ""
+    who = about or "a cluster that does not answer"
     if holder.uid is not None and not trust.is_trusted_user(holder.uid):
         who = f"another user, {trust.named_user(holder.uid)}"
-        who += f": {said}" if said else ", whose process there is not a cluster's"
+        who += f": {about}" if about else ", whose process there is not a cluster's"
     return HostProblem(f"is taken by {who}", "wait, or use --share")
 
 
 def _since(at_s: float | None) -> str:
-    """Say a time of this host's clock, with the date if it is another day's."""
+    """Return a time of this host's clock as text, with the date unless it is today."""
     if at_s is None:
         return ""
     then = time.localtime(at_s)

@@ -1,6 +1,6 @@
-"""``install``: a virtual environment with TensorFlow, and dnnbench's own package.
+"""``install``: create a virtual environment with TensorFlow, and install the dnnbench package.
 
-What is complete is left alone; what fails leaves nothing behind but ``install.log``.
+Whatever is complete is left alone; a failure leaves nothing behind but ``install.log``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _DEADLINE_S = 1700.0
 
 
 def run(request: Request) -> Iterator[Answer]:
-    """Install what is asked for and missing; one answer a step, as it ends.
+    """Install what is requested and missing; yield one answer per step when it ends.
 
     Args:
         request: ``directory``; ``environment`` {key, python, requirements, index_url, find_links}
@@ -58,7 +58,7 @@ def _steps(installer: pip.Installer, request: Request) -> Iterator[tuple[str, Ca
 
 
 def _done(name: str, step: Callable[[], bool]) -> Answer:
-    """Take a step and say what came of it."""
+    """Run a step and return its result."""
     started_s = time.monotonic()
     problem = None
     state = "failed"
@@ -80,7 +80,7 @@ def _done(name: str, step: Callable[[], bool]) -> Answer:
 
 
 def _environment(installer: pip.Installer, wanted: dict[str, Any]) -> bool:
-    """Make a virtual environment where it is missing; it cannot be moved, so it is made in place.
+    """Create a virtual environment if it is missing, in place: it cannot be moved.
 
     Returns:
         Whether there was anything to do.
@@ -107,7 +107,7 @@ def _environment(installer: pip.Installer, wanted: dict[str, Any]) -> bool:
 
 
 def _package(installer: pip.Installer, wanted: dict[str, Any]) -> bool:
-    """Install dnnbench's own wheel where it is missing: aside, then renamed.
+    """Install dnnbench's wheel if it is missing, aside and then renamed.
 
     Returns:
         Whether there was anything to do.
@@ -116,7 +116,9 @@ def _package(installer: pip.Installer, wanted: dict[str, Any]) -> bool:
     if directory.is_complete(path):
         return False
     if not has_environment(installer.home, wanted["environment"]):
-        raise HostProblem("no environment to install the package with", "provision the host again")
+        raise HostProblem(
+            "there is no environment to install the package", "provision the host again"
+        )
     environment = os.path.join(installer.home, "env", wanted["environment"])
     aside = path + ".aside"
     for leftover in (path, aside):
@@ -131,13 +133,13 @@ def _package(installer: pip.Installer, wanted: dict[str, Any]) -> bool:
 
 
 def _wheels(home: str) -> list[str]:
-    """List what pip may choose from, or is told to install."""
+    """Return every path from which pip may install."""
     folders = (found[0] for found in os.walk(os.path.join(home, "wheels")))
     return [path for folder in folders for path in (folder, *(e.path for e in os.scandir(folder)))]
 
 
 def _give_up(number: int, frame: FrameType | None) -> None:
-    """End by an exception, so that what is half-made goes with us."""
+    """End by an exception, so that unfinished work is removed."""
     del frame
     raise SystemExit(128 + number)
 

@@ -1,9 +1,9 @@
 """The keeper of one cluster's agent on one host: outlives SSH connections, ends with the lease.
 
-A single thread and no TensorFlow. It is the agent's parent, numbers its events, and keeps them for
-the controller, whose connection may be lost and come back. It ends on the controller's word, with
-the agent, on SIGTERM, or after ``lease_s`` without a controller; then nothing of the cluster is
-left.
+It has one thread and no TensorFlow. It is the agent's parent, numbers its events, and keeps them
+for the controller, whose connection may be lost and come back. It ends when the controller says so,
+with the agent, on SIGTERM, or after ``lease_s`` without a controller. Then nothing of the cluster
+is left.
 
 ========  ==========  ===================  =========================================================
 state     controller  connection           left for
@@ -16,10 +16,10 @@ waiting   known       none                 attached, if the same one comes back;
 free      none        none                 attached, by any controller; over after ``lease_s``
 ========  ==========  ===================  =========================================================
 
-A *fence* keeps a new controller from hearing of an earlier one's trial. It is raised when a
-controller attaches before the agent is ready, or while it has something to tell yet of orders that
-are not its own, such as the ends of killed roles. Events are dropped until the last of these has
-come; then it is lifted, and the controller gets ``agent_ready``: all that follows is its own.
+A *fence* keeps events of an earlier controller's trial from a new controller. It is raised when a
+controller attaches before the agent is ready, or while events of earlier orders are still to come,
+such as the ends of killed roles. Until the last of these has arrived, events are dropped. Then the
+fence is lifted, and the controller gets ``agent_ready``: all further events are its own.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ Watched = Dict[int, Tuple[int, Callable[[], object]]]
 
 
 class Keeper:
-    """Serves one controller at a time, and whoever asks how it is going."""
+    """Serves one controller at a time, and commands that ask for its state."""
 
     def __init__(
         self,
@@ -88,17 +88,17 @@ class Keeper:
 
     @property
     def cause(self) -> str:
-        """Return why it ended."""
+        """Why it ended."""
         return self._cause or self._agent_cause or "the keeper failed"
 
     @property
     def agent_failed(self) -> bool:
-        """Tell whether the agent ended on its own account; its log says why."""
+        """Whether the agent ended by itself; its log has the reason."""
         return self._agent_cause is not None
 
     @property
     def card(self) -> Record:
-        """Return what others may know."""
+        """Its description for other users."""
         return {**card(self._record), "purpose": self._purpose}
 
     def serve(self) -> str:
@@ -108,15 +108,15 @@ class Keeper:
         return self.cause
 
     def say_goodbye(self) -> None:
-        """Tell those who are still connected that everything is gone."""
+        """Tell all connected processes that the cluster has ended."""
         farewell = {"ended": self._agent.code, "cause": self.cause}
         if self.agent_failed and self._agent.lacked_memory:
             farewell["remedy"] = _MORE_MEMORY
         self._visitors.say_goodbye(farewell)
 
     def _is_over(self) -> bool:
-        # The last words of an agent that ended wait for a controller whose connection was lost, and
-        # for the first one, who is on his way.
+        # The last events of an agent that has ended are kept for a controller whose connection was
+        # lost, and for the first controller, which has not connected yet.
         is_awaited = self._connection is None and (self._is_new or self._controller is not None)
         return self._cause is not None or (self._agent_cause is not None and not is_awaited)
 
@@ -124,7 +124,7 @@ class Keeper:
         self._cause = self._cause or cause
 
     def _turn(self) -> None:
-        """Wait for something to happen, and deal with it."""
+        """Wait for the next input or deadline, and handle it."""
         watched = self._watched()
         poll = select.poll()
         for fd, (mask, _) in watched.items():
@@ -158,7 +158,7 @@ class Keeper:
     # --- clocks -----------------------------------------------------------------------------------
 
     def _wait_s(self) -> float:
-        """Return how long nothing can become due."""
+        """Return the time until the next deadline."""
         left_s = [self._clock.left_s(is_attached=self._controller is not None)]
         if any(peer is not self._connection for peer in self._visitors):
             left_s.append(_GREETING_TIMEOUT_S)
@@ -182,7 +182,7 @@ class Keeper:
             self._on_agent_end()
 
     def _pass_on(self) -> list[bytes] | None:
-        """Pass on what the agent has written; None at its end."""
+        """Pass on the agent's output and return its lines; None at its end."""
         lines = self._agent.lines.read()
         for line in lines or ():
             self._pass_on_event(line)
@@ -192,10 +192,10 @@ class Keeper:
         try:
             event = decoded(line)
         except ValueError:
-            event = line.decode(errors="replace")  # not one, which the controller will say
+            event = line.decode(errors="replace")  # not an event; the controller reports it
             line = json.dumps(event).encode()
         if isinstance(event, dict):
-            self._activity.told(event)
+            self._activity.happened(event)
         if self._controller is None or (self._is_fenced and not self._activity.is_clear):
             return
         if self._is_fenced:
@@ -206,7 +206,7 @@ class Keeper:
             self._connection.write(line)
 
     def _on_agent_end(self) -> None:
-        """Pass on its last events, and see to the end of its roles."""
+        """Pass on its last events, and end its roles."""
         while self._pass_on():
             pass
         self._agent.end()
@@ -217,8 +217,8 @@ class Keeper:
     # --- controllers ------------------------------------------------------------------------------
 
     def _hear(self, peer: Lines) -> None:
-        """Deal with what a peer has written, and write what it can take."""
-        if not peer.is_open:  # replaced a moment ago
+        """Handle what a peer has written, and write what it can take."""
+        if not peer.is_open:  # closed earlier in this turn
             return
         peer.flush()
         lines = peer.read()
@@ -238,7 +238,7 @@ class Keeper:
             self._drop(peer)
 
     def _greet(self, peer: Lines, message: Message) -> None:
-        """Deal with the first line of a peer, which says what it wants."""
+        """Handle the first line of a peer, which is its request."""
         if "hello" in message:
             self._attach(peer, **message["hello"])
             return
@@ -248,7 +248,7 @@ class Keeper:
             else:
                 peer.send({"stopping": self._record["pid"]})
                 self._finish(f"stopped by {message['stop']['by']}")
-                return  # it is told of the end
+                return  # it stays connected for the farewell
         elif "status" in message:
             tell(peer, self._answer())
         else:
@@ -256,7 +256,7 @@ class Keeper:
         self._drop(peer)
 
     def _answer(self) -> Message:
-        """Return the card and what is going on."""
+        """Return the card and the current state."""
         clock = self._clock
         left_s = clock.lease_s if self._connection else clock.left_s(is_attached=False)
         return {
@@ -275,10 +275,10 @@ class Keeper:
         read_on_from: int | None,
         succeeds: str | None = None,
     ) -> None:
-        """Serve this controller from now on, if no other one is there but one it knows is dead."""
+        """Serve this controller, unless another is attached that it does not know to be dead."""
         is_same = controller == self._controller
         if self._controller not in (None, controller, succeeds):
-            # Once its connection is gone, it comes back or is given up soon.
+            # Once its connection is lost, it soon comes back or is given up.
             refuse(
                 peer,
                 f"another controller is attached: {self._purpose}",
@@ -288,7 +288,7 @@ class Keeper:
             self._drop(peer)
             return
         if read_on_from is not None and not is_same:
-            refuse(peer, f"the agent gave up: no word for {self._clock.grace_s:g} s")
+            refuse(peer, f"the agent gave up: it heard nothing for {self._clock.grace_s:g} s")
             self._drop(peer)
             return
         if is_same and self._connection:
@@ -313,7 +313,7 @@ class Keeper:
             peer.write(line)
 
     def _obey(self, message: Message) -> None:
-        """Deal with a line of the controller."""
+        """Handle a line of the controller."""
         assert self._connection
         self._clock.heard()
         if "order" in message:
@@ -334,7 +334,7 @@ class Keeper:
         self._agent.lines.send(order)
 
     def _detach(self) -> None:
-        """Forget the controller, if there is one; what it left running is killed."""
+        """Forget the controller, if there is one, and kill the roles that it left running."""
         if self._controller is None:
             return
         self._order(_STOP_ORDER)

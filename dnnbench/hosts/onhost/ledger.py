@@ -1,4 +1,4 @@
-"""What a keeper knows of the traffic between controller and agent."""
+"""A keeper's record of the traffic between controller and agent."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ class Ledger:
 
     @property
     def kept(self) -> list[bytes]:
-        """Return the lines that nobody has acknowledged."""
+        """The lines that have not been acknowledged."""
         return list(self._kept)
 
     @property
     def is_full(self) -> bool:
-        """Tell whether the agent should wait until some events are acknowledged."""
+        """Whether the agent should wait until some events are acknowledged."""
         return self._kept_bytes >= _FULL_BYTES
 
     def take(self, number: int) -> bool:
-        """Note an order; tell whether it is a new one."""
+        """Record an order; return whether it is new."""
         is_new = number > self.orders
         self.orders = max(self.orders, number)
         return is_new
@@ -55,26 +55,26 @@ class Ledger:
 
 
 class Activity:
-    """What the agent is at, told from the orders and events that pass.
+    """The agent's state, derived from the orders and events that pass.
 
     Attributes:
-        ready: the event with which it said that it is; None before.
+        ready: its ``agent_ready`` event; None before it.
     """
 
     def __init__(self) -> None:
         self.ready: Message | None = None
         self._trial = ""
         self._preparing = 0
-        self._roles: dict[str, bool] = {}  # task -> whether it has been heard of
+        self._roles: dict[str, bool] = {}  # task -> whether it has sent an event
 
     @property
     def is_clear(self) -> bool:
-        """Tell whether the agent is ready, and nothing of earlier orders is still to come."""
+        """Whether the agent is ready, and nothing of earlier orders is still to come."""
         return self.ready is not None and not self._preparing and not self._roles
 
     @property
     def doing(self) -> str:
-        """Say it for people."""
+        """The state in words, for the user."""
         if self.ready is None:
             return "importing TensorFlow"
         if self._roles:
@@ -82,22 +82,22 @@ class Activity:
         return f"preparing trial {self._trial}" if self._preparing else "idle"
 
     def ordered(self, order: Message) -> None:
-        """Note an order to the agent."""
+        """Record an order to the agent."""
         if order.get("order") == "prepare":
             self._preparing += 1
             self._trial = order["trial"]["id"]
         elif order.get("order") == "start":
             self._roles.update(dict.fromkeys(order["tasks"], False))
 
-    def told(self, event: Message) -> None:
-        """Note an event of the agent or a role."""
+    def happened(self, event: Message) -> None:
+        """Record an event of the agent or a role."""
         kind, task = event.get("event"), str(event.get("task"))
         if kind == "agent_ready":
             self.ready = event
         elif kind == "prepared":
             self._preparing -= 1
         elif kind == "agent_failed":
-            # Orders are carried out one after the other: this is the oldest without an answer.
+            # Orders are carried out in sequence: this answers the oldest open one.
             self._preparing = max(self._preparing - 1, 0)
             self._roles = {task: True for task, is_heard in self._roles.items() if is_heard}
         elif kind == "role_exited":

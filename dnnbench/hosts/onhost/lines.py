@@ -1,4 +1,4 @@
-"""Lines in and out of file descriptors, without ever waiting for the other side."""
+"""Read and write lines on file descriptors without ever blocking."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 
 _CHUNK_BYTES = 1 << 16
 _LINE_BYTES = 16 << 20
-"""No line is longer; what sends a longer one is taken for ended."""
+"""Longest line; a peer that sends a longer one counts as ended."""
 
 
 class Lines:
     """A connection, or the two pipes of a child.
 
     Attributes:
-        opened_s: when, on the monotonic clock.
+        opened_s: time of its creation, on the monotonic clock.
     """
 
     def __init__(self, reading: int, writing: int) -> None:
@@ -27,23 +27,23 @@ class Lines:
         self.is_open = True
         self.reading = reading
         self.writing = writing
-        self._arrived: list[bytes] = []  # of a line that has not ended
+        self._arrived: list[bytes] = []  # the beginning of an unfinished line
         self._arrived_bytes = 0
         self._leaving = bytearray()
 
     @property
     def is_pending(self) -> bool:
-        """Tell whether something waits to be written."""
+        """Whether data is waiting to be written."""
         return bool(self._leaving)
 
     @property
     def is_overlong(self) -> bool:
-        """Tell whether more has arrived of a line than any line may have."""
+        """Whether more of a line has arrived than the longest line may have."""
         return self._arrived_bytes > _LINE_BYTES
 
     def read(self) -> list[bytes] | None:
-        """Return the complete lines that have arrived; None at the end, or for too long a line."""
-        if not self.is_open:  # the number may be another file's by now
+        """Return the complete lines that have arrived; None at the end or if a line is too long."""
+        if not self.is_open:  # the descriptor may be another file's by now
             return None
         try:
             chunk = os.read(self.reading, _CHUNK_BYTES)
@@ -72,17 +72,17 @@ class Lines:
         self.flush()
 
     def flush(self) -> None:
-        """Write what can be taken now; what nobody reads any more is dropped."""
+        """Write what can be taken now; drop it if the reader is gone."""
         try:
             while self._leaving and self.is_open:
                 del self._leaving[: os.write(self.writing, self._leaving)]
         except BlockingIOError:
             pass  # later
-        except OSError:  # its end shows when it is read
+        except OSError:  # `read` reports the end
             self._leaving.clear()
 
     def flush_all(self, timeout_s: float) -> None:
-        """Wait until everything is written, or for so long."""
+        """Wait until everything is written, for at most the given time."""
         deadline_s = time.monotonic() + timeout_s
         poll = select.poll()
         if self.is_pending:
@@ -92,7 +92,7 @@ class Lines:
             self.flush()
 
     def close(self) -> None:
-        """Close both directions. Safe to do twice."""
+        """Close both directions. Idempotent."""
         if self.is_open:
             self.is_open = False
             self._leaving.clear()

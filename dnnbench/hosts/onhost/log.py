@@ -1,4 +1,4 @@
-"""The keeper's log, which is its standard error, and the last words in another one."""
+"""The keeper's log, which is its standard error, and the last line of any log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _TAIL_BYTES = 4096
 
 
 def note(text: str) -> None:
-    """Write a line with the time to the keeper's log; a full disk is no reason to fail."""
+    """Write a line with the time to the keeper's log; ignore a full disk."""
     with contextlib.suppress(OSError):
         os.write(_STANDARD_ERROR, f"{time.strftime('%F %T')} {text}\n".encode())
 

@@ -1,4 +1,4 @@
-"""What the kernel says of this machine, from its files and without a process."""
+"""Properties of this machine, read from the kernel's files without starting a process."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import os
 import socket
 
 # TensorFlow's x86-64 wheels are built with -mavx ("avx_linux" in its .bazelrc), since 1.6
-# (https://www.tensorflow.org/install/pip, hardware requirements). The name is the kernel's.
+# (https://www.tensorflow.org/install/pip, hardware requirements). The names are the kernel's.
 NEEDED_FLAGS = {"x86_64": ("avx",)}
 
 _CGROUPS = "/sys/fs/cgroup"
 
 
 def missing_cpu_flags(machine: str, cpuinfo: str = "/proc/cpuinfo") -> list[str]:
-    """List what TensorFlow's wheels need of a processor and this one has not."""
+    """Return the processor features that TensorFlow's wheels need and this processor lacks."""
     needed = NEEDED_FLAGS.get(machine, ())
     for line in _read(cpuinfo).splitlines():
         key, _, value = line.partition(":")
         if key.strip() == "flags":
             return sorted(set(needed).difference(value.split()))
-    return []  # nothing known to be missing
+    return []  # the kernel lists no features
 
 
 def usable_cores() -> float:
-    """Return how many cores a process of this user may use at once: affinity and quotas."""
+    """Return the number of cores that a process of this user may use: affinity and quotas."""
     quotas = []
     for text in _limits("cpu.max", "cpu", "cpu.cfs_quota_us", "cpu.cfs_period_us"):
         quota, _, period = text.partition(" ")
@@ -33,17 +33,17 @@ def usable_cores() -> float:
 
 
 def memory_bytes() -> int:
-    """Return the machine's memory, or its control group's where that is less."""
+    """Return the machine's memory, or its control group's limit if that is less."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limits = _limits("memory.max", "memory", "memory.limit_in_bytes")
     return min([machine, *(int(text) for text in limits if text.isdigit())])
 
 
 def oom_kills() -> int:
-    """Return how many processes the kernel has killed for lack of memory, ever.
+    """Return how many processes the kernel has killed for lack of memory since it counts.
 
-    Of this process's control group where that is counted, be it for the group's limit or for the
-    machine's memory; else of the whole machine.
+    Counted in this process's control group if the kernel does so, whether for the group's limit or
+    for the machine's memory; otherwise on the whole machine.
     """
     groups = _limits("memory.events", "memory", "memory.oom_control")
     for text in (*reversed(groups), _read("/proc/vmstat")):
@@ -55,11 +55,11 @@ def oom_kills() -> int:
 
 
 def addresses(net: str = "/proc/net") -> list[str]:
-    """List the addresses of this host, loopback included."""
+    """Return the addresses of this host, including loopback."""
     found = set()
     above = ""
     for line in _read(os.path.join(net, "fib_trie")).splitlines():
-        # A leaf is two lines: its address, then what it is.
+        # A leaf is two lines: its address, then its type.
         if line.strip() == "/32 host LOCAL":
             found.add(above.rpartition(" ")[2])
         above = line
@@ -89,7 +89,7 @@ def _limits(unified_name: str, controller: str, *legacy_names: str) -> list[str]
 
 
 def _read(path: str) -> str:
-    """Return a kernel file's text; nothing where this kernel or container has no such file."""
+    """Return a kernel file's text; empty if this kernel or container has no such file."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read()

@@ -32,13 +32,13 @@ def environment(cluster: str, state: str) -> dict[str, str]:
 
 
 def marked() -> Iterator[Marked]:
-    """Yield this user's processes that carry a mark; a zombie has no environment any more."""
+    """Yield this user's processes that carry a mark, without zombies: they have no environment."""
     for pid in _pids():
         try:
             with open(f"/proc/{pid}/environ", "rb") as file:
                 pairs = (entry.partition(b"=") for entry in file.read().split(b"\0"))
         except OSError:
-            continue  # it ended meanwhile
+            continue  # it has ended in the meantime
         found = {name: value for name, _, value in pairs}
         if STATE.encode() in found:
             cluster = os.fsdecode(found.get(CLUSTER.encode(), b""))
@@ -46,12 +46,12 @@ def marked() -> Iterator[Marked]:
 
 
 def of_state(state: str, session: int | None = None) -> list[int]:
-    """List the processes of one keeper.
+    """Return the processes of one keeper.
 
     Args:
-        state: its directory.
-        session: the agent's, which also has those that cleared their environment. Only while the
-            agent has not been waited for: its number is given to nobody else until then.
+        state: the keeper's directory.
+        session: the agent's session, to include processes that cleared their environment. Only
+            before the agent is waited for: until then, its number cannot be reused.
     """
     found = {process.pid for process in marked() if process.state == state}
     if session is not None:
@@ -60,10 +60,10 @@ def of_state(state: str, session: int | None = None) -> list[int]:
 
 
 def end(state: str, session: int | None, timeout_s: float) -> tuple[int, list[int]]:
-    """Kill the processes of one keeper, and what they fork meanwhile.
+    """Kill the processes of one keeper, including those that they fork in the meantime.
 
     Returns:
-        How many have ended, and which have not within the time.
+        The number of processes that have ended, and those that have not in time.
     """
     seen: set[int] = set()
     deadline_s = time.monotonic() + timeout_s
@@ -73,7 +73,7 @@ def end(state: str, session: int | None, timeout_s: float) -> tuple[int, list[in
         if not left or time.monotonic() > deadline_s:
             return len(seen) - len(left), left
         for pid in left:
-            with contextlib.suppress(OSError):  # gone, which is what we want
+            with contextlib.suppress(OSError):  # it has already ended
                 os.kill(pid, signal.SIGKILL)
         time.sleep(_PAUSE_S)
 
@@ -86,7 +86,7 @@ def _pids() -> Iterator[int]:
 def _is_of(user: int, name: str) -> bool:
     try:
         return os.stat(f"/proc/{name}").st_uid == user
-    except OSError:  # it ended meanwhile
+    except OSError:  # it has ended in the meantime
         return False
 
 

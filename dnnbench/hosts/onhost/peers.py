@@ -1,4 +1,4 @@
-"""Sockets of this host: who is at the other end, and no more of what it sends than is of use."""
+"""Checks of the process at the other end of a local socket: its user, and bounded lines."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _CHUNK_BYTES = 4096
 
 
 def user_of(peer: socket.socket) -> int:
-    """Return the user of the process that listens, or has connected, at a Unix socket's far end."""
+    """Return the user of the process at the other end of a Unix socket."""
     given = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     _, uid, _ = _CREDENTIALS.unpack(given)
     return int(uid)
 
 
 def is_trusted(peer: socket.socket) -> bool:
-    """Tell whether the far end is a process of this user or of root."""
+    """Return whether the other end is a process of this user or of root."""
     return trust.is_trusted_user(user_of(peer))
 
 
@@ -28,13 +28,13 @@ def read_line(peer: socket.socket, most_bytes: int, deadline_s: float) -> bytes:
     """Read up to the end of a line.
 
     Args:
-        peer: what sends it.
-        most_bytes: more than that is refused.
-        deadline_s: on the monotonic clock, for the line as a whole.
+        peer: the socket to read from.
+        most_bytes: longest line that is accepted.
+        deadline_s: for the whole line, on the monotonic clock.
 
     Raises:
-        OSError: it did not come in time, or the connection broke.
-        ValueError: it has no end.
+        OSError: the line did not arrive in time, or the connection broke.
+        ValueError: the line is too long, or the data ended before it did.
     """
     line = b""
     while b"\n" not in line:

@@ -1,4 +1,4 @@
-"""Run ``venv`` and ``pip`` under a deadline, and say in one line why they failed."""
+"""Run ``venv`` and ``pip`` with a deadline, and explain their failures in one line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _READ_BYTES = 1 << 16
 _TAIL_BYTES = 1 << 15
 _WATCH_MS = 1000
-# An index that cannot be reached is given up within half a minute.
+# Give up on an index that cannot be reached within half a minute.
 _PATIENCE = ("--retries", "2", "--timeout", "10")
 _OFFLINE = re.compile(
     r"NewConnectionError|NameResolutionError|ConnectTimeoutError|ReadTimeoutError|ProxyError"
@@ -53,8 +53,8 @@ class Installer:
         self._deadline_s = deadline_s
 
     def make_environment(self, python: str, path: str) -> None:
-        """Make a virtual environment with pip in it."""
-        # In two steps, because venv does not pass on what ensurepip says when it fails.
+        """Create a virtual environment with pip."""
+        # In two steps, because venv does not pass on ensurepip's error.
         self._run([python, "-I", "-m", "venv", "--without-pip", path], "")
         self._run([_python(path), "-I", "-m", "ensurepip", "--default-pip"], "")
 
@@ -65,7 +65,7 @@ class Installer:
         index_url: str | None,
         find_links: str | None,
     ) -> None:
-        """Install requirements into a virtual environment, from an index or from files alone."""
+        """Install requirements into a virtual environment, from an index or only from files."""
         source = []
         if find_links:
             source = ["--no-index", "--find-links", os.path.join(self.home, find_links)]
@@ -73,7 +73,7 @@ class Installer:
         self._run(command, index_url if index_url and not find_links else "")
 
     def install_package(self, environment: str, wheel: str, target: str) -> None:
-        """Install one wheel into a directory of its own, without what it depends on."""
+        """Install one wheel into a directory of its own, without its dependencies."""
         options = ["--no-deps", "--no-index", "--no-compile", "--target", target]
         self._run([*_pip(environment), *options, os.path.join(self.home, wheel)], "")
 
@@ -81,15 +81,15 @@ class Installer:
         """Run a command to its end.
 
         Raises:
-            HostProblem: it failed, took too long, or nobody waits for it any more.
+            HostProblem: it failed or took too long, or the caller is gone.
         """
-        # Everything in the one directory: /tmp may be small, and a cache would outlive us.
+        # Everything in dnnbench's directory: /tmp may be small, and a cache would stay behind.
         scratch = os.path.join(self.home, "tmp")
         shutil.rmtree(scratch, ignore_errors=True)
         os.mkdir(scratch)
         environment = {**os.environ, "TMPDIR": scratch, "LC_ALL": "C"}
         if index_url:
-            # It may hold a password, which the list of processes would show to everybody.
+            # It may contain a password, which every user could see in the list of processes.
             environment["PIP_INDEX_URL"] = index_url
         try:
             process = subprocess.Popen(
@@ -100,19 +100,19 @@ class Installer:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                pass_fds=[self._lock],  # held for as long as this process may still write
+                pass_fds=[self._lock],  # held while this process may still write
             )
             try:
-                said = self._watch(process, command)
+                output = self._watch(process, command)
             finally:
                 _end(process)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         if process.returncode:
-            raise diagnosed(said, f"{self.home}/install.log")
+            raise diagnosed(output, f"{self.home}/install.log")
 
     def _watch(self, process: subprocess.Popen[bytes], command: list[str]) -> str:
-        """Write the command's output into the log until it ends; return the last of it."""
+        """Copy the command's output to the log until it ends; return the end of it."""
         assert process.stdout
         self._log.write(os.fsencode(f"$ {' '.join(command)}\n"))
         tail = b""
@@ -122,11 +122,11 @@ class Installer:
         while True:
             poll.poll(_WATCH_MS)
             if listener_gone():
-                raise HostProblem("whoever asked is gone")
+                raise HostProblem("the caller is gone")
             if time.monotonic() > self._deadline_s:
                 raise HostProblem(
                     "the installation did not end in time",
-                    "provision the host again, or give a nearer [provision] index_url",
+                    "provision the host again, or set [provision] index_url to a nearer index",
                 )
             if not select.select([process.stdout], [], [], 0)[0]:
                 continue
@@ -139,35 +139,35 @@ class Installer:
             tail = (tail + chunk)[-_TAIL_BYTES:]
 
 
-def diagnosed(said: str, log: str) -> HostProblem:
-    """Tell from what venv or pip said why it failed, and what to do about it."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+def diagnosed(output: str, log: str) -> HostProblem:
+    """Return the cause of a failure and its remedy, found in the output of venv or pip."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if line.lower().startswith("error:")]
-    headline = (errors or lines or ["it said nothing"])[-1]
+    headline = (errors or lines or ["it printed nothing"])[-1]
     cause = re.sub(r"^(?i:error):\s*", "", headline)
-    if _NO_SPACE.search(said):
+    if _NO_SPACE.search(output):
         return HostProblem(
             "no disk space left while installing",
             "free some space there, or set [cluster] directory to another disk",
         )
-    if _NO_ENSUREPIP.search(said):
+    if _NO_ENSUREPIP.search(output):
         return HostProblem(
-            "Python there cannot make virtual environments: ensurepip is missing",
+            "Python there cannot create virtual environments: ensurepip is missing",
             "install its venv package (Debian: apt install python3-venv), "
             "or name another in [provision] python",
         )
-    if _OFFLINE.search(said):
-        why = _WHY_OFFLINE.search(said)
+    if _OFFLINE.search(output):
+        why = _WHY_OFFLINE.search(output)
         return HostProblem(
             f"the package index cannot be used: {why.group() if why else cause}",
-            "set [provision] index_url to one that is reached from there, or push a directory of "
+            "set [provision] index_url to one that is reachable from there, or push a directory of "
             "wheels: [provision] wheels",
         )
     unmatched = _UNMATCHED.search(cause)
     if unmatched:
         return HostProblem(
-            f"no package fits {unmatched.group(1)} for the Python and processor there",
-            "complete the index or the wheels, or name another Python in [provision] python",
+            f"no package of {unmatched.group(1)} fits the Python and processor there",
+            "add it to the index or the wheels, or name another Python in [provision] python",
         )
     return HostProblem(f"the installation failed: {cause}", f"see {log} there")
 
@@ -182,7 +182,7 @@ def _python(environment: str) -> str:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a command and whatever it started; harmless where it has ended."""
+    """End a command and whatever it started; harmless if it has ended."""
     assert process.stdout
     process.stdout.close()
     if process.poll() is None:

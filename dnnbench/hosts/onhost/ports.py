@@ -1,4 +1,4 @@
-"""Which ports of a host are free."""
+"""Tests of which ports of a host are free."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import socket
 
 
 def bound(port: int) -> socket.socket:
-    """Return a socket bound to a port on all addresses, of both families where there are two.
+    """Return a socket bound to a port on all addresses, of both families if the host has both.
 
-    ``SO_REUSEADDR`` lets it pass connections that have ended, ``SO_REUSEPORT`` is not set: a port
-    that somebody holds, whether or not he listens, is refused.
+    ``SO_REUSEADDR`` ignores connections that have ended. ``SO_REUSEPORT`` is not set, so that a
+    port held by any process is refused, even if that process does not listen.
 
     Raises:
         OSError: the port is taken.
@@ -31,7 +31,7 @@ def bound(port: int) -> socket.socket:
 
 
 def is_free(port: int) -> bool:
-    """Tell whether a port could be bound now."""
+    """Return whether a port could be bound now."""
     try:
         bound(port).close()
     except OSError:
@@ -40,5 +40,5 @@ def is_free(port: int) -> bool:
 
 
 def used(low: int, high: int) -> list[int]:
-    """List the ports of a range that are taken, both ends included."""
+    """Return the taken ports of a range, which includes both ends."""
     return [port for port in range(low, high + 1) if not is_free(port)]

@@ -1,12 +1,12 @@
-"""``probe``: whether hosts reach each other, how soon and how fast, before TensorFlow tries.
+"""``probe``: test whether hosts reach each other, with which latency and bandwidth.
 
 A dialogue of JSON lines that ends with standard input:
 
 - ``{"listen": [first, last]}`` takes a free port of the range -> ``{"port"}``
-- ``{"connect": [{"name", "address", "port", "bytes"}], "timeout_s"}`` -> a line for each target,
+- ``{"connect": [{"name", "address", "port", "bytes"}], "timeout_s"}`` -> one line per target,
   ``{"name", "round_trip_ms", "bytes_per_s"}`` or ``{"name", "problem"}``
 
-What listens only gives back single bytes and counts those of a stream, for two minutes at most.
+The listener only echoes single bytes and counts those of a stream, for at most two minutes.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ _REASONS = {
 
 
 def run(request: Request) -> None:
-    """Answer requests until standard input ends, the asker goes, or time is up."""
+    """Answer requests until standard input ends, the caller is gone, or time is up."""
     del request
     deadline_s = time.monotonic() + DEADLINE_S
     rest = b""
     while True:
         left_s = deadline_s - time.monotonic()
         if left_s <= 0 or not select.select([sys.stdin.fileno()], [], [], left_s)[0]:
-            raise HostProblem(f"nobody asked for {DEADLINE_S:.0f} s")
+            raise HostProblem(f"no request arrived for {DEADLINE_S:.0f} s")
         chunk = os.read(sys.stdin.fileno(), _CHUNK_BYTES)
         if not chunk:
             return
@@ -78,7 +78,7 @@ def run(request: Request) -> None:
 
 
 def _listen(low: int, high: int, deadline_s: float) -> int:
-    """Serve on a free port of a range, on a thread that ends with this process."""
+    """Serve on a free port of a range, in a thread that ends with this process; return the port."""
     for port in range(low, high + 1):
         try:
             listener = ports.bound(port)
@@ -91,7 +91,7 @@ def _listen(low: int, high: int, deadline_s: float) -> int:
 
 
 class _Visitor:
-    """One connection to us: pings first, then perhaps a stream, whose length it is told."""
+    """A connection from another probe: pings, then possibly a stream, whose size is returned."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -99,7 +99,7 @@ class _Visitor:
         self._streamed_bytes: int | None = None
 
     def serve(self) -> bool:
-        """Take what has arrived; return whether there may be more."""
+        """Handle what has arrived; return whether more may come."""
         chunk = self._connection.recv(_CHUNK_BYTES)
         if self._streamed_bytes is not None:
             self._streamed_bytes += len(chunk)
@@ -182,8 +182,8 @@ def _measure(connection: socket.socket, stream_bytes: int) -> Answer:
 
 
 def _stream(connection: socket.socket, most_bytes: int) -> float:
-    """Send for a second or so many bytes, and return how many arrived a second."""
-    # Little waits in the kernel, so the count comes soon after the last byte on a slow line, too.
+    """Send for one second, or until the byte limit; return bytes received per second."""
+    # Keeps the kernel's buffer short, so that even on a slow line the count comes soon.
     connection.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _CHUNK_BYTES)
     chunk = bytes(_CHUNK_BYTES)
     sent = 0

@@ -1,4 +1,4 @@
-"""Which interpreters a host has, and whether they can make virtual environments."""
+"""Find a host's interpreters, and whether they can create virtual environments."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ print(json.dumps({"path": sys.executable, "version": version, "venv": able}))
 
 
 def found(asked: str | None) -> list[Answer]:
-    """List interpreters, each once; the one asked for is the only one where it is named."""
+    """Return interpreters, each once; only the requested one if there is one."""
     names = (os.path.expanduser(asked),) if asked else NAMES
     paths = [path for path in map(shutil.which, names) if path]
-    started = [_start(path) for path in paths]  # all at once: each takes its time
+    started = [_start(path) for path in paths]  # concurrently: each is slow to start
     deadline_s = time.monotonic() + _DEADLINE_S
     answers: dict[str, Answer] = {}
     for process in filter(None, started):
@@ -56,7 +56,7 @@ def _start(path: str) -> subprocess.Popen[bytes] | None:
 
 
 def _answer(process: subprocess.Popen[bytes], deadline_s: float) -> Answer | None:
-    """Read what an interpreter answers, and end it; None if it is no Python."""
+    """Read an interpreter's answer and end it; None if it is not a Python."""
     assert process.stdout
     text = b""
     with process.stdout as output:

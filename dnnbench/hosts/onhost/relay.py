@@ -1,7 +1,7 @@
-"""Join standard input and output to the Unix socket of a keeper: an SSH channel's last metre.
+"""``relay``: connect standard input and output, an SSH channel, to a keeper's Unix socket.
 
-It ends with either side. A keeper hangs up on a controller that it has not heard for a while;
-whoever takes nothing for a minute is not there either, though SSH may not know it yet.
+It ends when either side does. A keeper drops a controller that it has not heard for a while; a
+reader that takes nothing for a minute counts as gone, too, even if SSH has not noticed yet.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _STALLED_S = 60
 
 
 def run(request: Request) -> None:
-    """Copy both ways until either side ends.
+    """Copy in both directions until either side ends.
 
     Raises:
-        HostProblem: no keeper is there.
+        HostProblem: no keeper is running.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as keeper:
         try:
@@ -36,7 +36,7 @@ def run(request: Request) -> None:
             os.chdir(folder)  # an address has 108 bytes, a path may have more
             keeper.connect(name)
         except OSError as error:
-            problem = f"no cluster stands at {request['socket']}: {error.strerror}"
+            problem = f"no cluster is running at {request['socket']}: {error.strerror}"
             raise HostProblem(problem, "see dnnbench status for this host") from None
         if not peers.is_trusted(keeper):
             raise HostProblem(
@@ -48,19 +48,19 @@ def run(request: Request) -> None:
 
 
 def _copy(keeper: int) -> None:
-    """Copy with plain blocking writes: the keeper reads and writes without ever waiting."""
+    """Copy with plain blocking writes: the keeper itself never blocks."""
     poll = select.poll()
     targets = {_STDIN: keeper, keeper: _STDOUT}
     for source in targets:
         poll.register(source, select.POLLIN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    with contextlib.suppress(OSError):  # as good as the end: whoever still reads connects again
+    with contextlib.suppress(OSError):  # like an end: a controller connects again
         while all(_moved(source, targets[source]) for source, _ in poll.poll()):
             pass
 
 
 def _moved(source: int, target: int) -> bool:
-    """Copy what has arrived; return whether there was something."""
+    """Copy what has arrived; return whether there was anything."""
     chunk = memoryview(os.read(source, _CHUNK_BYTES))
     rest = chunk
     signal.alarm(_STALLED_S)  # ends this process

@@ -1,4 +1,4 @@
-"""``remove``: take away what dnnbench left on a host."""
+"""``remove``: delete what dnnbench left on a host."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from .wire import HostProblem
 if TYPE_CHECKING:
     from .wire import Answer, Request
 
-# Everything we make, and nothing else: the directory may have been somebody's before.
+# Everything that dnnbench creates, and nothing else: the directory may have other content.
 _TREES = ("clusters", "data", "env", "keras", "packages", "tmp", "tools", "wheels")
-_FILES = (install.LOG, "id", "lock")  # in this order: the mark goes late, the lock last
-# Another host of the same home may be at it: an environment has tens of thousands of files.
+_FILES = (install.LOG, "id", "lock")  # in this order: the mark late, the lock last
+# Another host with the same home may be removing: an environment has tens of thousands of files.
 _LOCK_WAIT_S = 60.0
 
 
 def run(request: Request) -> Answer:
-    """Remove dnnbench's directory.
+    """Delete dnnbench's directory.
 
     Returns:
-        ``removed``: whether there was one; ``left``: names in it that are not dnnbench's.
+        ``removed``: whether it existed; ``left``: names in it that are not dnnbench's.
 
     Raises:
-        HostProblem: a cluster stands here, or the directory is not dnnbench's.
+        HostProblem: a cluster is running here, or the directory is not dnnbench's.
     """
     home = directory.safe(request["directory"])
-    # Without its mark it is a stranger's, or no more than the tools that this very call needed.
+    # Without a mark, it is not dnnbench's, or has only the tools that were pushed for this call.
     if directory.identity(home) is None and not set(_listed(home)) <= {"tools", "lock"}:
         raise HostProblem(
-            f"{home} was not made by dnnbench", "look at [cluster] directory, or remove it by hand"
+            f"{home} was not created by dnnbench", "check [cluster] directory, or remove it by hand"
         )
     if not os.path.isdir(home):
         return {"removed": False, "left": []}
     with directory.locked(home, _LOCK_WAIT_S):
-        # Hosts that share the directory may all be asked: the first one has removed it.
+        # Of hosts that share the directory, the first may already have removed it.
         existed = directory.identity(home) is not None
         _refuse_living(home)
         for name in _TREES:
@@ -54,13 +54,13 @@ def run(request: Request) -> Answer:
 def _refuse_living(home: str) -> None:
     for found in state.all_states(home):
         record = found.read()
-        # Hosts may share the directory, and one cannot see another one's processes.
+        # Hosts may share the directory, and a host cannot see another one's processes.
         elsewhere = record is not None and record.get("hostname") != os.uname().nodename
         if record is not None and (elsewhere or state.is_kept(record)):
             raise HostProblem(
-                f"a cluster of {record.get('owner', 'somebody')} stands in {found.path}"
+                f"a cluster of {record.get('owner', 'somebody')} is running in {found.path}"
                 + (f" on {record.get('hostname')}" if elsewhere else ""),
-                "end it first: dnnbench stop",
+                "stop it first: dnnbench stop",
             )
 
 

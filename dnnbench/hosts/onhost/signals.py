@@ -1,4 +1,4 @@
-"""Signals as something to read, for a process that waits in ``poll``."""
+"""Signals turned into a readable file descriptor, for a process that waits in ``poll``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Signals:
-    """SIGTERM and SIGCHLD make ``reading`` readable; a terminal's end is nothing to us."""
+    """SIGTERM and SIGCHLD make ``reading`` readable; SIGHUP and SIGINT are ignored."""
 
     def __init__(self, terminate: Callable[[], None]) -> None:
         self.reading, waking = os.pipe()
@@ -20,11 +20,11 @@ class Signals:
             os.set_blocking(fd, False)
         signal.set_wakeup_fd(waking)
         signal.signal(signal.SIGTERM, lambda *_: terminate())
-        signal.signal(signal.SIGCHLD, lambda *_: None)  # ignored ones would wake nobody
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # an ignored signal would not wake poll
         for number in (signal.SIGHUP, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
 
     def drain(self) -> None:
-        """Have it readable no more."""
+        """Read everything, so that ``reading`` is no longer readable."""
         with contextlib.suppress(BlockingIOError):
             os.read(self.reading, 4096)

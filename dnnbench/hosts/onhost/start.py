@@ -1,4 +1,4 @@
-"""Start a cluster's keeper on this host, and with it the agent."""
+"""``start``: start a cluster's keeper on this host, and with it the agent."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from .wire import Answer, Request
 
 _KEEPER_TIMEOUT_S = 25
-"""Sooner than `START_TIMEOUT_S`, so that a keeper tells why, and leaves nothing."""
+"""Less than `START_TIMEOUT_S`, so that a keeper can report its failure and clean up."""
 
 
 def run(request: Request) -> Answer:
     """Start a keeper that outlives this command; return once it listens and has its agent.
 
     Raises:
-        HostProblem: not provisioned, taken, without free ports, or nothing can be written.
+        HostProblem: the host is not provisioned, is taken, has too few free ports, or cannot write.
     """
     state = State(request["directory"], request["cluster"], request["host"])
     directory.safe(state.directory, request["python"], *request["pythonpath"])
@@ -40,7 +40,7 @@ def run(request: Request) -> Answer:
             problem = f"is not provisioned: {os.path.join(state.directory, path)} is missing"
             raise HostProblem(problem, "run dnnbench provision for this host")
     if is_kept(state.read()):
-        problem = f"cluster {request['cluster']} stands there already"
+        problem = f"cluster {request['cluster']} is already running there"
         raise HostProblem(problem, "run dnnbench status for this host")
     try:
         state.make()
@@ -53,7 +53,7 @@ def run(request: Request) -> Answer:
     if child == 0:
         try:
             os.setsid()
-            if os.fork() == 0:  # no leader of a session: it can never get a terminal
+            if os.fork() == 0:  # not a session leader, so it can never get a terminal
                 _become_daemon(log, writing)
                 _keep(request, state, writing)
         finally:
@@ -65,13 +65,13 @@ def run(request: Request) -> Answer:
 
 
 def _answer_from(reading: int, state: State) -> Answer:
-    """Read what the keeper answers; nothing if it ended, or takes too long."""
+    """Return the keeper's answer; fail if the keeper ended or takes too long."""
     ready, _, _ = select.select([reading], [], [], START_TIMEOUT_S)
     with open(reading, "rb") as file:
         text = file.readline() if ready else b""
     if not text:
-        said = last_line(state.keeper_log)
-        problem = f"the keeper did not start{said and ': ' + said}"
+        last = last_line(state.keeper_log)
+        problem = f"the keeper did not start{last and ': ' + last}"
         raise HostProblem(problem, f"see {state.keeper_log}")
     answer: Answer = json.loads(text)
     if "problem" in answer:
@@ -80,21 +80,21 @@ def _answer_from(reading: int, state: State) -> Answer:
 
 
 def _become_daemon(log: int, writing: int) -> None:
-    """Let go of whatever the session would wait for."""
+    """Close every file for whose end the SSH session would wait."""
     os.umask(0o077)
     null = os.open(os.devnull, os.O_RDWR)
     for source, target in ((null, 0), (null, 1), (log, 2)):
         os.dup2(source, target)
     for fd in map(int, os.listdir("/proc/self/fd")):
         if fd > 2 and fd != writing:  # noqa: PLR2004 - beyond standard error
-            with contextlib.suppress(OSError):  # the one that lists them
+            with contextlib.suppress(OSError):  # the descriptor that lists them
                 os.close(fd)
 
 
 def _keep(request: Request, state: State, writing: int) -> None:
-    """Hold what a cluster needs and serve; let go of everything, however it ends.
+    """Hold what a cluster needs and serve; release everything, however it ends.
 
-    What goes wrong later than the answer is left to be seen: the log, and the record by which
+    After a failure later than the answer, the log stays, and so does the record, by which
     ``status`` and ``stop`` find the rest.
     """
     try:
@@ -103,12 +103,12 @@ def _keep(request: Request, state: State, writing: int) -> None:
             note(f"ends: {keeper.serve()}")
         state.remove(but_logs=keeper.agent_failed)
         keeper.say_goodbye()
-    except BaseException:  # noqa: BLE001 - the log is the only place left to tell
+    except BaseException:  # noqa: BLE001 - the log is all that is left
         traceback.print_exc()
 
 
 def _announced(request: Request, state: State, stack: contextlib.ExitStack, writing: int) -> Keeper:
-    """Return a keeper once who asked knows of it; the process ends if it cannot be."""
+    """Return the keeper after the caller has been answered; exit the process if that fails."""
     try:
         with deadline(_KEEPER_TIMEOUT_S, "the start of the keeper"):
             keeper, answer = _prepared(request, state, stack)
@@ -124,7 +124,7 @@ def _announced(request: Request, state: State, stack: contextlib.ExitStack, writ
 
 
 def _prepared(request: Request, state: State, stack: contextlib.ExitStack) -> tuple[Keeper, Answer]:
-    """Take what a cluster needs, with its agent last; the stack gives it back in turn."""
+    """Acquire what a cluster needs, the agent last; the stack releases it in reverse order."""
     name = scope(request.get("scope"))
     claim = stack.enter_context(holdings.hold_host(name, share=request["share"]))
     ports, holders = holdings.hold_ports(request["port_range"], request["ports"])
@@ -144,7 +144,7 @@ def _prepared(request: Request, state: State, stack: contextlib.ExitStack) -> tu
     }
     state.write(record)
     if request["firewall"]:
-        from . import firewall  # few use it
+        from . import firewall  # rarely used
 
         firewall.admit(state.name, ports, request["firewall"]["addresses"])
         stack.callback(firewall.lift, state.name)
@@ -171,6 +171,6 @@ def _listener(state: State) -> socket.socket:
 
 
 def _tell(writing: int, answer: Answer) -> None:
-    """Answer; an error if who asked is gone, since nobody would know of this cluster."""
+    """Answer the caller; fail if it is gone, since nobody would know of this cluster."""
     os.write(writing, json.dumps(answer).encode() + b"\n")
     os.close(writing)

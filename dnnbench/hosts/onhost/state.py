@@ -1,4 +1,4 @@
-"""The directory of one cluster on one host, and what its keeper wrote there."""
+"""The directory of a cluster on one host, with the record that its keeper writes there."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Record = Dict[str, Any]
 
 START_TIMEOUT_S = 30.0
-"""A cluster's part has started within that, or is given up."""
+"""A cluster's part either starts within this time or is given up."""
 _RECORD_BYTES = 1 << 20
 _CLUSTERS = "clusters"
 _SHOWN = (
@@ -58,26 +58,26 @@ class State:
 
     @property
     def age_s(self) -> float:
-        """Return how long nothing has been put there or taken away; 0 if it is gone."""
+        """The time since an entry was added or removed there; 0 if the directory is gone."""
         try:
             return time.time() - os.stat(self.path).st_mtime
         except OSError:
             return 0.0
 
     def make(self) -> None:
-        """Make the directory; nobody else may look into it."""
+        """Create the directory, accessible to this user alone."""
         os.makedirs(self.path, mode=0o700, exist_ok=True)
         directory.safe(self.directory, self.path)
 
     def write(self, record: Record) -> None:
-        """Replace the record as a whole."""
+        """Replace the record atomically."""
         aside = self._record + ".new"
         with open(aside, "w") as file:
             json.dump(record, file)
         os.replace(aside, self._record)
 
     def read(self) -> Record | None:
-        """Return the record; None if there is none that a keeper wrote."""
+        """Return the record; None if it is missing or was not written by a keeper."""
         try:
             with open(self._record, "rb") as file:
                 record = decoded(file.read(_RECORD_BYTES))
@@ -89,10 +89,10 @@ class State:
         return record if is_ours else None
 
     def remove(self, *, but_logs: bool = False) -> None:
-        """Take everything away, with the cluster's directory if it is empty then.
+        """Delete everything, and the cluster's directory if it is then empty.
 
         Args:
-            but_logs: leave them and the record, for people and for ``stop``.
+            but_logs: keep the logs and the record, for the user and for ``stop``.
         """
         if but_logs:
             with contextlib.suppress(FileNotFoundError):
@@ -100,14 +100,14 @@ class State:
             shutil.rmtree(self.models, ignore_errors=True)
             return
         shutil.rmtree(self.path, ignore_errors=True)
-        with contextlib.suppress(OSError):  # another host is in it, or it is gone
+        with contextlib.suppress(OSError):  # another host uses it, or it is gone
             os.rmdir(os.path.dirname(self.path))
 
 
 def scope(given: str | None = None) -> str:
-    """Name what a cluster takes when it takes the host.
+    """Return the name under which a cluster takes the host.
 
-    Many SSH servers on one machine, on loopback addresses of their own, stand for as many hosts.
+    Several SSH servers on one machine, each on its own loopback address, count as several hosts.
     """
     if given:
         return given
@@ -117,34 +117,34 @@ def scope(given: str | None = None) -> str:
 
 
 def place(scope_name: str) -> dict[str, str]:
-    """Say which host this is, for records in a directory that several hosts share."""
+    """Return what identifies this host in records, whose directory several hosts may share."""
     return {"hostname": socket.gethostname(), "boot_id": _boot_id(), "scope": scope_name}
 
 
 def host_id() -> str:
-    """Name this host so that two names of it can be told from two hosts.
+    """Return an id by which two names of this host can be told from two hosts.
 
-    Containers share a kernel, and hosts may share a directory; what a cluster takes is one scope of
-    one network namespace.
+    Containers share a kernel, and hosts may share a directory, so the id names what a cluster
+    takes: one scope of one network namespace.
     """
     return f"{_boot_id()}/{os.readlink('/proc/self/ns/net')}/{scope()}"
 
 
 def is_here(record: Record, scope_name: str) -> bool:
-    """Tell whether a record was written on this host, be it before a restart."""
+    """Return whether a record was written on this host, possibly before a restart."""
     here = place(scope_name)
     return all(record.get(key) == here[key] for key in ("hostname", "scope"))
 
 
 def is_kept(record: Record | None) -> bool:
-    """Tell whether the keeper lives that wrote this record on this machine."""
+    """Return whether a record's keeper is alive on this machine."""
     if record is None or record.get("boot_id") != _boot_id():
         return False
     return process_table.is_alive(record["pid"], record["started"])
 
 
 def all_states(home: str) -> Iterator[State]:
-    """Yield every cluster's directory, of whichever host."""
+    """Yield the directories of all clusters and hosts."""
     root = os.path.join(directory.expanded(home), _CLUSTERS)
     for cluster in _listed(root):
         for host in _listed(os.path.join(root, cluster)):
@@ -152,12 +152,12 @@ def all_states(home: str) -> Iterator[State]:
 
 
 def card(record: Record) -> Record:
-    """Return what others may know of a cluster."""
+    """Return a cluster's description for other users."""
     return {key: record.get(key) for key in _SHOWN}
 
 
 def problem_of(error: OSError, path: str) -> HostProblem:
-    """Say in one line why something could not be written, and the cure."""
+    """Return why something could not be written, with a remedy."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         remedy = "free some space, or set [cluster] directory to another disk"
     else:

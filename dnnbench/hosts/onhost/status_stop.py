@@ -1,4 +1,4 @@
-"""What stands on this host, and how it is ended: ``status`` and ``stop``."""
+"""``status`` and ``stop``: report the clusters on this host, and end them."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ _PAUSE_S = 0.02
 
 
 def status(request: Request) -> Answer:
-    """Say what stands here, and what is left of clusters without a keeper.
+    """Return the clusters running here, and what is left of clusters without a keeper.
 
     Args:
         request: ``directory``.
 
     Returns:
-        ``clusters``: what each keeper answers, with the number of its agent's processes;
-        ``orphans``: {cluster, host, pids}, without pids where only files are left. A directory
-        without a record may be that of a start under way, and is not an orphan before that must be
-        over.
+        ``clusters``: each keeper's answer, with the number of its agent's processes;
+        ``orphans``: {cluster, host, pids}, without pids if only files are left. A directory
+        without a record may belong to a start that is under way; it counts as an orphan only once
+        a start would have timed out.
     """
     name = scope(request.get("scope"))
     home = directory.safe(request["directory"])
     processes: dict[str, list[int]] = {}
     for process in marks.marked():
-        # Other directories have keepers of their own.
+        # Other directories have their own keepers.
         if process.state.startswith(home + os.sep):
             processes.setdefault(process.state, []).append(process.pid)
     clusters, orphans = [], []
@@ -62,15 +62,15 @@ def status(request: Request) -> Answer:
 
 
 def stop(request: Request) -> Answer:
-    """End a cluster's keeper and whatever is left of it; nothing to end is no error.
+    """End a cluster's keeper and whatever is left of the cluster, if anything.
 
     Args:
-        request: ``directory``, ``cluster``, ``host``; ``force`` though a controller is attached;
-            ``by``: who asks.
+        request: ``directory``, ``cluster``, ``host``; ``force``: even if a controller is attached;
+            ``by``: the user who stops it.
 
     Returns:
-        ``ended``: number of processes; ``left``: those that cannot be killed; ``ports_taken``:
-        those of the cluster that nobody's keeper holds, and yet cannot be bound.
+        ``ended``: number of processes that were ended; ``left``: those that cannot be killed;
+        ``ports_taken``: ports of the cluster that no keeper holds, and yet cannot be bound.
 
     Raises:
         HostProblem: a controller is attached.
@@ -84,7 +84,7 @@ def stop(request: Request) -> Answer:
         _end_keeper(state, record, request)
     _, left = marks.end(state.path, None, _KILL_TIMEOUT_S)
     if record.get("firewall"):
-        from . import firewall  # few use it
+        from . import firewall  # rarely used
 
         firewall.lift(state.name)
     state.remove()
@@ -107,13 +107,13 @@ def _end_keeper(state: State, record: Record, request: Request) -> None:
     deadline_s = time.monotonic() + (_END_TIMEOUT_S if answer else 0)
     while is_kept(record) and time.monotonic() < deadline_s:
         time.sleep(_PAUSE_S)
-    if is_kept(record):  # it hangs; its agent ends with it
+    if is_kept(record):  # it hangs; the kernel ends its agent with it
         with contextlib.suppress(ProcessLookupError):
             os.kill(record["pid"], signal.SIGKILL)
 
 
 def _card(state: State, record: Record) -> dict[str, Any]:
-    """Return what a keeper says of itself; what it wrote once if it does not answer."""
+    """Return a keeper's answer, on top of its record if it does not answer."""
     silent = {
         "lease_left_s": None,
         "attached": False,
@@ -125,7 +125,7 @@ def _card(state: State, record: Record) -> dict[str, Any]:
 
 
 def _ask(state: State, question: dict[str, Any]) -> dict[str, Any] | None:
-    """Return a keeper's answer; None if there is none in time."""
+    """Return a keeper's answer; None if it does not answer in time."""
     deadline_s = time.monotonic() + _ASK_TIMEOUT_S
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as keeper:
         keeper.settimeout(_ASK_TIMEOUT_S)

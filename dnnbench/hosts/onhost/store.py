@@ -1,4 +1,4 @@
-"""Put the tools into dnnbench's directory, whole or not at all."""
+"""Store the tools in dnnbench's directory, whole or not at all."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def keep(path: str, tools: bytes) -> None:
-    """Store the tools, which have just been pushed and checked.
+    """Store the tools, which were just pushed and checked.
 
     Args:
         path: ``<directory>/tools/<name>``.
-        tools: what to write there.
+        tools: their content.
 
     Raises:
         HostProblem: the directory is not safe, or cannot be written to.

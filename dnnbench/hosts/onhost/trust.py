@@ -1,9 +1,9 @@
-"""Refuse what another user of this host may have put somewhere, or could exchange.
+"""Refuse files that another user of this host may have created, or could replace.
 
-A path is safe if every directory and link that leads to it belongs to this user or to root, and
-nobody else may write there; in a directory with the sticky bit, such as /tmp, others may add names
-but not touch ours. sshd asks the same of a user's keys (StrictModes) and, as here, does not look
-above the home directory: who owns what is there, owns the account.
+A path is safe if every directory and link that leads to it belongs to this user or to root, and no
+other user may write there. In a directory with the sticky bit, such as /tmp, others may add names
+but not touch ours. sshd requires the same of a user's keys (StrictModes) and, as here, does not
+check above the home directory, whose owner controls the account anyway.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from .wire import HostProblem
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_LINKS_AT_MOST = 40  # as the kernel
+_LINKS_AT_MOST = 40  # the kernel's limit
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _ROOT = 0
 
 
 def is_trusted_user(uid: int) -> bool:
-    """Tell whether a user is this process's own, or root."""
+    """Return whether a user is this process's user or root."""
     return uid in (_ROOT, os.geteuid())
 
 
 def named_user(uid: int) -> str:
-    """Name a user for people."""
+    """Return a user's name and id, for messages."""
     import pwd
 
     try:
@@ -38,14 +38,14 @@ def named_user(uid: int) -> str:
 
 
 def refuse_foreign(path: str, home: str | None = None, *, follow: bool = True) -> None:
-    """Refuse a path that others own or may write to, or that leads through such a place.
+    """Refuse a path that others own or may write to, or that leads through such a directory.
 
-    What is not there is not refused.
+    A path that does not exist is not refused.
 
     Args:
-        path: absolute.
-        home: dnnbench's directory, if it is this that leads to the path.
-        follow: whether a link at the very end is followed, too.
+        path: an absolute path.
+        home: dnnbench's directory, if the path is in it.
+        follow: whether to follow a link at the end of the path.
 
     Raises:
         HostProblem: it is not safe.
@@ -62,7 +62,7 @@ def refuse_foreign(path: str, home: str | None = None, *, follow: bool = True) -
             found = os.lstat(here)
             is_link = stat.S_ISLNK(found.st_mode)
             target = os.readlink(here) if is_link else ""
-        except OSError:  # not there, or not for us: whoever uses it says so
+        except OSError:  # missing or not readable: reported when it is used
             return
         is_end = not todo
         if not account.startswith(os.path.join(here, "")):
@@ -76,9 +76,9 @@ def refuse_foreign(path: str, home: str | None = None, *, follow: bool = True) -
 
 
 def refuse_foreign_parts(home: str, paths: Iterable[str]) -> None:
-    """Refuse paths as `refuse_foreign` does, if they are in dnnbench's directory.
+    """Refuse foreign paths in dnnbench's directory; see `refuse_foreign`.
 
-    Links at their ends are not followed: an environment's interpreter is the system's.
+    Links at the ends of paths are not followed: an environment's interpreter is the system's.
     """
     for path in paths:
         absolute = os.path.join(home, path)
@@ -91,7 +91,7 @@ def _parts(path: str) -> list[str]:
 
 
 def _refuse(path: str, found: os.stat_result, home: str | None, *, is_end: bool) -> None:
-    """Refuse one file or directory on the way."""
+    """Refuse one file or directory on the path if it is not safe."""
     elsewhere = "set [cluster] directory to one of your own, such as ~/.dnnbench"
     if not is_trusted_user(found.st_uid):
         is_inside = home is not None and path.startswith(home + os.sep)
@@ -102,7 +102,7 @@ def _refuse(path: str, found: os.stat_result, home: str | None, *, is_end: bool)
     is_shared = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX and not is_end
     if stat.S_ISLNK(found.st_mode) or is_shared or not found.st_mode & _OTHERS_WRITE:
         return
-    import shlex  # it takes a while, and all is well but for once
+    import shlex  # slow to import, and rarely needed
 
     raise HostProblem(
         f"{path} may be written to by other users (mode {stat.S_IMODE(found.st_mode):04o})",

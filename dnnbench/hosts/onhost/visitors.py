@@ -1,4 +1,4 @@
-"""The processes connected to a keeper: controllers, and commands that ask how it is going."""
+"""Connections to a keeper: from controllers, and from commands that ask for its state."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ class Visitors:
         return iter(self._lines)
 
     def accept(self) -> None:
-        """Accept a connection, of this user or of root only."""
+        """Accept a connection, from this user or root only."""
         connection, _ = self._listener.accept()
-        if not peers.is_trusted(connection):  # nobody else gets to it; this costs nothing
+        if not peers.is_trusted(connection):  # its directory is private; this is a second guard
             connection.close()
             return
         fd = connection.detach()
         self._lines.append(Lines(fd, fd))
 
     def older_than(self, age_s: float) -> list[Lines]:
-        """Return the connections that have been open for this time."""
+        """Return the connections that have been open for at least the given time."""
         now_s = time.monotonic()
         return [lines for lines in self._lines if now_s - lines.opened_s >= age_s]
 
@@ -60,5 +60,5 @@ def tell(visitor: Lines, message: dict[str, Any]) -> None:
 def refuse(
     visitor: Lines, problem: str, remedy: str | None = None, *, passing: bool = False
 ) -> None:
-    """Send a visitor the reason why its wish is not granted; ``passing`` if it soon may be."""
+    """Send a visitor the reason for a refusal; ``passing`` if trying again may help."""
     tell(visitor, {"refused": {"problem": problem, "remedy": remedy, "passing": passing}})

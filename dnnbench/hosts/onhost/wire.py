@@ -1,4 +1,4 @@
-"""How a command talks: one JSON request on standard input, JSON lines on standard output."""
+"""A command's protocol: one JSON request on standard input, JSON lines on standard output."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _REQUEST_BYTES = 16 << 20
 
 
 class HostProblem(Exception):  # noqa: N818 - it becomes a HostError on the control side
-    """What the user has to know: ends the command as ``{"error": {"problem", "remedy"}}``."""
+    """A problem for the user to solve: ends the command as ``{"error": {"problem", "remedy"}}``."""
 
     def __init__(self, problem: str, remedy: str | None = None) -> None:
         self.problem = problem
@@ -24,10 +24,10 @@ class HostProblem(Exception):  # noqa: N818 - it becomes a HostError on the cont
 
 
 def decoded(text: bytes) -> Any:
-    """Read JSON that may be anything.
+    """Decode JSON from an untrusted source.
 
     Raises:
-        ValueError: it is not JSON, or lists in lists in lists without end.
+        ValueError: it is not JSON, or is nested too deeply.
     """
     try:
         return json.loads(text)
@@ -36,7 +36,7 @@ def decoded(text: bytes) -> Any:
 
 
 def read_request() -> Request:
-    """Read the one line that is the request; a stream may go on after it."""
+    """Read the request, which is one line; more data may follow it."""
     line = sys.stdin.buffer.readline(_REQUEST_BYTES)
     shown = repr(line[:80].decode(errors="replace"))
     try:
@@ -55,17 +55,17 @@ def write(answer: Answer) -> None:
 
 
 def listener_gone() -> bool:
-    """Tell whether whoever would read our answer has gone: sshd closes it with the connection.
+    """Return whether the reader of our answer is gone: sshd closes its end with the connection.
 
-    The end of standard input says nothing, for a request may well be all that it holds.
+    The end of standard input does not show it, as the request may be its whole content.
     """
     poll = select.poll()
-    poll.register(sys.stdout.fileno(), 0)  # errors and hang-ups are always told
+    poll.register(sys.stdout.fileno(), 0)  # errors and hang-ups are always reported
     return bool(poll.poll(0))
 
 
 def problem_of(error: OSError) -> HostProblem | None:
-    """Say what the user can do about a failure of the file system; None for any other."""
+    """Return a file system error as a problem with a remedy; None for any other error."""
     remedies = {
         errno.ENOSPC: "free some space there, or set [cluster] directory to another disk",
         errno.EDQUOT: "free some of the user's quota, or set [cluster] directory elsewhere",

@@ -1,1 +1,1 @@
-"""What a host is given before trials run on it, and how it is looked at first."""
+"""Checks of hosts, and the software and data installed on them before trials run."""

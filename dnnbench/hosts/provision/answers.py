@@ -1,4 +1,4 @@
-"""Check the answers of a host's tools, where they enter."""
+"""Check the answers of a host's tools where they enter the program."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ T = TypeVar("T")
 
 
 class _Problem(msgspec.Struct, frozen=True):
-    """What the tools say of a failure, in words for the user."""
+    """The tools' description of a failure, in words for the user."""
 
     problem: str
     remedy: str | None = None
 
 
 def decode(line: bytes) -> dict[str, Any]:
-    """Read a line of an answer.
+    """Decode one line of an answer.
 
     Raises:
-        ValueError: it is no JSON object, or one that is nested too deep.
+        ValueError: it is not a JSON object, or is nested too deeply.
     """
     try:
         answer: dict[str, Any] = msgspec.json.decode(line, type=dict)
@@ -33,26 +33,26 @@ def decode(line: bytes) -> dict[str, Any]:
 
 
 def convert(host: str, answer: Any, kind: type[T]) -> T:
-    """Return an answer, or a part of one, as a value of this kind.
+    """Return an answer, or a part of one, as a value of a type.
 
     Raises:
-        HostError: it is none.
+        HostError: it does not have that type.
     """
     try:
         return msgspec.convert(answer, kind)
     except msgspec.ValidationError as error:
         raise HostError(
-            f"the tools gave an odd answer: {one_line(str(error))}", where=host
+            f"the tools gave an unexpected answer: {one_line(str(error))}", where=host
         ) from None
 
 
 def refuse_error(host: str, answer: dict[str, Any]) -> None:
-    """Raise the error that an answer is, if it is one.
+    """Raise the error that an answer reports, if it reports one.
 
     Raises:
-        HostError: the command there says why not.
+        HostError: the command on the host failed, with its problem and remedy.
     """
     if "error" in answer:
-        told = convert(host, answer["error"], _Problem)
-        remedy = told.remedy and one_line(told.remedy)
-        raise HostError(one_line(told.problem), where=host, remedy=remedy)
+        found = convert(host, answer["error"], _Problem)
+        remedy = found.remedy and one_line(found.remedy)
+        raise HostError(one_line(found.problem), where=host, remedy=remedy)

@@ -1,8 +1,8 @@
-"""What is sent to a host, made from the package that runs here.
+"""The files sent to a host, made from the package that is running here.
 
-Two files, the same bytes whenever the sources are the same: the tools of `dnnbench.hosts.onhost`,
-which need nothing but a Python, and a wheel of dnnbench itself. The rest is a list of requirements
-in the versions installed here, so that all sides of a trial are alike.
+Two files, byte for byte the same whenever the sources are the same: the tools of
+`dnnbench.hosts.onhost`, which need nothing but Python, and a wheel of dnnbench. Everything else is
+a list of requirements in the versions installed here, so that all sides of a trial are alike.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
 TENSORFLOW: Final = "tensorflow"
 TENSORFLOW_CPU: Final = "tensorflow-cpu"
 BESIDE_TENSORFLOW: Final = ("keras", "msgspec")
-"""What the agent imports besides TensorFlow. NumPy is left to what TensorFlow asks for: its newest
-version here may have no wheel for the Python there."""
+"""Imported by the agent besides TensorFlow. NumPy comes as TensorFlow's dependency: the version
+installed here may have no wheel for the host's Python."""
 PYTHON_VERSIONS: Final = ("3.10", "3.11", "3.12", "3.13")
-"""For which TensorFlow has wheels, and dnnbench is tested."""
+"""Versions for which TensorFlow has wheels and dnnbench is tested."""
 PYTHON_RANGE: Final = f"Python {PYTHON_VERSIONS[0]} to {PYTHON_VERSIONS[-1]}"
 
 _DIGEST_LENGTH: Final = 16
 _MACHINES_WITH_CPU_BUILD: Final = ("x86_64", "AMD64")
-"""There is a tensorflow-cpu for these; elsewhere, ``tensorflow`` has no GPU part anyway."""
+"""Have a tensorflow-cpu package; elsewhere, ``tensorflow`` itself has no GPU part."""
 
-_EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can say
+_EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip file can hold
 _FILE_MODE: Final = 0o644
 _TOOLS_MAIN: Final = """\
 import sys
@@ -67,8 +67,8 @@ sys.meta_path.insert(0, Sources())
 from onhost.__main__ import main
 sys.exit(main(sys.argv[1:], globals().get("pushed")))
 """
-"""A program that imports modules from `SOURCES`, which stands before it: what runs is what was
-read, and nothing is looked up by a path that another user might exchange meanwhile."""
+"""A program that imports modules from `SOURCES`, defined in front of it: it runs what was read, and
+opens no path whose file another user might replace in the meantime."""
 
 
 class Bundle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,7 +78,7 @@ class Bundle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def digest(self) -> str:
-        """Return its SHA-256, in hexadecimal."""
+        """Its SHA-256, in hexadecimal."""
         return hashlib.sha256(self.content).hexdigest()
 
 
@@ -86,7 +86,7 @@ class Wheel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A wheel.
 
     Attributes:
-        digest: of what is in it, whatever compressed it.
+        digest: digest of its contents, independent of compression.
     """
 
     file_name: str
@@ -107,9 +107,9 @@ def tools() -> Bundle:
 
 @functools.cache
 def wheel() -> Wheel:
-    """Make a wheel of the running dnnbench, as PEP 427 has it.
+    """Build a wheel of the running dnnbench (PEP 427).
 
-    It names no dependencies: a host gets `requirements`, which are fewer and exact.
+    It declares no dependencies: a host gets `requirements`, which are fewer and pinned.
     """
     version = dnnbench.__version__
     about = f"dnnbench-{version}.dist-info"
@@ -131,15 +131,15 @@ def wheel() -> Wheel:
 
 
 def requirements(machine: str = "x86_64") -> list[str]:
-    """List what pip installs on a host, TensorFlow first, in the versions of this side.
+    """Return what pip installs on a host, TensorFlow first, in the versions installed here.
 
-    It is the build for the processor, also where a host has a GPU: no role uses one.
+    TensorFlow is the CPU build, even on a host with a GPU: no role uses one.
 
     Args:
-        machine: the host's architecture, as the kernel names it.
+        machine: the host's architecture, as its kernel names it.
 
     Raises:
-        HostError: a package is not installed here, so there is no version to go by.
+        HostError: a package is not installed here, so its version is unknown.
     """
     version = _version(TENSORFLOW) or _version(TENSORFLOW_CPU)
     cpu_build = machine in _MACHINES_WITH_CPU_BUILD
@@ -157,13 +157,13 @@ def requirements(machine: str = "x86_64") -> list[str]:
 
 
 def environment_key(needed: list[str]) -> str:
-    """Name the virtual environment that has these requirements."""
+    """Return a key for the virtual environment with these requirements."""
     text = "\n".join(sorted(needed))
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_LENGTH]
 
 
 def _version(package: str) -> str | None:
-    # Metadata and not an import: importing tensorflow takes seconds.
+    # From the metadata: importing TensorFlow takes seconds.
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -180,13 +180,13 @@ def _files(folder: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _zip(members: Mapping[str, bytes], compression: int) -> bytes:
-    """Pack members so that equal ones give equal bytes: no times, no owners."""
+    """Pack members reproducibly: without times and owners."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, content in members.items():
             entry = zipfile.ZipInfo(name, _EPOCH)
             entry.compress_type = compression
-            entry.create_system = 3  # Unix: the mode below is one
+            entry.create_system = 3  # Unix, for the mode below
             entry.external_attr = _FILE_MODE << 16
             archive.writestr(entry, content)
     return buffer.getvalue()

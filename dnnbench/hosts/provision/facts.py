@@ -1,4 +1,4 @@
-"""What a host is and has, and whether that is enough."""
+"""Facts about a host, and checks whether they suffice."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
 CLOCK_TOLERANCE_S: Final = 1.0
 PUBLIC_ADDRESS: Final = (
-    "{host}: it has the public address {address}, and TensorFlow's ports there are open without a "
-    "password to whoever reaches them; use --firewall, or a firewall of your own"
+    "{host}: it has the public address {address}, and anybody who reaches TensorFlow's ports there "
+    "can use them without a password; use --firewall, or a firewall of your own"
 )
 _GB: Final = 1e9
 _GIB: Final = 1 << 30
 _NEEDED_BYTES: Final = 2_000_000_000
-"""TensorFlow 2.21 for the processor, with what it needs, is 1.6 GB unpacked, from 0.3 GB of wheels
-that lie beside it while pip works."""
+"""The CPU build of TensorFlow 2.21 with its dependencies is 1.6 GB unpacked, plus 0.3 GB of wheels
+while pip installs them."""
 
 
 class HostPython(msgspec.Struct, frozen=True):
-    """An interpreter on a host; ``venv`` where it can make virtual environments."""
+    """An interpreter on a host; ``venv`` if it can create virtual environments."""
 
     path: Text
     version: Text
@@ -49,18 +49,18 @@ class _Clock(msgspec.Struct, frozen=True):
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """A host as `dnnbench.hosts.onhost.facts` sees it.
+    """The facts that `dnnbench.hosts.onhost.facts` reports.
 
     Attributes:
-        directory: dnnbench's, absolute.
-        directory_id: the same on hosts that share it.
+        directory: dnnbench's directory, absolute.
+        directory_id: the same on all hosts that share the directory.
         host_id: the same for two names of one host.
         environments: keys of the complete virtual environments.
         packages: digests of the complete packages.
-        data: path of a file asked for -> ``ok``, ``missing`` or ``wrong``.
-        pythons: that are there; not looked for where there is an environment already.
-        ports_free: of the configured range.
-        clock_offset_s: of the host's clock from this machine's.
+        data: path of a requested file -> ``ok``, ``missing`` or ``wrong``.
+        pythons: interpreters; not looked for if the environment already exists.
+        ports_free: number of free ports in the configured range.
+        clock_offset_s: the host's clock minus this machine's.
     """
 
     directory: Text
@@ -84,14 +84,14 @@ class Facts(msgspec.Struct, frozen=True):
     clock_offset_s: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse what is no address.
+        """Check the addresses.
 
         Raises:
-            ValueError: one is none.
+            ValueError: one is not an IP address.
         """
         for text in self.addresses:
             ipaddress.ip_address(text)
-            if not text.isprintable():  # behind the % of IPv6, anything may stand
+            if not text.isprintable():  # IPv6 allows any text after a %
                 raise ValueError(f"{text!r} is not an address")
 
     @property
@@ -104,26 +104,26 @@ class Facts(msgspec.Struct, frozen=True):
 
     @property
     def public_addresses(self) -> list[str]:
-        """Addresses that the whole internet may reach."""
+        """Addresses that may be reached from the whole internet."""
         return [text for text in self.addresses if ipaddress.ip_address(text).is_global]
 
     def lacking(self, wanted: Wanted) -> list[str]:
-        """Name what has to be provisioned yet."""
+        """Return what still has to be provisioned."""
         environment, _ = environment_of(self.machine)
-        there = {
+        found = {
             "TensorFlow's environment": environment in self.environments,
             "this version of dnnbench": wanted.wheel.digest in self.packages,
             "the data set": all(self.data.get(file.path) == "ok" for file in wanted.data),
         }
-        return [what for what, is_there in there.items() if not is_there]
+        return [what for what, exists in found.items() if not exists]
 
     def warnings(self, host: str, config: Config) -> list[str]:
-        """List what should be known of the host and hinders nothing."""
+        """Return notes on problems that do not prevent a trial."""
         found = []
         if abs(self.clock_offset_s) > CLOCK_TOLERANCE_S:
             found.append(
-                f"{host}: its clock is {self.clock_offset_s:+.1f} s off, which shows in logs "
-                "and not in durations; let it use NTP"
+                f"{host}: its clock is {self.clock_offset_s:+.1f} s off, which affects logs "
+                "but not durations; let it use NTP"
             )
         if self.public_addresses and not config.cluster.firewall:
             found.append(PUBLIC_ADDRESS.format(host=host, address=self.public_addresses[0]))
@@ -131,13 +131,13 @@ class Facts(msgspec.Struct, frozen=True):
 
 
 def facts_of(tools: HostTools, config: Config, wanted: Wanted) -> Facts:
-    """Ask a host.
+    """Ask a host for its facts.
 
     Raises:
         HostError: it cannot be asked.
     """
     asked_s = time.time()
-    # Which of the two it needs is among what is asked.
+    # Both, because its architecture is one of the facts asked for.
     keys = [environment_of(machine)[0] for machine in ("x86_64", "aarch64")]
     answer = tools.call(
         "facts",
@@ -154,7 +154,7 @@ def facts_of(tools: HostTools, config: Config, wanted: Wanted) -> Facts:
 
 
 def twins(facts: Mapping[str, Facts]) -> dict[str, HostError]:
-    """Return the names that mean a host which is listed before under another name, with an error.
+    """Return an error for every name of a host that is listed earlier under another name.
 
     Args:
         facts: name -> facts, in the order of the list.
@@ -165,16 +165,16 @@ def twins(facts: Mapping[str, Facts]) -> dict[str, HostError]:
         other = first.setdefault(its.host_id or name, name)
         if other != name:
             problem = f"is the same host as {other}"
-            remedy = "list it once; with slots it takes more than one task"
+            remedy = "list it once; set its slots to run more than one task"
             found[name] = HostError(problem, where=name, remedy=remedy)
     return found
 
 
 def refuse_unfit(facts: Facts, config: Config, host: str) -> None:
-    """Refuse a host that TensorFlow cannot run on.
+    """Refuse a host on which TensorFlow cannot run.
 
     Raises:
-        HostError: the processor, or too few ports.
+        HostError: the processor is not supported, or no port is free.
     """
     if facts.cpu_flags_missing:
         raise HostError(
@@ -192,10 +192,10 @@ def refuse_unfit(facts: Facts, config: Config, host: str) -> None:
 
 
 def refuse_unprovisioned(facts: Facts, wanted: Wanted, host: str) -> None:
-    """Refuse a host that lacks something.
+    """Refuse a host that is not provisioned.
 
     Raises:
-        HostError: it does.
+        HostError: something is missing there.
     """
     if lacking := facts.lacking(wanted):
         raise HostError(
@@ -206,13 +206,13 @@ def refuse_unprovisioned(facts: Facts, wanted: Wanted, host: str) -> None:
 
 
 def chosen_python(facts: Facts, config: Config, host: str) -> HostPython | None:
-    """Choose what makes the virtual environment: of this side's version, else the newest.
+    """Choose the virtual environment's interpreter: this side's version, or else the newest.
 
     Returns:
-        The interpreter; None where the environment is there already.
+        The interpreter; None if the environment already exists.
 
     Raises:
-        HostError: there is none, or no space for what it would make.
+        HostError: there is no suitable interpreter, or too little disk space.
     """
     key, _ = environment_of(facts.machine)
     if key in facts.environments:

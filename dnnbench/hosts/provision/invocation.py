@@ -1,9 +1,9 @@
-"""Shell lines that run the tools on a host, after a check of what they are.
+"""Shell command lines that verify the tools on a host and run them.
 
-The tools lie in a directory that is known to everybody, so a host's other users may have put
-something else in their place. Python itself reads the file, compares its SHA-256 with the one that
-is wanted here, and runs what it has read: whoever owns the file, what runs is ours. Whether the
-directory is to be used at all, the tools then check.
+The tools are in a directory whose path is no secret, so another user of the host may have put a
+different file there. Python reads the file, compares its SHA-256 with the expected one, and runs
+the bytes that it has read: whoever owns the file, only our program runs. The tools then check
+whether the directory is safe to use.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from dnnbench.hosts.provision.bundle import Bundle
 
 MISSING: Final = 66
-"""Exit code where the right tools are not there; EX_NOINPUT of sysexits.h."""
+"""Exit code if the right tools are not there; EX_NOINPUT of sysexits.h."""
 FROM_FILE, FROM_INPUT = "file", "input"
 _NAME_LENGTH: Final = 16
 _USERS_HOME: Final = re.compile(r"~[\w.-]*(?=/|$)", re.ASCII)
-# For whatever Python is there. Of the modules with SHA-256, the first two (since 3.12, before) are
-# there without OpenSSL, which takes 5 ms to load. O_NONBLOCK: the file may be a pipe of somebody's.
+# For any Python that a host may have. Of the modules with SHA-256, the first two (from 3.12 on, and
+# before) do not load OpenSSL, which takes 5 ms. O_NONBLOCK: another user may have put a pipe there.
 _PROGRAM: Final = f"""\
 # dnnbench: run the tools if their SHA-256 is right
 import os, sys
@@ -62,22 +62,21 @@ def command_line(
     *arguments: str,
     source: str = FROM_FILE,
 ) -> str:
-    """Write the shell's line that runs a command of the tools.
+    """Return the shell command line that runs a command of the tools.
 
-    Python leaves out what is installed there beside it (-I, -S): the tools need none of that, and
-    start sooner.
+    Python ignores installed packages (-I, -S): the tools need none, and start faster.
 
     Args:
-        python: on the host.
-        directory: dnnbench's, on the host.
+        python: interpreter on the host.
+        directory: dnnbench's directory on the host.
         bundle: the tools.
-        command: one of theirs.
-        arguments: of the command.
-        source: `FROM_FILE` in the directory, or `FROM_INPUT`: they are the first bytes of standard
-            input, are put into the directory, and then run the command.
+        command: name of the command.
+        arguments: arguments of the command.
+        source: `FROM_FILE` for tools in the directory; `FROM_INPUT` for tools that are the first
+            bytes of standard input, which are also stored in the directory.
     """
     path = shell_path(f"{directory}/tools/{bundle.digest[:_NAME_LENGTH]}.py")
-    # In one line, because csh has no newline in quotes; without "!", which csh expands in them.
+    # In one line, because csh allows no newline in quotes; without "!", which csh expands there.
     program = f"exec({json.dumps(_PROGRAM)})"
     words = [
         *(shlex.quote(python), "-IS", "-c", shlex.quote(program)),

@@ -1,4 +1,4 @@
-"""Whether the tasks of a trial could reach each other: every worker and every parameter server."""
+"""Test whether every worker and every parameter server of a trial could reach each other."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _SHOWN_BYTES = 80
 
 
 class Pair(msgspec.Struct, frozen=True):
-    """A connection from one host to another one.
+    """A tested connection from one host to another.
 
     Attributes:
-        bytes_per_s: None where it was not measured.
-        problem: why there is none.
-        remedy: what to do about it.
+        bytes_per_s: None if it was not measured.
+        problem: why the connection failed; None if it did not.
+        remedy: what the user can do about it.
     """
 
     source: str
@@ -44,13 +44,13 @@ class Pair(msgspec.Struct, frozen=True):
 
 
 class _Listening(msgspec.Struct, frozen=True):
-    """A probe's answer: where it listens."""
+    """A probe's answer: the port on which it listens."""
 
     port: Port
 
 
 class _Tried(msgspec.Struct, frozen=True):
-    """A probe's answer: what came of trying a host."""
+    """A probe's answer: the result of connecting to a host."""
 
     name: str
     round_trip_ms: Quantity | None = None
@@ -60,10 +60,10 @@ class _Tried(msgspec.Struct, frozen=True):
 
 
 class Preflight(NamedTuple):
-    """What came of trying.
+    """The results of all tests.
 
     Attributes:
-        failures: hosts that cannot even listen or try.
+        failures: hosts that cannot run the test at all.
     """
 
     pairs: list[Pair]
@@ -80,12 +80,12 @@ def try_pairs(
 ) -> Preflight:
     """Connect every worker's host to every parameter server's, and back.
 
-    TensorFlow needs both ways: whoever wants a tensor connects to the task that has it.
+    TensorFlow needs both directions: a task that wants a tensor connects to the task that has it.
 
     Args:
-        tools: of these hosts, which have been called once.
+        tools: host -> its tools, already called once.
         hosts: in the order of placement, filled to their slots.
-        servers: so many parameter servers come before the workers.
+        servers: number of parameter servers, which are placed before the workers.
         ports: the configured range, in which every host listens.
         bandwidth: also measure it from worker to parameter server, one pair after the other.
     """
@@ -116,11 +116,11 @@ def try_pairs(
             answers = _connect(probes[source], wanted)
             found = [_pair(source, answer, ports, targets) for answer in answers]
             if sorted(pair.target for pair in found) != sorted(others):
-                raise HostError("the probe did not try the hosts it was asked to", where=source)
+                raise HostError("the probe did not try the requested hosts", where=source)
             return found
 
         size = BANDWIDTH_BYTES if bandwidth else 0
-        # One after the other where they would share what is measured.
+        # One after the other if bandwidth is measured: pairs would share it.
         there = each(rest, lambda name: connect(name, first, size), at_once=1 if bandwidth else 64)
         back = each(first, lambda name: connect(name, rest, 0))
         pairs: list[Pair] = []
@@ -133,10 +133,10 @@ def try_pairs(
 
 
 def hindrances(pairs: Sequence[Pair], servers: Sequence[str]) -> dict[str, HostError]:
-    """Name the hosts to do without, and why; none if all workers reach all parameter servers.
+    """Return the hosts to drop, with errors; empty if all workers reach all parameter servers.
 
-    A parameter server's host that has trouble with every worker is named alone: another one in its
-    place may have none.
+    If a parameter server's host has trouble with every worker, only that host is returned: another
+    one in its place may have none.
     """
     troubled: dict[tuple[str, str], Pair] = {}
     peers: dict[str, set[str]] = {server: set() for server in servers}
@@ -153,13 +153,13 @@ def hindrances(pairs: Sequence[Pair], servers: Sequence[str]) -> dict[str, HostE
 
 
 def _error(host: str, pair: Pair) -> HostError:
-    """Blame one of the two hosts."""
+    """Return the problem of a pair as an error of one of its hosts."""
     problem = pair.problem if host == pair.source else f"{pair.source} {pair.problem}"
     return HostError(problem or "", where=host, remedy=pair.remedy)
 
 
 def holders(hosts: Sequence[Host], servers: int) -> tuple[list[str], list[str]]:
-    """Name the hosts of parameter servers, and those of workers; one may be among both."""
+    """Return the hosts of parameter servers and those of workers; a host may be in both."""
     first: list[str] = []
     rest: list[str] = []
     taken = 0
@@ -187,7 +187,7 @@ def _pair(
     if tried.problem is None:
         return Pair(source, target, tried.round_trip_ms, tried.bytes_per_s)
     if target not in targets:
-        raise HostError(f"the probe tried a stranger, {one_line(target)!r}", where=source)
+        raise HostError(f"the probe tried an unknown host, {one_line(target)!r}", where=source)
     return Pair(
         source,
         target,
@@ -209,7 +209,7 @@ def _answer(probe: Stream) -> dict[str, Any]:
         answer = decode(line)
     except ValueError:
         found = one_line(line[:_SHOWN_BYTES].decode(errors="replace"))
-        problem = f"expected an answer of the probe, found {found!r}"
+        problem = f"expected an answer of the probe in JSON, found {found!r}"
         raise HostError(problem, where=probe.host) from None
     refuse_error(probe.host, answer)
     return answer

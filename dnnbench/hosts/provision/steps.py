@@ -1,4 +1,4 @@
-"""Bring one host to what a sweep needs, step by step; what is there already is left alone."""
+"""Provision one host step by step; whatever already exists there is left alone."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 State = Literal["ok", "changed", "failed"]
 STEPS = ("facts", "environment", "package", "data")
 INSTALL_TIMEOUT_S = 1800.0
-"""TensorFlow is a quarter of a gigabyte to download and one and a half to unpack."""
+"""TensorFlow is 0.25 GB to download and 1.5 GB to unpack."""
 
 
 class Step(msgspec.Struct, frozen=True):
-    """What came of one step on one host.
+    """The result of one step on one host.
 
     Attributes:
         name: one of `STEPS`.
-        detail: what was found, done or wrong.
+        detail: what was found, done or wrong, for the user.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class _Installed(msgspec.Struct, frozen=True):
-    """An answer to ``install``: what came of a part of it."""
+    """An answer to ``install``: the result of one part of it."""
 
     state: State
     problem: str | None = None
@@ -56,7 +56,7 @@ class Removed(msgspec.Struct, frozen=True):
     """An answer to ``remove``.
 
     Attributes:
-        removed: whether there was a directory of dnnbench's.
+        removed: whether dnnbench's directory existed.
         left: names in it that are not dnnbench's.
     """
 
@@ -65,11 +65,11 @@ class Removed(msgspec.Struct, frozen=True):
 
 
 class Site:
-    """A directory that some hosts share.
+    """A directory that several hosts share.
 
     Attributes:
-        leader: the host that works for all of them.
-        is_as_found: the leader is done and had nothing to change.
+        leader: the host that makes changes for all of them.
+        is_as_found: the leader has finished without a change.
     """
 
     def __init__(self, leader: str) -> None:
@@ -79,7 +79,7 @@ class Site:
 
 
 class Sites:
-    """Lets one host work for all that share its directory, as hosts with a common home do."""
+    """Let one host make the changes for all that share its directory, such as a common home."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -87,7 +87,7 @@ class Sites:
 
     @contextmanager
     def turn(self, directory_id: str, host: str) -> Iterator[Site]:
-        """Enter as the leader of a directory, or once its leader is done.
+        """Enter as the leader of a directory, or after its leader has finished.
 
         Raises:
             HostError: the leader takes too long.
@@ -102,7 +102,7 @@ class Sites:
             return
         if not site.done.wait(INSTALL_TIMEOUT_S):
             raise HostError(
-                f"shares its directory with {site.leader}, which was not done in "
+                f"shares its directory with {site.leader}, which did not finish in "
                 f"{INSTALL_TIMEOUT_S:.0f} s",
                 where=host,
             )
@@ -119,17 +119,17 @@ def provision(
     """Provision a host.
 
     Args:
-        tools: of the host.
-        config: where things go and come from.
-        wanted: what must be there.
-        sites: shared by all hosts.
-        tell: is called with the host's name and every step as it ends.
+        tools: the host's tools.
+        config: gives the directory, the interpreter and the package index.
+        wanted: what the host must have.
+        sites: shared by all hosts of the command.
+        tell: called with the host's name and every step as it ends.
 
     Returns:
-        What the host is.
+        The host's facts.
 
     Raises:
-        HostError: a step failed; ``tell`` has been told.
+        HostError: a step failed; ``tell`` was called with it.
     """
     start_s = time.monotonic()
 
@@ -176,7 +176,9 @@ def _environment(
     pushed = _push_missing(tools, facts, wanted.wheels)
     index_url = config.provision.index_url
     if index_url is not None:
-        check_index_url(index_url, "[provision] index_url")  # settings of a sweep hold no login
+        check_index_url(
+            index_url, "[provision] index_url"
+        )  # a stored sweep's settings have no login
     _install(
         tools,
         environment={
@@ -220,7 +222,7 @@ def _data(
         raise HostError(
             f"{wrong[0]} is not what was pushed",
             where=tools.host,
-            remedy="look at the disk there, then provision again",
+            remedy="check the disk there, then provision again",
         )
     return "changed", f"{len(missing)} files"
 
@@ -243,7 +245,7 @@ def _push_missing(tools: HostTools, facts: Facts, files: list[DataFile]) -> str:
 
 
 def _refuse_follower(tools: HostTools, leader: str | None) -> None:
-    """Leave the changing to the leader, whose failure is the cause to look for."""
+    """Refuse to change anything unless the host is the leader, whose failure is the cause."""
     if leader is not None:
         raise HostError(
             f"shares its directory with {leader}, where this failed",

@@ -1,4 +1,4 @@
-"""Call a command of `dnnbench.hosts.onhost` on a host; push the tools there if they are missing."""
+"""Call commands of `dnnbench.hosts.onhost` on a host; push the tools there if they are missing."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 CALL_TIMEOUT_S = 30.0
 _PUSH_TIMEOUT_S = 60.0
 _NO_COMMAND = (126, 127)
-"""What a shell returns for a command that it may not run or does not find; some return the former
-where they may not look into a directory of ``PATH``."""
+"""A shell's exit codes for a command that it may not run, or does not find; some use the former if
+they may not search a directory of ``PATH``."""
 _TOO_OLD: Final = ("SyntaxError", "Try `python")
-"""Beginnings of what a Python older than 3.7 says of the tools: it cannot read them, or, older than
-3.4, does not know its option -I."""
+"""Beginnings of the error that a Python older than 3.7 prints: it cannot parse the tools or, older
+than 3.4, does not know the option -I."""
 
 
 class HostTools:
@@ -51,7 +51,7 @@ class HostTools:
         """Run a command to its end and return its answer.
 
         Raises:
-            HostError: the host could not be asked, or the command says why not.
+            HostError: the host could not be asked, or the command reports an error.
         """
         *_, answer = self.lines(command, timeout_s, **request)
         return answer
@@ -59,7 +59,7 @@ class HostTools:
     def lines(
         self, command: str, timeout_s: float = CALL_TIMEOUT_S, **request: Any
     ) -> Iterator[dict[str, Any]]:
-        """Run a command to its end and return the lines of its answer; raises as `call` does."""
+        """Run a command to its end and yield the lines of its answer; raises as `call` does."""
         content = msgspec.json.encode({"directory": self._directory, **request}) + b"\n"
         done = self.connection.run(self._line(command), content, timeout_s, name=command)
         if done.code == MISSING:
@@ -74,7 +74,7 @@ class HostTools:
         yield from answers
 
     def open(self, command: str, *arguments: str) -> Stream:
-        """Start a command that talks; the tools must be there already."""
+        """Start a command that holds a conversation; the tools must already be there."""
         return self.connection.open(self._line(command, *arguments), name=command)
 
     def _line(self, command: str, *arguments: str, source: str = FROM_FILE) -> str:
@@ -93,14 +93,14 @@ class HostTools:
         return answer
 
     def _failed(self, done: Completed) -> HostError:
-        """Say why a command of the tools gave no answer."""
-        said = _last_line(done)
-        problem, remedy = f"the tools ended with {done.code}: {said or 'they said nothing'}", None
+        """Return an error for a command of the tools that gave no answer."""
+        last = _last_line(done)
+        problem, remedy = f"the tools ended with {done.code}: {last or 'without a message'}", None
         if done.code in _NO_COMMAND:
             problem, remedy = f"expected {self._python}, found none", self._python_remedy
         elif done.code == MISSING:
-            problem, remedy = "the tools did not arrive as they were sent", None
-        elif said.startswith(_TOO_OLD):
+            problem, remedy = "the tools were damaged on the way to the host", None
+        elif last.startswith(_TOO_OLD):
             problem, remedy = f"{self._python} there is older than 3.7", self._python_remedy
         else:
             refuse_unusable(self.connection)

@@ -1,4 +1,4 @@
-"""What a host must have: software as it is here, and the sweep's data set."""
+"""Software and data that a host must have: the versions installed here, the sweep's data set."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class DataFile(msgspec.Struct, frozen=True):
     """A file to be pushed.
 
     Attributes:
-        path: on the host, relative to dnnbench's directory.
+        path: path on the host, relative to dnnbench's directory.
     """
 
     source: Path
@@ -34,14 +34,14 @@ class DataFile(msgspec.Struct, frozen=True):
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """What every host of a sweep must have.
+    """Software and data that every host of a sweep must have.
 
     Attributes:
-        wheel: of this very dnnbench.
-        data: empty for a data set that is generated.
-        wheels: every file of the local directory of wheels, where one is given.
-        data_directory: where hosts have the data set, relative to dnnbench's directory; None for
-            one that is generated.
+        wheel: a wheel of the running dnnbench.
+        data: the data set's files; empty for a generated one.
+        wheels: every file of the local directory of wheels, if one is given.
+        data_directory: the data set's directory on hosts, relative to dnnbench's; None for a
+            generated data set.
     """
 
     wheel: Wheel
@@ -51,7 +51,7 @@ class Wanted(msgspec.Struct, frozen=True):
 
     @property
     def package(self) -> str:
-        """The directory of dnnbench's own package on a host."""
+        """The directory of the dnnbench package on a host."""
         return f"packages/{self.wheel.digest}"
 
 
@@ -59,20 +59,20 @@ def wanted_for(config: Config, data: DataSpec | None) -> Wanted:
     """Gather what hosts need.
 
     Args:
-        config: says where wheels are.
-        data: a data set found on this machine; None for none.
+        config: gives the directory of wheels.
+        data: a data set found on this machine; None if hosts need none.
 
     Raises:
-        ConfigError: the directory of wheels is not there, or has none.
+        ConfigError: the directory of wheels does not exist, or is empty.
     """
     wheels = _wheels(config.provision.wheels)
     directory = None if data is None else _data_directory(data)
     return Wanted(wheel(), _data_files(data), wheels, directory)
 
 
-@functools.cache  # asked for every host, and metadata takes its time
+@functools.cache  # needed for every host, and metadata is slow to read
 def environment_of(machine: str) -> tuple[str, list[str]]:
-    """Return the key of a host's virtual environment, and what is installed into it."""
+    """Return the key of a host's virtual environment, and its requirements."""
     needed = requirements(machine)
     return environment_key(needed), needed
 

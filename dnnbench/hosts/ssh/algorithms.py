@@ -1,4 +1,4 @@
-"""The algorithms that the SSH configuration lets a connection use."""
+"""Algorithms that the SSH configuration allows for a connection."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _KINDS: Final = {
     "keys": "hostkeyalgorithms",
     "pubkeys": "pubkeyacceptedalgorithms",
 }
-"""What paramiko calls a kind of algorithm -> the keyword."""
+"""Paramiko's name of a kind of algorithm -> the keyword."""
 CERTIFICATE: Final = "-cert-v01@openssh.com"
-"""The end of a kind of key that is a certificate."""
+"""Suffix of a key type that is a certificate."""
 
 
 class Algorithms(msgspec.Struct, frozen=True):
-    """What may be used on a connection.
+    """Restrictions on a connection's algorithms.
 
     Attributes:
-        disabled: kind, as paramiko calls it -> those of its algorithms that may not.
-        least_rsa_bits: of a host's RSA key, and of the user's.
+        disabled: kind, as paramiko calls it -> its algorithms that must not be used.
+        least_rsa_bits: least size of RSA keys, the host's and the user's.
     """
 
     disabled: dict[str, tuple[str, ...]] = {}
@@ -40,10 +40,10 @@ class Algorithms(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, found: Found) -> Algorithms:
-        """Return those that a configuration lets a host's connection use.
+        """Return the restrictions that a configuration sets for a host.
 
         Raises:
-            ConfigError: none is left of a kind.
+            ConfigError: no algorithm of a kind is left.
         """
         disabled = {}
         for kind, keyword in _KINDS.items():
@@ -67,11 +67,11 @@ class Algorithms(msgspec.Struct, frozen=True):
         return cls(disabled, int(size.argument) if size else 0)
 
     def admit(self, kind: str, bits: int) -> bool:
-        """Tell whether a key of the user's may be used.
+        """Return whether a key of the user may be used.
 
         Args:
-            kind: of the key or its certificate, ``ssh-ed25519``.
-            bits: of the key.
+            kind: type of the key or its certificate, ``ssh-ed25519``.
+            bits: size of the key.
         """
         if kind.startswith("ssh-rsa") and bits < self.least_rsa_bits:
             return False
@@ -80,14 +80,14 @@ class Algorithms(msgspec.Struct, frozen=True):
 
 
 def signatures(kind: str) -> tuple[str, ...]:
-    """Name the signature algorithms of a kind of key; an RSA key has several."""
+    """Return the signature algorithms of a key type; RSA has several."""
     plain = kind.removesuffix(CERTIFICATE)
     names = ("rsa-sha2-512", "rsa-sha2-256") if plain == "ssh-rsa" else (plain,)
     return names if plain == kind else tuple(name + CERTIFICATE for name in names)
 
 
 def _allowed(text: str, ours: Sequence[str]) -> list[str]:
-    """Return those of ours that a list admits: a whole list, or what changes the usual one."""
+    """Return those of ours that a list allows: a complete list, or changes to the default one."""
     if text.startswith(("+", "^")):
         return list(ours)
     patterns = text.removeprefix("-").split(",")
@@ -98,5 +98,5 @@ def _allowed(text: str, ours: Sequence[str]) -> list[str]:
 
 
 def _is_named(name: str, pattern: str) -> bool:
-    """Tell whether a pattern means an algorithm, under its first name or the one it has since."""
+    """Return whether a pattern matches an algorithm, under its original or its later name."""
     return any(fnmatchcase(n, pattern) for n in (name, name.removesuffix("@libssh.org")))

@@ -1,4 +1,4 @@
-"""Run commands on a host: to their end, or as a conversation of lines."""
+"""Run commands on a host: to their end, or as a conversation in lines."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 SESSIONS: Final = 3
-"""On one connection at once: a conversation, SFTP, and a command beside them."""
+"""Most sessions on one connection at once: a conversation, SFTP, and a command."""
 ANSWER_BYTES: Final = LINE_BYTES
-"""Longest output of a command that is run to its end. Ours print a few thousand bytes."""
+"""Longest output of a command that is run to its end. dnnbench's print a few thousand bytes."""
 _CHUNK_BYTES: Final = 64 * 1024
 _OPEN_TIMEOUT_S: Final = 30.0
 _WRITE_TIMEOUT_S: Final = 60.0
@@ -36,8 +36,8 @@ class Completed(NamedTuple):
 
     Attributes:
         code: its exit code, -1 if a signal ended it.
-        stdout: all of it, at most `ANSWER_BYTES`.
-        stderr: the end of it.
+        stdout: the whole output, at most `ANSWER_BYTES`.
+        stderr: the end of the error output.
     """
 
     code: int
@@ -46,7 +46,7 @@ class Completed(NamedTuple):
 
 
 class Stream:
-    """A command that runs, and is written to and read from line by line."""
+    """A running command, with its input and its output in lines."""
 
     def __init__(self, channel: paramiko.Channel, host: str, shown: str) -> None:
         self.host = host
@@ -54,7 +54,7 @@ class Stream:
         self._shown = shown
         self._pending = bytearray()
         self._errors: deque[bytes] = deque(maxlen=_KEPT_CHUNKS)
-        # Nobody may want its errors, but unread they would stop the command.
+        # Read even if nobody asks for the errors: unread ones would block the command.
         self._drain = threading.Thread(
             target=_read_all, args=(channel.recv_stderr, self._errors.append), daemon=True
         )
@@ -64,31 +64,31 @@ class Stream:
         """Send data.
 
         Raises:
-            HostError: the command or the connection has ended, or takes nothing for a minute.
+            HostError: the command or the connection has ended, or accepts no data for a minute.
         """
         deadline_s = time.monotonic() + _WRITE_TIMEOUT_S
         left = memoryview(data)
         while left:
             try:
                 sent = self._channel.send(bytes(left[:_CHUNK_BYTES]))
-            except TimeoutError as error:  # that of a reader, which is the channel's, too
+            except TimeoutError as error:  # of the channel, set by a reader
                 if time.monotonic() >= deadline_s:
-                    raise self._failed(f"takes no input for {_WRITE_TIMEOUT_S:g} s") from error
+                    raise self._failed(f"accepted no input for {_WRITE_TIMEOUT_S:g} s") from error
                 continue
             except OSError as error:
                 raise self._failed("has ended") from error
             left = left[sent:]
 
     def read_line(self, timeout_s: float | None = None) -> bytes:
-        """Return the next line with its end; b"" if there is none any more.
+        """Return the next line with its end; b"" after the last one.
 
-        Of a line of `LINE_BYTES` or more, return that many bytes: a host may never end it.
+        Of a line of `LINE_BYTES` or more, return that many bytes: a host might never end it.
 
         Args:
             timeout_s: for the whole line.
 
         Raises:
-            HostError: none came within the time.
+            HostError: no line ended in time.
         """
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
         searched = 0
@@ -97,14 +97,14 @@ class Stream:
             if searched >= LINE_BYTES:
                 break
             left_s = None if deadline_s is None else deadline_s - time.monotonic()
-            # What has arrived is read before the deadline is judged, but not what trickles in.
+            # After the deadline, read what has already arrived, but not what goes on trickling in.
             if left_s is not None and left_s < -_OVERDUE_S:
-                raise self._failed(f"does not end a line in {timeout_s:g} s")
+                raise self._failed(f"did not end a line in {timeout_s:g} s")
             self._channel.settimeout(None if left_s is None else max(left_s, 0.001))
             try:
                 chunk = self._channel.recv(_CHUNK_BYTES)
             except TimeoutError as error:
-                raise self._failed(f"says nothing for {timeout_s:g} s") from error
+                raise self._failed(f"printed nothing for {timeout_s:g} s") from error
             if not chunk:
                 break
             self._pending += chunk
@@ -118,21 +118,21 @@ class Stream:
         return iter(self.read_line, b"")
 
     def end_input(self) -> None:
-        """Let the command read the end of its input."""
+        """Close the command's input."""
         with suppress(OSError, EOFError):
             self._channel.shutdown_write()
 
     def exit_code(self, timeout_s: float) -> int | None:
-        """Wait for the end of the command; None if its code is unknown or it still runs."""
+        """Wait for the command to end; None if it has not, or if its exit code is unknown."""
         self._channel.status_event.wait(timeout_s)
         code: int = self._channel.exit_status
         return code if code >= 0 else None
 
     @property
     def errors(self) -> str:
-        """Return the end of what the command wrote to standard error.
+        """The end of what the command wrote to standard error.
 
-        Once the command has ended, this waits a moment for its last words: a server may send the
+        Once the command has ended, this waits a moment for its last lines: a server may send the
         exit status before them. Something that the command left running may hold the stream open.
         """
         if self._channel.status_event.is_set() or self._channel.eof_received:
@@ -140,7 +140,7 @@ class Stream:
         return b"".join(self._errors).decode(errors="replace").strip()
 
     def close(self) -> None:
-        """End the conversation; the command reads the end of its input. Safe to do twice."""
+        """End the conversation, which closes the command's input. Idempotent."""
         with suppress(OSError, EOFError):
             self._channel.close()
 
@@ -169,8 +169,8 @@ def complete(
     channel = _start(transport, host, command, shown)
     stdout = _Bounded(channel)
     stderr: deque[bytes] = deque(maxlen=_KEPT_CHUNKS)
-    # Both streams at once and the input beside them: a command that waits for one of the three
-    # while we wait for another would never end.
+    # All three streams at once: a command that waits for one of them while we wait for another
+    # would never end.
     threads = [
         threading.Thread(target=_read_all, args=(channel.recv, stdout.add), daemon=True),
         threading.Thread(target=_read_all, args=(channel.recv_stderr, stderr.append), daemon=True),
@@ -182,11 +182,11 @@ def complete(
         for thread in threads[:2]:
             thread.join(max(deadline_s - time.monotonic(), 0.0))
         if stdout.is_too_long:
-            problem = f"`{shown}` prints more than {ANSWER_BYTES:,} bytes"
+            problem = f"`{shown}` printed more than {ANSWER_BYTES:,} bytes"
             raise HostError(problem, where=host)
         channel.status_event.wait(max(deadline_s - time.monotonic(), 0.0))
         if not channel.status_event.is_set() or any(thread.is_alive() for thread in threads[:2]):
-            problem = f"`{shown}` does not end within {timeout_s:g} s"
+            problem = f"`{shown}` did not end within {timeout_s:g} s"
             raise HostError(problem, where=host, remedy=_CHECK_LOAD)
         if channel.exit_status < 0 and not transport.is_active():
             raise lost(host, f"`{shown}` ran")
@@ -196,11 +196,11 @@ def complete(
 
 
 class _Bounded:
-    """What a command prints, up to a bound; the command is ended beyond it.
+    """The output of a command, up to a bound; beyond it, the command is ended.
 
     Attributes:
-        chunks: as they came.
-        is_too_long: the bound was reached.
+        chunks: the output, as it arrived.
+        is_too_long: whether the bound was exceeded.
     """
 
     def __init__(self, channel: paramiko.Channel) -> None:
@@ -220,19 +220,19 @@ class _Bounded:
 
 
 def lost(host: str, when: str) -> HostError:
-    """Say that the connection is no more."""
+    """Return an error for a connection that was lost."""
     remedy = "is the host still up?"
     return HostError(f"the connection was lost while {when}", where=host, remedy=remedy)
 
 
 def no_session(host: str, problem: str, error: paramiko.ChannelException) -> HostError:
-    """Say that the host opens no further session."""
-    remedy = f"let MaxSessions in its sshd_config be {SESSIONS} or more"
+    """Return an error for a host that opens no further session."""
+    remedy = f"set MaxSessions in its sshd_config to {SESSIONS} or more"
     return HostError(f"{problem}: {error.text}", where=host, remedy=remedy)
 
 
 def shortened(command: str) -> str:
-    """Return as much of a command as fits into a message of one line."""
+    """Return as much of a command as fits into a one-line message."""
     line = " ".join(command.split())
     return line if len(line) <= _SHOWN_CHARACTERS else line[: _SHOWN_CHARACTERS - 1] + "…"
 
@@ -255,7 +255,7 @@ def _read_all(receive: Callable[[int], bytes], keep: Callable[[bytes], None]) ->
     while True:
         try:
             chunk = receive(_CHUNK_BYTES)
-        except TimeoutError:  # that of whoever reads lines, which is the channel's, too
+        except TimeoutError:  # of the channel, set by `Stream.read_line`
             continue
         if not chunk:
             return

@@ -1,4 +1,4 @@
-"""A connection to a host: opened with patience, used for commands and files, closed for sure."""
+"""A connection to a host: opened with retries, used for commands and files, always closed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _PATIENCE_S: Final = 30.0
-"""No new try later than this after the first: a dead host is known for one within a minute."""
+"""No new attempt later than this after the first: a dead host is recognised within a minute."""
 _FIRST_PAUSE_S: Final = 0.5
 _RUN_TIMEOUT_S: Final = 60.0
 
@@ -46,8 +46,8 @@ class Connection:
     """An open connection. One thread may read and another write at the same time.
 
     Attributes:
-        host: name in the inventory.
-        address: under which SSH reaches it.
+        host: the host's name in the inventory.
+        address: the address at which SSH reaches it.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Connection:
 
     @property
     def is_open(self) -> bool:
-        """Whether it is, as far as this side knows."""
+        """Whether it is open, as far as this side knows."""
         return bool(self._transport.is_active())
 
     def run(
@@ -77,13 +77,13 @@ class Connection:
         """Run a command to its end.
 
         Args:
-            command: for the user's shell there.
+            command: command line for the user's shell on the host.
             stdin: its input.
-            timeout_s: for all of it.
-            name: what errors call it.
+            timeout_s: for the whole command.
+            name: the command's name in errors.
 
         Raises:
-            HostError: it cannot be started, takes longer, or the connection is lost.
+            HostError: it cannot be started or takes too long, or the connection is lost.
         """
         shown = name or shortened(command)
         return complete(
@@ -91,7 +91,7 @@ class Connection:
         )
 
     def open(self, command: str, *, name: str | None = None) -> Stream:
-        """Start a command, to talk with it.
+        """Start a command for a conversation.
 
         Raises:
             HostError: it cannot be started.
@@ -104,22 +104,22 @@ class Connection:
         remote: str,
         progress: Callable[[int, int], object] | None = None,
     ) -> None:
-        """Put a file on the host: aside, then renamed. Its directory is made if it is not there.
+        """Write a file on the host, whole or not at all; create its directory if needed.
 
         Args:
-            local: the file, or what shall stand in it.
-            remote: path there; ``~/`` is the home of the user.
+            local: the file, or its content.
+            remote: path on the host; ``~/`` is the user's home.
             progress: called with the bytes sent and the bytes in all.
 
         Raises:
-            HostError: it cannot be written there, for example for want of space.
+            HostError: it cannot be written there, for example because the disk is full.
         """
         with self._lock:
             self._sftp = self._sftp or self._open_sftp()
             push(self, self._sftp, local, self._absolute(remote), progress)
 
     def close(self) -> None:
-        """End it and all it was made of. Safe to do twice."""
+        """Close the connection and those that it goes through. Idempotent."""
         self._stack.close()
 
     def _open_sftp(self) -> paramiko.SFTPClient:
@@ -147,18 +147,17 @@ class Connection:
 def connect(target: Target, settings: SshConfig) -> Connection:
     """Connect to a host and log in.
 
-    What may pass is tried again, with growing pauses: a refused, reset or dropped connection. A
-    wrong key, an unknown or changed host key, an unknown name or a server that says nothing is
-    not.
+    Problems that may pass are retried with growing pauses: a refused, reset or dropped connection.
+    A wrong key, an unknown or changed host key, an unknown name and a silent server are not.
 
     Raises:
-        HostError: in vain; with the cause and the cure.
+        HostError: all attempts failed; with cause and remedy.
     """
     return _try(target, settings, lambda: _open(target, settings))
 
 
 def fetch_host_key(target: Target, settings: SshConfig) -> known_hosts.HostKey:
-    """Ask a host for its key, whether or not it is known; a jump host's must be.
+    """Ask a host for its key, which may be unknown; that of a jump host must be known.
 
     Raises:
         HostError: it cannot be asked.
@@ -183,15 +182,15 @@ def _try(target: Target, settings: SshConfig, once: Callable[[], T]) -> T:
             if tries >= settings.tries or time.monotonic() - began_s > _PATIENCE_S:
                 problem = error.problem if tries == 1 else f"{error.problem} ({tries} tries)"
                 raise HostError(problem, where=target.name, remedy=error.remedy) from error
-        # Jitter spreads the tries of many connections that were dropped at once.
+        # Jitter spreads the retries of many connections that were dropped at once.
         time.sleep(_FIRST_PAUSE_S * 2 ** (tries - 1) * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
 
 
 def _slot(target: Target, settings: SshConfig) -> threading.Semaphore:
-    """Return what bounds the connections being opened to one server.
+    """Return the semaphore that bounds the connections being opened to one server.
 
-    It is the server's count of connections without a login that makes sshd drop some, so many
-    hosts behind one jump host wait for each other, and no host waits for another that is dead.
+    Each sshd drops connections when too many of its own have not logged in yet. So many hosts
+    behind one jump host wait for each other, and no host waits for another that is dead.
     """
     first = target
     while first.jump:
@@ -211,9 +210,9 @@ def _open(target: Target, settings: SshConfig) -> Connection:
 
 
 def _await_session(transport: paramiko.Transport, target: Target, timeout_s: float) -> None:
-    """Wait for an answer of the process that serves the session.
+    """Wait for an answer from the process that serves the session.
 
-    Not before it runs does sshd stop to count the connection as one without a login.
+    Only once it runs does sshd stop counting the connection as one that has not logged in.
     """
     watchdog = threading.Timer(timeout_s, transport.close)
     watchdog.daemon = True
@@ -233,7 +232,7 @@ def _await_session(transport: paramiko.Transport, target: Target, timeout_s: flo
 def _negotiate(
     target: Target, settings: SshConfig, stack: contextlib.ExitStack
 ) -> paramiko.Transport:
-    """Reach a server and agree on keys; whether its own is the right one is still open."""
+    """Reach a server and negotiate session keys; its host key is not verified yet."""
     way = _way(target, settings, stack)
     proxy = way if isinstance(way, Proxy) else None
     transport = paramiko.Transport(
@@ -244,7 +243,7 @@ def _negotiate(
     known = [entry for entry in known_hosts.entries(target) if not entry.marker]
     kinds = {kind for entry in known for kind in signatures(entry.key.kind)}
     options.key_types = sorted(options.key_types, key=lambda kind: kind not in kinds)
-    # One deadline, which is ours, for the banner and the keys; paramiko's own come too late.
+    # One deadline of ours for banner and keys, as paramiko's own come too late.
     transport.banner_timeout = transport.handshake_timeout = 2 * settings.login_timeout_s
     ended = threading.Event()
     transport.start_client(ended)
@@ -259,7 +258,7 @@ def _negotiate(
 def _refuse_small_key(transport: paramiko.Transport, target: Target) -> None:
     key, least = transport.get_remote_server_key(), target.algorithms.least_rsa_bits
     if key.get_name() == "ssh-rsa" and key.get_bits() < least:
-        problem = f"its RSA key has {key.get_bits()} bits, RequiredRSASize asks for {least}"
+        problem = f"its RSA key has {key.get_bits()} bits, RequiredRSASize requires {least}"
         remedy = "give the host a key of another kind: ssh-keygen -A"
         raise HostError(problem, where=target.name, remedy=remedy)
 
@@ -283,7 +282,7 @@ def _way(
 def _failed(
     transport: paramiko.Transport, target: Target, settings: SshConfig, *, in_time: bool, end: str
 ) -> HostError:
-    """Say why there is no agreement with a server; `end` is that of the ProxyCommand."""
+    """Return an error for a failed negotiation; `end` describes the end of a ProxyCommand."""
     place = f"{target.address} port {target.port}"
     if end and not transport.remote_version:
         remedy = f"try it by hand: {target.proxy_command}"
@@ -292,7 +291,7 @@ def _failed(
     error = transport.get_exception()
     greeted = bool(transport.remote_version)
     if not in_time:
-        what = "does not agree on keys" if greeted else "accepts connections but says nothing"
+        what = "does not agree on keys" if greeted else "accepts connections but sends nothing"
         problem = f"{place} {what} for {settings.login_timeout_s:g} s"
         remedy = "is it an SSH server, and not overloaded?"
         return HostError(problem, where=target.name, remedy=remedy)
@@ -300,8 +299,8 @@ def _failed(
         remedy = "update the SSH server there"
         return HostError(f"no common algorithm: {error}", where=target.name, remedy=remedy)
     if not greeted and error:
-        error = error.__context__ or error  # the end of the connection comes wrapped
-    # A timeout is that of a second line, so the first was not of SSH.
+        error = error.__context__ or error  # the end of the connection is wrapped
+    # A timeout was that of a second line, so the first line was not SSH's.
     if error is None or (
         isinstance(error, (EOFError, OSError)) and not isinstance(error, TimeoutError)
     ):

@@ -1,4 +1,4 @@
-"""Put files on a host, whole or not at all."""
+"""Write files on a host, whole or not at all."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dnnbench.hosts.ssh.connection import Connection
 
 _FILE_MODE, _FOLDER_MODE = 0o600, 0o700
-"""For the user alone, whatever the host's umask."""
+"""For the user alone, regardless of the host's umask."""
 
 
 def push(
@@ -30,7 +30,7 @@ def push(
     remote: str,
     progress: Callable[[int, int], object] | None,
 ) -> None:
-    """Write a file aside and rename it; see `Connection.push`."""
+    """Write a temporary file and rename it; see `Connection.push`."""
     path = PurePosixPath(remote)
     aside = str(path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}"))
     with _opened(local) as file:
@@ -56,14 +56,14 @@ def _make_directory(sftp: paramiko.SFTPClient, path: PurePosixPath) -> None:
         sftp.stat(str(path))
     except FileNotFoundError:
         _make_directory(sftp, path.parent)
-        with suppress(OSError):  # another connection may have been faster; if not, writing fails
+        with suppress(OSError):  # another connection may have done it; else writing fails
             sftp.mkdir(str(path), _FOLDER_MODE)
 
 
 def _failed(
     connection: Connection, path: PurePosixPath, size_bytes: int, error: Exception
 ) -> HostError:
-    """Say why; SFTP itself has no word for a full disk."""
+    """Return an error with its cause; SFTP itself has no code for a full disk."""
     where = connection.host
     if isinstance(error, PermissionError):
         remedy = "choose a [cluster] directory that belongs to the user"
@@ -73,9 +73,9 @@ def _failed(
     free_bytes = _free_bytes(connection, path.parent)
     if free_bytes is not None and free_bytes < size_bytes:
         return HostError(
-            f"no space left for {path}: it takes {size_bytes:,} bytes, {free_bytes:,} are free",
+            f"no space left for {path}: it needs {size_bytes:,} bytes, {free_bytes:,} are free",
             where=where,
-            remedy="make room there, or choose another [cluster] directory",
+            remedy="free some space there, or choose another [cluster] directory",
         )
     remedy = "is the disk full, or a quota used up?"
     return HostError(f"{path} cannot be written: {error}", where=where, remedy=remedy)

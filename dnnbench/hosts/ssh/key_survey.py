@@ -1,4 +1,4 @@
-"""Which hosts show a key that nobody has vouched for yet."""
+"""Find hosts whose SSH key is not in known_hosts."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Shown(NamedTuple):
 
 
 class Survey(NamedTuple):
-    """What hosts show.
+    """The keys that hosts show.
 
     Attributes:
-        known: those that show the key that is known.
-        unknown: those of which no key is known.
-        behind: those that can only be asked once a jump host of `unknown` is trusted.
-        failures: name -> why it cannot be asked, or that its key has changed.
+        known: hosts that show their known key.
+        unknown: hosts without a known key.
+        behind: hosts that can only be asked once a jump host in `unknown` is trusted.
+        failures: name -> an error: the host cannot be asked, or its key has changed.
     """
 
     known: list[Target]
@@ -67,7 +67,7 @@ def look_at(targets: Iterable[Target], settings: SshConfig) -> Survey:
 
 
 def _look(target: Target, settings: SshConfig) -> HostKey | None:
-    """Return the host's key if none is known."""
+    """Return the key that the host shows if no key of it is known, or else None."""
     key = fetch_host_key(target, settings)
     try:
         verify(target, key)
@@ -77,7 +77,7 @@ def _look(target: Target, settings: SshConfig) -> HostKey | None:
 
 
 def _with_jumps(targets: Iterable[Target]) -> dict[str, Target]:
-    """Return every machine once; one that is a host of its own and a jump host keeps its name."""
+    """Return every machine once; a jump host that is also listed keeps its name in the list."""
     listed = list(targets)
     found: dict[str, Target] = {}
     for target in listed:

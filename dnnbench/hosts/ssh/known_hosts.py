@@ -1,4 +1,4 @@
-"""Host keys: whether a host shows the one that known_hosts has for it."""
+"""Host keys: read and extend known_hosts, and verify a host's key against it."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _AUTHORITY: Final = "@cert-authority"
 
 
 class UnknownKeyError(HostError):
-    """A host shows a key, and there is none to compare it with."""
+    """A host shows a key, and no key of it is known."""
 
 
 class HostKey(NamedTuple):
     """The public key of a host.
 
     Attributes:
-        kind: as in known_hosts, ``ssh-ed25519``.
+        kind: key type as in known_hosts, ``ssh-ed25519``.
         base64: the key itself, as in known_hosts.
     """
 
@@ -41,12 +41,12 @@ class HostKey(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Return the kind as OpenSSH says it, ``ED25519``."""
+        """The key type as OpenSSH prints it, ``ED25519``."""
         return self.kind.removeprefix("ssh-").partition("-")[0].upper()
 
     @property
     def fingerprint(self) -> str:
-        """Return what OpenSSH prints for people to compare."""
+        """The fingerprint as OpenSSH prints it."""
         digest = hashlib.sha256(base64.b64decode(self.base64)).digest()
         return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
 
@@ -55,7 +55,7 @@ class Entry(NamedTuple):
     """A line of known_hosts about a host.
 
     Attributes:
-        marker: ``@revoked``, ``@cert-authority`` or nothing.
+        marker: ``@revoked``, ``@cert-authority`` or empty.
     """
 
     path: str
@@ -65,25 +65,25 @@ class Entry(NamedTuple):
 
     @property
     def where(self) -> str:
-        """Return file and line."""
+        """File and line."""
         return f"{self.path}:{self.line}"
 
 
 def entries(target: Target) -> list[Entry]:
-    """Return what known_hosts has about a host; hashed names and patterns count.
+    """Return the entries of known_hosts for a host, including hashed names and patterns.
 
     Raises:
-        ConfigError: a file is there but cannot be read.
+        ConfigError: a file exists but cannot be read.
     """
     return [entry for path in target.known_hosts for entry in _matching(path, target.known_as)]
 
 
 def verify(target: Target, key: HostKey) -> None:
-    """Make sure that a host shows the key that is known.
+    """Verify that a host shows its known key.
 
     Raises:
-        UnknownKeyError: none is known.
-        HostError: it is another one, or revoked.
+        UnknownKeyError: no key of the host is known.
+        HostError: the key is a different one, or is revoked.
     """
     known = entries(target)
     shown = f"its {key.name} key {key.fingerprint}"
@@ -99,7 +99,7 @@ def verify(target: Target, key: HostKey) -> None:
     other = others[0]
     raise HostError(
         f"the host key has changed: {shown} is not the {other.key.name} key of "
-        f"{other.where}; it was installed anew, or somebody is in between",
+        f"{other.where}; the host was reinstalled, or somebody intercepts the connection",
         where=target.name,
         remedy=f"once you know why: ssh-keygen -f {shlex.quote(other.path)} "
         f"-R {shlex.quote(target.known_as)}, then {TRUST_COMMAND}",
@@ -111,18 +111,18 @@ def _unknown(target: Target, shown: str, authorities: list[Entry]) -> UnknownKey
     problem = f"the host key is unknown: {shown} is not in {target.known_hosts[0]}"
     if authorities:
         problem += (
-            f"; {authorities[0].where} trusts an authority, whose certificates of hosts "
-            "dnnbench cannot check"
+            f"; {authorities[0].where} trusts a certificate authority, but dnnbench cannot "
+            "verify host certificates"
         )
     return UnknownKeyError(problem, where=target.name, remedy=remedy)
 
 
 def add(path: Path, trusted: Iterable[tuple[str, HostKey]]) -> None:
-    """Append keys to known_hosts, in one write; the file is made if it is not there.
+    """Append keys to known_hosts in one write; create the file if needed.
 
     Args:
-        path: of the file.
-        trusted: the host as `Target.known_as` has it, and its key.
+        path: the file.
+        trusted: hosts, named as in `Target.known_as`, with their keys.
 
     Raises:
         ConfigError: the file cannot be written.
@@ -132,11 +132,11 @@ def add(path: Path, trusted: Iterable[tuple[str, HostKey]]) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
         with os.fdopen(descriptor, "rb+", buffering=0) as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # /dev/null is popular
-                raise ConfigError("keeps nothing, it is not a file", where=str(path))
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # such as /dev/null
+                raise ConfigError("is not a regular file, and would keep nothing", where=str(path))
             size = file.seek(0, os.SEEK_END)
             if size and os.pread(descriptor, 1, size - 1) != b"\n":
-                lines = "\n" + lines  # the last line of others has no end
+                lines = "\n" + lines  # the last line lacks its end
             file.write(lines.encode())
             os.fsync(descriptor)
     except OSError as error:
@@ -173,7 +173,7 @@ def _matches(name: str, pattern: str) -> bool:
         except ValueError:  # damaged
             return False
         return hmac.compare_digest(hmac.digest(salt, name.lower().encode(), "sha1"), digest)
-    if "*" not in pattern and "?" not in pattern:  # like most; for those, this is much faster
+    if "*" not in pattern and "?" not in pattern:  # most have none, and this is much faster
         return name.lower() == pattern.lower()
-    # In known_hosts, unlike for a shell, a bracket is part of a name: [address]:port.
+    # In known_hosts, unlike in a shell, a bracket is part of a name: [address]:port.
     return fnmatchcase(name.lower(), pattern.lower().replace("[", "[[]"))

@@ -1,4 +1,4 @@
-"""Log in with a key: one given, one of the SSH agent, or one that lies where keys usually lie."""
+"""Log in with a key: a given one, one from the SSH agent, or one in the default place."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ _DEFAULT_KEYS: Final = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
 
 
 class _Offer(NamedTuple):
-    """A key to log in with, and its certificate if that is what the host is shown."""
+    """A key to log in with, and the certificate to show in its place, if any."""
 
     key: paramiko.PKey
     certificate: paramiko.PublicBlob | None = None
 
     @property
     def kind(self) -> str:
-        """Return the kind of what is shown."""
+        """The type of the key or certificate that is shown."""
         return str(self.certificate.key_type if self.certificate else self.key.get_name())
 
     @property
     def shown(self) -> bytes:
-        """Return what the host is shown."""
+        """The key or certificate that is shown."""
         return bytes(self.certificate.key_blob if self.certificate else self.key.asbytes())
 
 
@@ -50,8 +50,8 @@ class _Unusable(NamedTuple):
     """Keys that cannot be offered, by their paths.
 
     Attributes:
-        locked: those that are encrypted.
-        strange: those of a kind that is not known.
+        locked: encrypted ones.
+        strange: ones of an unknown type.
     """
 
     locked: list[str]
@@ -62,7 +62,7 @@ def log_in(transport: paramiko.Transport, target: Target, timeout_s: float) -> N
     """Authenticate with the first key that the host accepts.
 
     Raises:
-        HostError: it accepts none, or does not answer in time.
+        HostError: it accepts no key, or does not answer in time.
     """
     deadline_s = time.monotonic() + timeout_s
     unusable = _Unusable([], [])
@@ -94,7 +94,7 @@ def log_in(transport: paramiko.Transport, target: Target, timeout_s: float) -> N
 def _agent_keys(
     path: str | None, timeout_s: float, stack: contextlib.ExitStack
 ) -> tuple[paramiko.AgentKey, ...] | None:
-    """Ask the SSH agent for its keys; None if it does not answer."""
+    """Return the SSH agent's keys; None if it does not answer."""
     if path is None:
         return ()
     connection = stack.enter_context(socket.socket(socket.AF_UNIX))
@@ -102,7 +102,7 @@ def _agent_keys(
     agent = AgentSSH()
     try:
         connection.connect(path)
-        # Paramiko's own way to it knows one path, that of the environment, and has no deadline.
+        # Paramiko's own way takes its path only from the environment, and has no deadline.
         agent._connect(connection)  # noqa: SLF001
     except (paramiko.SSHException, OSError, TypeError, ValueError, struct.error):
         return None
@@ -113,7 +113,7 @@ def _agent_keys(
 def _offers(
     target: Target, agent_keys: tuple[paramiko.AgentKey, ...], unusable: _Unusable
 ) -> Iterator[_Offer]:
-    """Find what to offer, each once: those given, those of the agent, those in the usual place."""
+    """Yield each key once: given ones, those of the agent, those in the default places."""
     held = {key.asbytes(): key for key in agent_keys if not key.get_name().endswith(CERTIFICATE)}
     given, usual = target.keys or (), _DEFAULT_KEYS if target.keys is None else ()
     ways = [_from_files(target, given, held, unusable)]
@@ -150,31 +150,31 @@ def _from_files(
             continue
         try:
             yield from _with_certificates(paramiko.PKey.from_path(path), certificates)
-        except (TypeError, paramiko.PasswordRequiredException):  # how "encrypted" is said
+        except (TypeError, paramiko.PasswordRequiredException):  # an encrypted key
             unusable.locked.append(path)
         except (UnknownKeyType, UnsupportedAlgorithm):
             unusable.strange.append(path)
         except (OSError, ValueError, paramiko.SSHException):
-            continue  # ssh, too, goes on without a key that is missing or of no use
+            continue  # like ssh, go on without a missing or unusable key
 
 
 def _with_certificates(key: paramiko.PKey, paths: Iterable[str]) -> Iterator[_Offer]:
-    """Offer a key's certificates, then the key itself."""
+    """Yield offers of a key's certificates, then of the key itself."""
     for path in paths:
         try:
             blob = paramiko.PublicBlob.from_file(path)
         except (OSError, ValueError, paramiko.SSHException):
-            continue  # as above
+            continue  # like ssh, go on without a missing or unusable certificate
         if _certifies(blob.key_blob, key.asbytes()):
             yield _Offer(key, blob)
     yield _Offer(key)
 
 
 def _certifies(certificate: bytes, key: bytes) -> bool:
-    """Tell whether a certificate is one of a public key.
+    """Return whether a certificate belongs to a public key.
 
-    It is the kind, a nonce and the fields of the key before all else; see PROTOCOL.certkeys of
-    OpenSSH.
+    A certificate begins with its type, a nonce and the fields of the key; see OpenSSH's
+    PROTOCOL.certkeys.
     """
     inside, plain = paramiko.Message(certificate), paramiko.Message(key)
     kind = inside.get_text()
@@ -184,7 +184,7 @@ def _certifies(certificate: bytes, key: bytes) -> bool:
 
 
 def _public_part(path: str) -> bytes:
-    """Read the public key beside a private one; it may also be named itself."""
+    """Read the public key beside a private one; the path may also be that of the public key."""
     public = Path(path if path.endswith(".pub") else f"{path}.pub")
     try:
         return base64.b64decode(public.read_text(encoding="utf-8").split()[1])
@@ -194,16 +194,16 @@ def _public_part(path: str) -> bytes:
 
 def _no_keys(target: Target, wanted: list[str]) -> HostError:
     return HostError(
-        f"a key is not enough to log in as {target.user}, it wants {', '.join(wanted)}",
+        f"a key is not enough to log in as {target.user}, the host wants {', '.join(wanted)}",
         where=target.name,
-        remedy="dnnbench gives no passwords; see AuthenticationMethods and PubkeyAuthentication in "
+        remedy="dnnbench uses no passwords; see AuthenticationMethods and PubkeyAuthentication in "
         "its sshd_config",
     )
 
 
 def _cut_off(target: Target, tried: int) -> HostError:
     return HostError(
-        f"it closed the connection at key {tried} that was tried for {target.user}",
+        f"it closed the connection when key {tried} was tried for {target.user}",
         where=target.name,
         remedy="name the right key: key in [[hosts]], or IdentityFile with IdentitiesOnly yes in "
         "~/.ssh/config",
@@ -214,7 +214,7 @@ def _refused(target: Target, tried: int, unusable: _Unusable, *, has_agent: bool
     login = f"{target.user}@{target.address}"
     for path, what in (
         *((path, "is encrypted") for path in unusable.locked),
-        *((path, "is of a kind that only an SSH agent can use") for path in unusable.strange),
+        *((path, "is of a type that only an SSH agent can use") for path in unusable.strange),
     ):
         answers = "has it" if has_agent else f"answers at {target.agent}"
         problem = f"the key {path} {what}, and no SSH agent {answers}"
@@ -222,7 +222,7 @@ def _refused(target: Target, tried: int, unusable: _Unusable, *, has_agent: bool
     given = target.keys or ()
     missing = [path for path in given if not Path(path).is_file()]
     if missing and not tried:
-        problem = f"there is no key {missing[0]}"
+        problem = f"the key {missing[0]} does not exist"
         remedy = "check key in [[hosts]], or IdentityFile in ~/.ssh/config"
         return HostError(problem, where=target.name, remedy=remedy)
     port = [] if target.port == DEFAULT_PORT else ["-p", str(target.port)]
@@ -233,7 +233,7 @@ def _refused(target: Target, tried: int, unusable: _Unusable, *, has_agent: bool
         remedy = "start it, or check SSH_AUTH_SOCK, or IdentityAgent in ~/.ssh/config"
         return HostError(problem, where=target.name, remedy=remedy)
     if not tried:
-        problem = f"there is no key to log in as {login} with"
+        problem = f"there is no key with which to log in as {login}"
         return HostError(problem, where=target.name, remedy=f"ssh-keygen, then {cure}")
     keys = "the key that was tried" if tried == 1 else f"all {tried} keys that were tried"
-    return HostError(f"{login} refuses {keys}", where=target.name, remedy=f"let one in: {cure}")
+    return HostError(f"{login} refuses {keys}", where=target.name, remedy=f"authorise one: {cure}")

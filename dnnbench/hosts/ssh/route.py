@@ -1,4 +1,4 @@
-"""The way to a host's SSH server: TCP, a program, or a channel through another host."""
+"""The route to a host's SSH server: TCP, a program, or a channel through another host."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _END_TIMEOUT_S: Final = 1.0
 _CHUNK_BYTES: Final = 4096
 _KEPT_CHUNKS: Final = 4
 _CHECK_ADDRESS: Final = "check its address in dnnbench.toml, or HostName in ~/.ssh/config"
-_CHECK_HOST: Final = "is the host up, and does no firewall stand between?"
+_CHECK_HOST: Final = "is the host up, and does a firewall block the way?"
 
 
 class PassingError(HostError):
-    """Trouble that may be over at the next try."""
+    """An error that may be gone at the next attempt."""
 
 
 def dial(target: Target, settings: SshConfig, stack: contextlib.ExitStack) -> socket.socket:
-    """Connect to a host by TCP; the connection is found dead a minute after the other side is.
+    """Connect to a host by TCP; if the other side dies, the connection fails within a minute.
 
     Raises:
         HostError: its name cannot be resolved.
@@ -61,7 +61,7 @@ def dial(target: Target, settings: SshConfig, stack: contextlib.ExitStack) -> so
         raise HostError(problem, where=target.name, remedy=_CHECK_ADDRESS) from error
     stack.callback(sock.close)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    # Keep-alives ask for no answer, so it is for TCP to notice that nobody confirms them.
+    # Keep-alives ask for no answer, so TCP has to notice that nobody acknowledges them.
     unconfirmed_ms = KEEP_ALIVE_S * KEEP_ALIVES * 1000
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, unconfirmed_ms)
     return sock
@@ -102,10 +102,10 @@ def _bind(sock: socket.socket, target: Target) -> None:
 
 
 class Proxy(NamedTuple):
-    """A host's ProxyCommand at work.
+    """A host's running ProxyCommand.
 
     Attributes:
-        socket: that leads to the host.
+        socket: leads to the host.
     """
 
     socket: socket.socket
@@ -115,20 +115,20 @@ class Proxy(NamedTuple):
 
     @property
     def end(self) -> str:
-        """Return how it ended and what it said last; nothing where that tells nothing."""
+        """How it ended and what it printed last, for a message; empty if neither helps."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(_END_TIMEOUT_S)
         self.reader.join(_END_TIMEOUT_S)
         last = b"".join(self.errors).decode(errors="replace").strip().rpartition("\n")[2].strip()
         if self.process.returncode:
             return f"ended with {self.process.returncode}{last and f': {last}'}"
-        return last and f"says {last!r}"
+        return last and f"printed {last!r}"
 
 
 def spawn(target: Target, stack: contextlib.ExitStack) -> Proxy:
-    """Start the host's ProxyCommand, and talk to it as to a host.
+    """Start the host's ProxyCommand, whose input and output lead to the host.
 
-    Not paramiko's own: that one spins when the program ends.
+    Paramiko's own implementation is not used: it spins when the program ends.
     """
     assert target.proxy_command
     ours, its = socket.socketpair()
@@ -139,7 +139,7 @@ def spawn(target: Target, stack: contextlib.ExitStack) -> Proxy:
             stdin=its.fileno(),
             stdout=its.fileno(),
             stderr=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for us to deal with
+            start_new_session=True,  # Ctrl-C must reach only dnnbench
         )
     assert process.stderr
     stack.callback(process.stderr.close)
@@ -152,8 +152,8 @@ def spawn(target: Target, stack: contextlib.ExitStack) -> Proxy:
 
 
 def _drain(stream: IO[bytes], keep: deque[bytes]) -> None:
-    """Read a stream to its end: unread, it would stop the command."""
-    with contextlib.suppress(OSError, ValueError):  # closed meanwhile
+    """Read a stream to its end: unread output would block the command."""
+    with contextlib.suppress(OSError, ValueError):  # closed in the meantime
         while chunk := os.read(stream.fileno(), _CHUNK_BYTES):
             keep.append(chunk)
 
@@ -161,10 +161,10 @@ def _drain(stream: IO[bytes], keep: deque[bytes]) -> None:
 def pass_through(
     transport: paramiko.Transport, target: Target, settings: SshConfig, stack: contextlib.ExitStack
 ) -> paramiko.Channel:
-    """Have a jump host connect to a host.
+    """Connect to a host through a jump host.
 
     Raises:
-        HostError: it may not, or cannot.
+        HostError: the jump host does not allow it, or cannot reach the host.
     """
     assert target.jump
     jump = target.jump.name
@@ -178,8 +178,8 @@ def pass_through(
         )
     except paramiko.ChannelException as error:
         if error.code == 1:  # administratively prohibited
-            problem = f"{jump} does not let connections to {place} through"
-            remedy = f"AllowTcpForwarding in the sshd_config of {jump}"
+            problem = f"{jump} does not forward connections to {place}"
+            remedy = f"check AllowTcpForwarding in the sshd_config of {jump}"
             raise HostError(problem, where=target.name, remedy=remedy) from error
         problem = f"{place} cannot be reached from {jump}"
         raise HostError(problem, where=target.name, remedy=_CHECK_HOST) from error

@@ -1,4 +1,4 @@
-"""Everything a connection to a host takes: the host list together with the SSH configuration."""
+"""Settings of the connection to a host, from the host list and the SSH configuration."""
 
 from __future__ import annotations
 
@@ -35,28 +35,28 @@ FAMILIES: Final = {
     "inet": socket.AF_INET,
     "inet6": socket.AF_INET6,
 }
-"""What AddressFamily may be."""
+"""Values of AddressFamily."""
 
 
 class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything that a connection to a host takes.
+    """The settings of a connection to a host.
 
     Attributes:
-        name: of the host in the inventory; of a jump host, as ~/.ssh/config calls it.
-        address: name or number of the machine, as `jump` or else this machine sees it.
-        keys: paths of private keys, in the order in which they are tried; None for those that lie
-            where keys usually lie.
+        name: the host's name in the inventory; a jump host's name in ~/.ssh/config.
+        address: host name or IP address, as seen from `jump` or else from this machine.
+        keys: paths of private keys, in the order in which they are tried; None for the default
+            ones.
         identities_only: offer no other key of the SSH agent than these.
-        known_hosts: files with host keys; a missing one is an empty one.
-        host_key_alias: under which the host's key is known, if not under its address.
+        known_hosts: files with host keys; a missing file counts as empty.
+        host_key_alias: name under which the host's key is known, if not its address.
         jump: the host to go through.
-        proxy_command: whose standard input and output lead to the host.
-        trust_file: where a key goes that the user trusts.
+        proxy_command: a command whose standard input and output lead to the host.
+        trust_file: the file for keys that the user trusts.
         certificates: paths of certificates for the keys.
         agent: path of the SSH agent's socket; None for no agent.
-        algorithms: those that may be used.
-        family: of the host's addresses, one of `FAMILIES`.
-        bind_address: of this machine, from which to connect.
+        algorithms: restrictions on the algorithms.
+        family: the family of the host's addresses, one of `FAMILIES`.
+        bind_address: this machine's address from which to connect.
     """
 
     name: str
@@ -78,14 +78,14 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def known_as(self) -> str:
-        """Return the host's name in known_hosts."""
+        """The host's name in known_hosts."""
         if self.host_key_alias:
             return self.host_key_alias
         return self.address if self.port == DEFAULT_PORT else f"[{self.address}]:{self.port}"
 
 
 class _Named(NamedTuple):
-    """A host as the inventory or a ProxyJump names it; what is None is looked up."""
+    """A host as the inventory or a ProxyJump names it; fields that are None are looked up."""
 
     alias: str
     name: str
@@ -95,14 +95,14 @@ class _Named(NamedTuple):
 
 
 def resolve(hosts: Iterable[HostConfig], settings: SshConfig) -> dict[str, Target]:
-    """Find out how to reach hosts, each by its name.
+    """Return how to reach hosts: name -> target.
 
-    A host is looked up in the SSH configuration under its address or else its name: what one would
-    write after ``ssh``. What the host list says beats what is found there. As with ssh, the
-    configuration of the whole machine counts unless another file is named.
+    A host is looked up in the SSH configuration under its address or else its name, which is what
+    the user would write after ``ssh``. The host list overrides what is found there. As with ssh,
+    the system-wide configuration counts unless another file is named.
 
     Raises:
-        ConfigError: the configuration cannot be understood, or asks for what is not supported.
+        ConfigError: the configuration is invalid, or requires what is not supported.
     """
     path = Path(settings.config).expanduser()
     sources = [Source(path)]
@@ -151,10 +151,10 @@ def _keys(host: _Named, found: Found) -> tuple[str, ...] | None:
 
 
 def _users_known_hosts(found: Found, settings: SshConfig) -> list[str]:
-    """Return the user's own files: those of [ssh] known_hosts, else of UserKnownHostsFile.
+    """Return the user's own files: from [ssh] known_hosts, or else from UserKnownHostsFile.
 
-    A file that keeps nothing, such as /dev/null, is a way to have ssh ask no questions; since
-    dnnbench never takes a key unasked, the usual files take its place.
+    A file that keeps nothing, such as /dev/null, is a way to stop ssh from asking questions. As
+    dnnbench never trusts a key without being told to, it uses the default files instead.
     """
     if settings.known_hosts != SshConfig().known_hosts:
         return [str(Path(settings.known_hosts).expanduser())]
@@ -213,7 +213,7 @@ def _family(line: Line | None) -> str:
 def _jump(
     found: Found, files: Files, settings: SshConfig, *, seen: tuple[str, ...]
 ) -> Target | None:
-    """Return the last of the hops; each goes through the one before it, the first as it is set."""
+    """Return the last hop; each hop goes through the one before, the first as configured for it."""
     line, hops = found.line("proxyjump"), found.value("proxyjump")
     if line is None or hops is None:
         return None
@@ -223,7 +223,7 @@ def _jump(
         if parts is None:
             raise line.bad("expected [user@]host[:port]")
         alias = parts["host"].strip("[]")
-        if alias in seen:  # as where `Host *` sends all through one host, itself included
+        if alias in seen:  # `Host *` may send all hosts through one, itself included
             continue
         port = int(parts["port"]) if parts["port"] else None
         target = _target(_Named(alias, alias, port, parts["user"]), files, settings, seen=seen)
@@ -232,5 +232,5 @@ def _jump(
 
 
 def _once(paths: Iterable[str]) -> tuple[str, ...]:
-    """Name each path once, in order."""
+    """Return each path once, in order."""
     return tuple(dict.fromkeys(paths))

@@ -18,14 +18,14 @@ _KNOWN: Final = (
     ("sftp connections only", "it lets the user transfer files, and nothing else", _SFTP_ONLY),
     ("account is currently not available", "the user's shell there is nologin", _GIVE_SHELL),
 )
-"""What a login that runs no commands prints -> problem and remedy; of OpenSSH and util-linux."""
+"""Output of a login that runs no commands (OpenSSH, util-linux) -> problem and remedy."""
 
 
 def refuse_unusable(connection: Connection) -> None:
-    """Make sure that the shell of a login runs a command, and prints nothing beside it.
+    """Verify that the shell of a login runs a command and prints nothing else.
 
     Raises:
-        HostError: it does not; with the cause that its answer points to.
+        HostError: it does not; with the cause that its output suggests.
     """
     word = f"dnnbench-{uuid.uuid4().hex}"
     done = connection.run(f"echo {word}", name="echo")
@@ -34,7 +34,7 @@ def refuse_unusable(connection: Connection) -> None:
         lines.remove(word)
         if extra := "".join(lines).strip():
             problem = f"its shell prints {_shortened(extra)!r} before every command"
-            remedy = f"{_START_UP_FILES} print nothing where there is no terminal"
+            remedy = f"{_START_UP_FILES} print nothing without a terminal"
             raise HostError(problem, where=connection.host, remedy=remedy)
         return
     answer = (done.stdout + done.stderr).decode(errors="replace").strip()
@@ -50,7 +50,7 @@ def refuse_unusable(connection: Connection) -> None:
         )
     remedy = f"{_START_UP_FILES} not call exit"
     if done.code:
-        remedy = f"{_GIVE_SHELL}, if it is /bin/false; else {remedy}"
+        remedy = f"{_GIVE_SHELL}, if it is /bin/false; otherwise, {remedy}"
     raise HostError(
         f"its shell ends with {done.code} before it runs a command, and prints nothing",
         where=connection.host,

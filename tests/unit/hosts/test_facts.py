@@ -167,9 +167,9 @@ def test_what_is_odd_and_no_hindrance_is_a_warning() -> None:
     odd = facts(clock_offset_s=-90.04, addresses=["10.0.0.1", "8.8.8.8", "2a00:1450::1"])
     clock, public = odd.warnings("node1", Config())
     assert clock == (
-        "node1: its clock is -90.0 s off, which shows in logs and not in durations; let it use NTP"
+        "node1: its clock is -90.0 s off, which affects logs but not durations; let it use NTP"
     )
-    assert public.startswith("node1: it has the public address 8.8.8.8, and TensorFlow's ports")
+    assert public.startswith("node1: it has the public address 8.8.8.8, and anybody who reaches")
     guarded = Config(cluster=ClusterConfig(firewall=True))
     assert odd.warnings("node1", guarded) == [clock]
 

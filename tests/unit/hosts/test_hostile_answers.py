@@ -219,15 +219,18 @@ class Probe:
 @pytest.mark.parametrize(
     ("answer", "problem"),
     [
-        (b'{"name":"node9","round_trip_ms":1}\n', "did not try the hosts it was asked to"),
-        (b'{"name":"node9","problem":"refused"}\n', "tried a stranger, 'node9'"),
-        (b'{"name":"node1","round_trip_ms":-1}\n', "gave an odd answer: Expected `float` >= 0"),
-        (b'{"name":7}\n', "gave an odd answer: Expected `str`"),
-        (b"{}\n", "gave an odd answer: Object missing required field `name`"),
-        (b'{"error":[]}\n', "gave an odd answer: Expected `object`"),
+        (b'{"name":"node9","round_trip_ms":1}\n', "did not try the requested hosts"),
+        (b'{"name":"node9","problem":"refused"}\n', "tried an unknown host, 'node9'"),
+        (
+            b'{"name":"node1","round_trip_ms":-1}\n',
+            "gave an unexpected answer: Expected `float` >= 0",
+        ),
+        (b'{"name":7}\n', "gave an unexpected answer: Expected `str`"),
+        (b"{}\n", "gave an unexpected answer: Object missing required field `name`"),
+        (b'{"error":[]}\n', "gave an unexpected answer: Expected `object`"),
         (b'{"error":{"problem":"a\\nb"}}\n', "a b"),
-        (b"[" * 100_000, "expected an answer of the probe, found"),
-        (b"\x1b[2J\n", "expected an answer of the probe, found"),
+        (b"[" * 100_000, "expected an answer of the probe in JSON, found"),
+        (b"\x1b[2J\n", "expected an answer of the probe in JSON, found"),
         (b"", "the probe ended"),
     ],
 )

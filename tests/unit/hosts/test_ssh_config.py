@@ -86,7 +86,7 @@ def test_a_bracket_is_no_pattern() -> None:
         ("Port 65536\n", ":1: expected a port, got `Port 65536`"),
         ("Port 22 23\n", ":1: expected one value, got `Port 22 23`"),
         ("ProxyJump a:b:c\n", ":1: expected [user@]host[:port], got `ProxyJump a:b:c`"),
-        ('User "me\n', ':1: a quotation is not closed, got `User "me`'),
+        ('User "me\n', ':1: a quote is not closed, got `User "me`'),
         ("HostName %p\n", ":1: the token %p has no meaning here, got `HostName %p`"),
         ("IdentityFile %q\n", ":1: the token %q has no meaning here, got `IdentityFile %q`"),
         ("IdentityFile %\n", ":1: the token % has no meaning here, got `IdentityFile %`"),
@@ -102,7 +102,7 @@ def test_a_bracket_is_no_pattern() -> None:
         ("Match host\n User x\n", ":1: expected a value after the criterion host, got"),
         ("Match all host a\n User x\n", ":1: expected nothing after the criterion all, got"),
         ("Match weather rain\n User x\n", ":1: the criterion weather is not known, got"),
-        ("User %u\n", ":1: a user's name with tokens means something else to each release"),
+        ("User %u\n", ":1: releases of OpenSSH differ in what tokens in a user's name mean"),
         ("Hostnam b\n", ":1: hostnam is not known; did you mean hostname?"),
         ("Frobnicate b\n", ":1: frobnicate is not known; `IgnoreUnknown frobnicate` skips it"),
     ],
@@ -189,7 +189,7 @@ def test_a_condition_that_cannot_be_evaluated_decides_nothing(
     line = refused(tmp_path, f"{match}\n ForwardAgent yes\n User zz\nHost *\n User me\n")
     assert line == (
         f":3: `User zz` depends on `{match}` at {tmp_path}/config:1, which dnnbench cannot "
-        "evaluate; leave it out for this host, or let [ssh] config name a file for dnnbench alone"
+        "evaluate; remove it for this host, or set [ssh] config to a file for dnnbench alone"
     )
     text = f"{match}\n User zz\n"
     assert resolved(tmp_path, text, "b").user != "zz"  # it rules itself out
@@ -221,10 +221,10 @@ def test_a_command_decides_with_its_exit_code(tmp_path: Path) -> None:
     [
         ("KnownHostsCommand /bin/keys %H", "add the host's key with: dnnbench hosts trust; or"),
         ("PKCS11Provider /usr/lib/opensc.so", "give the keys to an SSH agent: ssh-add -s; or"),
-        ("PubkeyAuthentication no", "dnnbench logs in with keys; let this host take one; or"),
+        ("PubkeyAuthentication no", "dnnbench logs in with keys; allow them for this host; or"),
         ("RevokedHostKeys /etc/ssh/revoked", "mark the keys as @revoked in known_hosts; or"),
         ("BindInterface eth0", "BindAddress is supported; or"),
-        ("CheckHostIP yes", "leave it out for this host, or"),
+        ("CheckHostIP yes", "remove it for this host, or"),
         ("ProxyUseFdpass yes", "use a ProxyCommand that passes the data on itself; or"),
         ("CanonicalizePermittedCNAMEs *:*", "write the full name in HostName; or"),
         ('RefuseConnection "use b"', "that is what the configuration says; or"),
@@ -325,7 +325,7 @@ def test_a_file_that_keeps_nothing_does_not_make_hosts_unknown_for_ever(
     "name", ["$(reboot)", "a;b", "a b", "`x`", "-oProxyCommand=x", "a'b", "a\\"]
 )
 def test_a_name_from_a_list_is_no_part_of_a_shells_line(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match="has a character that means something to a shell"):
+    with pytest.raises(ConfigError, match="has a character that is special to a shell"):
         resolved(tmp_path, "ProxyCommand nc %r %h\n", user=name)
     assert resolved(tmp_path, "", user="DOMAIN\\me").user == "DOMAIN\\me"
 

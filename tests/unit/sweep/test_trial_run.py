@@ -480,7 +480,7 @@ def test_a_host_that_holds_too_few_ports_is_named() -> None:
     cluster = Cluster({})
     cluster.agent.ports = [23000]
     failure = cluster.run().failure
-    assert str(failure) == "host-0: 3 tasks need a port each, 1 are held here"
+    assert str(failure) == "host-0: 3 tasks need one port each, only 1 are held here"
     assert Start not in sent(cluster.agent)
 
 

@@ -1,4 +1,4 @@
-"""Complete a host's name, as CanonicalizeHostname asks for."""
+"""Complete a host's name according to CanonicalizeHostname."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _MODES: Final = ("no", "false", "yes", "true", "always")
 
 
 class Rules(NamedTuple):
-    """How to complete a name.
+    """Rules for the completion of a name.
 
     Attributes:
-        domains: to try, in this order.
-        most_dots: in a name that is to be completed.
-        may_fail: a name that none of the domains has stays as it is.
+        domains: domains to try, in this order.
+        most_dots: most dots in a name that is to be completed.
+        may_fail: whether a name that exists in none of the domains stays as it is.
         where: file and line.
     """
 
@@ -30,10 +30,10 @@ class Rules(NamedTuple):
 
 
 def rules(found: Found) -> Rules | None:
-    """Return the rules for a host; None where its name is to stay as it is.
+    """Return the rules for a host; None if its name is not to be completed.
 
     Raises:
-        ConfigError: a value cannot be understood.
+        ConfigError: a value is invalid.
     """
     line = found.line("canonicalizehostname")
     if line is None:
@@ -47,7 +47,7 @@ def rules(found: Found) -> Rules | None:
     if dots and not dots.argument.isdecimal():
         raise dots.bad("expected a number")
     domains = found.line("canonicaldomains")
-    # A proxy may know names that this machine does not; what it is asked for stays as it is.
+    # A proxy may know names that this machine does not, so its names are not completed.
     is_direct = found.value("proxycommand") is None and found.value("proxyjump") is None
     stays = not is_direct and mode != "always"
     return Rules(
@@ -61,10 +61,10 @@ def rules(found: Found) -> Rules | None:
 
 
 def name(host: str, given: Rules) -> str:
-    """Complete a name, if one of the domains has it.
+    """Return a name, completed if it exists in one of the domains.
 
     Raises:
-        ConfigError: none has it, and that is not allowed.
+        ConfigError: it exists in none, and the rules do not allow that.
     """
     if host.endswith("."):
         return host.removesuffix(".") if _resolves(host) else host

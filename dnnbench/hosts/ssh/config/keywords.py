@@ -20,8 +20,8 @@ class Refused(NamedTuple):
     """A keyword that dnnbench cannot follow.
 
     Attributes:
-        unless: values, in lower case, that ask for nothing.
-        remedy: in place of leaving the keyword out.
+        unless: values, in lower case, that have no effect.
+        remedy: an alternative to removing the keyword.
     """
 
     unless: tuple[str, ...] = ("no", "false")
@@ -30,8 +30,8 @@ class Refused(NamedTuple):
 
 Treatment = Refused | Literal["obeyed", "ignored"]
 
-OWN_FILE: Final = "leave it out for this host, or let [ssh] config name a file for dnnbench alone"
-_KEYS_ONLY: Final = "dnnbench logs in with keys; let this host take one"
+OWN_FILE: Final = "remove it for this host, or set [ssh] config to a file for dnnbench alone"
+_KEYS_ONLY: Final = "dnnbench logs in with keys; allow them for this host"
 
 
 def _words(text: str) -> frozenset[str]:
@@ -72,7 +72,7 @@ IGNORED: Final = _words(
     tisauthentication useprivilegedport userknownhostsfile2 useroaming usersh
     """
 )
-"""The second paragraph has those that OpenSSH itself no longer heeds."""
+"""The second paragraph lists those that OpenSSH itself ignores today."""
 REFUSED: Final = {
     "bindinterface": Refused(("none",), "BindAddress is supported"),
     "canonicalizepermittedcnames": Refused(("none",), "write the full name in HostName"),
@@ -88,7 +88,7 @@ REFUSED: Final = {
 ALIASES: Final = {
     "pubkeyacceptedkeytypes": "pubkeyacceptedalgorithms",
     "identityfile2": "identityfile",
-    "rsaminsize": "requiredrsasize",  # Fedora's, before OpenSSH had it
+    "rsaminsize": "requiredrsasize",  # Fedora's name, before OpenSSH had the keyword
 }
 TREATMENTS: Final[dict[str, Treatment]] = {
     **dict.fromkeys(OBEYED, "obeyed"),
@@ -98,7 +98,7 @@ TREATMENTS: Final[dict[str, Treatment]] = {
 
 
 def is_refused(keyword: str, value: str) -> bool:
-    """Tell whether dnnbench cannot follow a keyword with this value."""
+    """Return whether dnnbench cannot follow a keyword with this value."""
     treatment = TREATMENTS[keyword]
     return isinstance(treatment, Refused) and value.lower() not in treatment.unless
 
@@ -110,7 +110,7 @@ def refusal(keyword: str, written: str, where: str, host: str) -> ConfigError:
         keyword: in lower case.
         written: the keyword and its value, as the file has them.
         where: file and line.
-        host: as the user would name it to ssh.
+        host: the host's name as the user would give it to ssh.
     """
     treatment = TREATMENTS[keyword]
     assert isinstance(treatment, Refused)

@@ -26,8 +26,8 @@ class Line(NamedTuple):
     Attributes:
         keyword: in lower case.
         arguments: without their quotes and without a comment after them.
-        rest: all that follows the keyword, quotes and comments included.
-        text: the line as it is written, shortened where it is long.
+        rest: everything after the keyword, with quotes and comments.
+        text: the line as written, shortened if it is long.
     """
 
     path: str
@@ -39,15 +39,15 @@ class Line(NamedTuple):
 
     @property
     def where(self) -> str:
-        """Return file and line."""
+        """File and line."""
         return f"{self.path}:{self.number}"
 
     @property
     def argument(self) -> str:
-        """Return the only argument; of a command, all that follows the keyword.
+        """The only argument; for a command, everything after the keyword.
 
         Raises:
-            ConfigError: there are more.
+            ConfigError: there are several.
         """
         if self.keyword == "proxycommand":
             return self.rest
@@ -61,11 +61,11 @@ class Line(NamedTuple):
 
 
 def read_lines(path: Path, *, must_be_private: bool) -> Iterator[Line]:
-    """Read a file; comments and empty lines are left out.
+    """Read a file, without comments and empty lines.
 
     Args:
-        path: of the file.
-        must_be_private: refuse one that others may write to, as OpenSSH does.
+        path: the file.
+        must_be_private: refuse a file that others may write to, as OpenSSH does.
 
     Raises:
         ConfigError: it cannot be read, or a line cannot be split.
@@ -83,7 +83,7 @@ def read_lines(path: Path, *, must_be_private: bool) -> Iterator[Line]:
         try:
             arguments = split(rest)
         except ValueError:
-            raise line.bad("a quotation is not closed") from None
+            raise line.bad("a quote is not closed") from None
         if not arguments:
             raise line.bad("expected a value after the keyword")
         keyword = (parts["quoted"] or parts["plain"]).lower()
@@ -93,10 +93,10 @@ def read_lines(path: Path, *, must_be_private: bool) -> Iterator[Line]:
 def split(text: str) -> list[str]:
     """Split into words: quotes group, a backslash escapes a quote or a blank, # ends the line.
 
-    As ``argv_split`` of OpenSSH; the shlex of Python drops other backslashes, too.
+    As OpenSSH's ``argv_split``; Python's shlex would also drop other backslashes.
 
     Raises:
-        ValueError: a quotation is not closed.
+        ValueError: a quote is not closed.
     """
     words: list[str] = []
     word: list[str] | None = None
@@ -136,7 +136,7 @@ def _text(path: Path, must_be_private: bool) -> str:
                 raise ConfigError(
                     "belongs to somebody else, or others may write to it",
                     where=str(path),
-                    remedy="chmod go-w, once you know that it says what you want",
+                    remedy="chmod go-w, once you have checked what it contains",
                 )
             content = file.read(_MOST_BYTES + 1)
     except OSError as error:
@@ -147,6 +147,6 @@ def _text(path: Path, must_be_private: bool) -> str:
 
 
 def _is_private(status: os.stat_result) -> bool:
-    """Tell whether nobody but root and us can have written a file; our own group may."""
+    """Return whether only root, we and our own group can have written a file."""
     others = stat.S_IWOTH | (0 if status.st_gid == os.getgid() else stat.S_IWGRP)
     return status.st_uid in (0, os.getuid()) and not status.st_mode & others

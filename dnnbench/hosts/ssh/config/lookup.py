@@ -1,7 +1,7 @@
-"""Look a host up in configuration files: every keyword that applies to it, from where it stands.
+"""Look a host up in configuration files: every keyword that applies to it, with its line.
 
-The first value of a keyword counts, as in OpenSSH; keys and certificates add up. Files are read a
-second time, under the name found in the first, where ``Match final`` or CanonicalizeHostname asks.
+The first value of a keyword counts, as in OpenSSH; keys and certificates accumulate. Files are read
+again with the resulting host name if ``Match final`` or CanonicalizeHostname requires it.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 
     from dnnbench.hosts.ssh.config.lines import Line
 
-_DEPTH: Final = 16  # of files that include each other, as in OpenSSH
+_DEPTH: Final = 16  # most levels of Include, as in OpenSSH
 _DEFAULT_PORT: Final = 22
 _HIGHEST_PORT: Final = 65535
 _ADD_UP: Final = frozenset({"certificatefile", "identityfile"})
 _RIVALS: Final = {"proxycommand": "proxyjump", "proxyjump": "proxycommand"}
 """Of these two, the one that comes first counts."""
 _FOR_A_SHELL: Final = re.compile(r"""[\s'"`$;&<>|(){}]|^-|\\$""")
-"""What OpenSSH, too, takes in no name that the configuration itself does not have."""
+"""Like OpenSSH, refuse these in names that do not come from the configuration itself."""
 _USER_DIRECTORY: Final = "~/.ssh"
 _SYSTEM_DIRECTORY: Final = "/etc/ssh"
 
@@ -49,8 +49,8 @@ class Source(NamedTuple):
     """A file to read.
 
     Attributes:
-        must_be_private: refuse it where others may write to it.
-        is_system: what it includes lies in /etc/ssh, unless it is absolute.
+        must_be_private: refuse it if others may write to it.
+        is_system: relative paths of Include are in /etc/ssh.
     """
 
     path: Path
@@ -59,12 +59,12 @@ class Source(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What the files say of a host.
+    """The settings of a host in the files.
 
     Attributes:
-        host: to connect to, after HostName.
-        names: what tokens stand for.
-        lines: keyword -> the lines that apply, of which all but the first are of keys.
+        host: the host to connect to, after HostName.
+        names: values of the tokens.
+        lines: keyword -> the lines that apply; several only for keys and certificates.
     """
 
     host: str
@@ -78,7 +78,7 @@ class Found(NamedTuple):
         return next(iter(self.lines.get(keyword, [])), None)
 
     def value(self, keyword: str) -> str | None:
-        """Return the value that counts; None where there is none or it is ``none``."""
+        """Return the value that counts; None if there is none or it is ``none``."""
         line = self.line(keyword)
         if line is None:
             return None
@@ -86,7 +86,7 @@ class Found(NamedTuple):
         return None if value.lower() == "none" else value
 
     def is_set(self, keyword: str) -> bool:
-        """Tell whether a switch is on; off where nothing is said."""
+        """Return whether a switch is on; it is off by default."""
         line = self.line(keyword)
         if line is None:
             return False
@@ -114,25 +114,27 @@ class Files:
         return self._lines[path]
 
     def lookup(self, original: str, user: str | None = None, port: int | None = None) -> Found:
-        """Find out what applies to a host.
+        """Return the settings that apply to a host.
 
         Args:
-            original: the host, as one would name it to ssh.
-            user: given elsewhere, so that it counts before the files.
+            original: the host's name as the user would give it to ssh.
+            user: given elsewhere; overrides the files.
             port: likewise.
 
         Raises:
-            ConfigError: a file cannot be understood, or asks for what is not supported.
+            ConfigError: a file is invalid, or requires what is not supported.
         """
         for name in (original, user or ""):
             if _FOR_A_SHELL.search(name):
-                problem = f"{name!r} has a character that means something to a shell"
-                raise ConfigError(problem, remedy="it would be part of ProxyCommand's line")
+                problem = f"{name!r} has a character that is special to a shell"
+                raise ConfigError(
+                    problem, remedy="use another name: it would become part of a ProxyCommand"
+                )
         return _Lookup(self, original, user, port).run()
 
 
 class _State(NamedTuple):
-    """How far lines apply.
+    """Whether the lines that follow apply.
 
     Attributes:
         applies: false if they certainly do not.
@@ -159,7 +161,7 @@ class _Lookup:
         self._lines: dict[str, list[Line]] = {}
 
     def run(self) -> Found:
-        """Read the files, a second time where they ask for it."""
+        """Read the files, and again if they require it."""
         self._read_all()
         self._host = self._host_name()
         self._is_resolved = True
@@ -179,7 +181,7 @@ class _Lookup:
                 self._read(source, source.path, _State(applies=True), depth=0)
 
     def _read(self, source: Source, path: Path, outer: _State, depth: int) -> None:
-        """Read a file; `outer` is how far the lines apply that include it."""
+        """Read a file; `outer` is the state in which it is included."""
         if depth > _DEPTH:
             problem = f"is included through more than {_DEPTH} files"
             raise ConfigError(problem, where=str(path))
@@ -214,7 +216,7 @@ class _Lookup:
         return _State(outer.applies and verdict.holds, outer.doubt or doubt)
 
     def _apply(self, line: Line, doubt: str | None) -> None:
-        """Take a line that applies."""
+        """Take a line that applies to the host."""
         keyword = ALIASES.get(line.keyword, line.keyword)
         if keyword in IGNORED:
             return
@@ -257,7 +259,7 @@ class _Lookup:
         if self._user or line is None:
             return self._user or self._local_user
         if "%" in line.argument or "${" in line.argument:
-            problem = "a user's name with tokens means something else to each release of OpenSSH"
+            problem = "releases of OpenSSH differ in what tokens in a user's name mean"
             raise line.bad(problem)
         return line.argument
 
@@ -294,10 +296,10 @@ class _Lookup:
 
 
 def _included(line: Line, source: Source) -> Iterator[Path]:
-    """Find the files that an Include names, in the order of their names."""
+    """Yield the files that an Include names, sorted by name."""
     base = Path(_SYSTEM_DIRECTORY if source.is_system else _USER_DIRECTORY).expanduser()
     for pattern in line.arguments:
-        # Joining keeps what is absolute.
+        # Joining leaves an absolute path as it is.
         full = base / tokens.expanded_home(pattern, line)
         yield from sorted(Path(full.anchor).glob(str(full.relative_to(full.anchor))))
 
@@ -311,10 +313,10 @@ def _is_address(text: str) -> bool:
 
 
 def _local_user() -> str:
-    """Return the name of the user's account, which no environment variable changes.
+    """Return the name of the user's account, regardless of environment variables.
 
     Raises:
-        ConfigError: the account has no name, and no variable has one in its place.
+        ConfigError: the account has no name, and no variable gives one.
     """
     try:
         return pwd.getpwuid(os.getuid()).pw_name

@@ -1,7 +1,7 @@
-"""The conditions of Host and Match lines.
+"""Evaluate the conditions of Host and Match lines.
 
-A Match criterion that dnnbench cannot evaluate is neither true nor false: where nothing else rules
-the block out, its settings are refused.
+A Match criterion that dnnbench cannot evaluate is neither true nor false: unless another criterion
+rules the block out, its settings are refused.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _EXEC_TIMEOUT_S: Final = 60.0
 
 
 class Situation(NamedTuple):
-    """What Match lines may ask about, as far as the lines before them have set it.
+    """The values that Match lines may test, as set by the lines before them.
 
     Attributes:
-        host: after HostName.
-        original: as the user would name it to ssh.
-        tag: of the keyword Tag.
-        is_final: whether the files are read for the second time.
-        expand: fills the tokens of a command in.
+        host: the name after HostName.
+        original: the name as the user would give it to ssh.
+        tag: value of the keyword Tag.
+        is_final: whether the files are being read for the second time.
+        expand: replaces the tokens of a command.
     """
 
     host: str
@@ -44,12 +44,12 @@ class Situation(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What a Match line comes to.
+    """The result of a Match line.
 
     Attributes:
-        holds: whether all that can be evaluated holds.
-        doubt: the first criterion that cannot be evaluated.
-        wants_final: whether it asks for a second reading of the files.
+        holds: whether every criterion that can be evaluated holds.
+        doubt: the first criterion that cannot be evaluated, if it matters.
+        wants_final: whether the files must be read a second time.
     """
 
     holds: bool
@@ -58,7 +58,7 @@ class Verdict(NamedTuple):
 
 
 def matches(patterns: Iterable[str], text: str) -> bool:
-    """Tell whether a text matches any of some patterns and none of those that begin with ``!``."""
+    """Return whether a text matches any of the patterns and none of those that begin with ``!``."""
     found = False
     for pattern in patterns:
         if _pattern(pattern.removeprefix("!")).fullmatch(text):
@@ -72,7 +72,7 @@ def evaluate(line: Line, situation: Situation) -> Verdict:
     """Evaluate a Match line.
 
     Raises:
-        ConfigError: it cannot be understood.
+        ConfigError: it is invalid.
     """
     holds, wants_final = True, False
     doubt = None
@@ -102,7 +102,7 @@ def evaluate(line: Line, situation: Situation) -> Verdict:
 def _value(
     criterion: str, argument: str, line: Line, situation: Situation, *, is_moot: bool
 ) -> bool | None:
-    """Evaluate one criterion; None where that is not possible."""
+    """Evaluate one criterion; None if that is not possible."""
     if criterion in _UNKNOWABLE:
         return None
     if criterion == "exec":
@@ -121,7 +121,7 @@ def _value(
 
 
 def _succeeds(command: str, line: Line) -> bool:
-    """Run a command as OpenSSH does: in the user's shell, with neither input nor output."""
+    """Return whether a command succeeds, run as in OpenSSH: in the user's shell, without input."""
     shell = os.environ.get("SHELL") or "/bin/sh"
     try:
         done = subprocess.run(
@@ -132,7 +132,7 @@ def _succeeds(command: str, line: Line) -> bool:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise line.bad(f"the command does not end within {_EXEC_TIMEOUT_S:g} s") from None
+        raise line.bad(f"the command did not end within {_EXEC_TIMEOUT_S:g} s") from None
     except OSError as error:
         problem = f"the command cannot be run: {error.strerror}"
         raise ConfigError(problem, where=line.where, remedy="check SHELL") from error
@@ -140,6 +140,6 @@ def _succeeds(command: str, line: Line) -> bool:
 
 
 def _pattern(text: str) -> re.Pattern[str]:
-    """Translate a pattern: ``*`` and ``?``, and no brackets as for a shell."""
+    """Compile a pattern with ``*`` and ``?``; unlike in a shell, brackets are literal."""
     parts = {"*": ".*", "?": "."}
     return re.compile("".join(parts.get(c) or re.escape(c) for c in text), re.DOTALL)

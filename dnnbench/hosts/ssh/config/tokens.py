@@ -1,4 +1,4 @@
-"""Fill in what the values of a configuration stand for: ``~``, ``%h`` and ``${NAME}``.
+"""Expand ``~``, tokens such as ``%h``, and ``${NAME}`` in the values of a configuration.
 
 Source: TOKENS and ENVIRONMENT VARIABLES in ssh_config(5).
 """
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
     from dnnbench.hosts.ssh.config.lines import Line
 
 HOST_ONLY: Final = frozenset("h")
-"""Those of HostName."""
+"""Tokens of HostName."""
 PROXY: Final = frozenset("hnpr")
-"""Those of ProxyCommand and ProxyJump."""
+"""Tokens of ProxyCommand and ProxyJump."""
 FILES: Final = frozenset("CdhijkLlnpru")
-"""Those of files and of ``Match exec``."""
+"""Tokens of file names and of ``Match exec``."""
 _TOKEN: Final = re.compile(r"%(.?)", re.DOTALL)
 _VARIABLE: Final = re.compile(r"\$\{([^}]*)\}")
 
 
 class Names(NamedTuple):
-    """What tokens stand for.
+    """The values of tokens.
 
     Attributes:
-        host: after HostName.
-        original: as the user would name it to ssh.
-        alias: HostKeyAlias.
-        jump: ProxyJump as it is written, or nothing.
+        host: the name after HostName.
+        original: the name as the user would give it to ssh.
+        alias: HostKeyAlias, or empty.
+        jump: ProxyJump as written, or empty.
     """
 
     host: str
@@ -44,7 +44,7 @@ class Names(NamedTuple):
     jump: str = ""
 
     def token(self, letter: str) -> str:
-        """Return what a token stands for."""
+        """Return the value of a token."""
         here = socket.gethostname()
         connection = f"{here}{self.host}{self.port}{self.user}{self.jump}"
         return {
@@ -64,7 +64,7 @@ class Names(NamedTuple):
 
 
 def with_tokens(text: str, names: Names, allowed: frozenset[str], line: Line) -> str:
-    """Fill tokens in.
+    """Replace tokens by their values.
 
     Raises:
         ConfigError: one is not allowed here.
@@ -82,7 +82,7 @@ def with_tokens(text: str, names: Names, allowed: frozenset[str], line: Line) ->
 
 
 def as_path(text: str, names: Names, line: Line) -> str:
-    """Fill ``~``, tokens and environment variables in.
+    """Expand ``~``, tokens and environment variables.
 
     Raises:
         ConfigError: a token has no meaning, or a variable is not set.
@@ -93,12 +93,12 @@ def as_path(text: str, names: Names, line: Line) -> str:
             raise line.bad(f"the environment variable {match[1]} is not set")
         return os.environ[match[1]]
 
-    # In the end, as what a variable holds is not to be looked at again.
+    # Variables last: their values must not be expanded again.
     return _VARIABLE.sub(fill, with_tokens(expanded_home(text, line), names, FILES, line))
 
 
 def expanded_home(text: str, line: Line) -> str:
-    """Fill ``~`` or ``~user`` in.
+    """Expand ``~`` or ``~user``.
 
     Raises:
         ConfigError: there is no such user.
