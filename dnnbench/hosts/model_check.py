@@ -1,4 +1,4 @@
-"""Build a user's own model once, in a process of its own here, before a cluster starts."""
+"""Build a user's own model once on this machine, in a process of its own, before a sweep."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from dnnbench.trial.spec import ModelSpec
 
 DEADLINE_S = 120.0
-"""For the import of TensorFlow, the building, and a step's graph in both forms."""
-_NO_TENSORFLOW = 78  # as dnnbench.training.models.check has it
+"""Time to import TensorFlow, to build the model, and to build a step's graph in both forms."""
+_NO_TENSORFLOW = 78  # the exit code of dnnbench.training.models.check
 _PACKAGE_PARENT = Path(dnnbench.__file__).resolve().parent.parent
 
 
@@ -32,13 +32,13 @@ def check_model(
 ) -> None:
     """Refuse a user's own model that cannot be trained on such examples.
 
-    dnnbench's own models are not built. Where TensorFlow is not installed here, a trial finds out.
+    dnnbench's own models are not built. If TensorFlow is not installed here, nothing is checked.
 
     Args:
-        model: named ``module:function``.
-        examples: of the sweep's data set.
-        where: the model was given.
-        deadline_s: for the process.
+        model: a model named ``module:function``.
+        examples: shape of the sweep's examples.
+        where: place where the model was given.
+        deadline_s: time limit of the process.
 
     Raises:
         ConfigError: the model cannot be trained.
@@ -62,7 +62,7 @@ def check_model(
             problem = f"[train] model: expected {model.name} to be built within {deadline_s:g} s"
             raise ConfigError(problem, where=where) from None
         finally:
-            with contextlib.suppress(ProcessLookupError):  # with whatever the model has started
+            with contextlib.suppress(ProcessLookupError):  # with everything that the model started
                 os.killpg(process.pid, signal.SIGKILL)
     if process.returncode == _NO_TENSORFLOW:
         return
@@ -77,7 +77,7 @@ def _judge(answer: bytes, code: int, name: str, where: str) -> None:
         raise ConfigError(
             f"[train] model: the process that builds {name} {end}, without an answer",
             where=where,
-            remedy="call the function in a Python of your own to see why",
+            remedy="call the function in Python yourself to see why",
         ) from None
     if found["problem"] is not None:
         problem = f"[train] model: {found['problem']}"

@@ -1,4 +1,4 @@
-"""Check what a host sends where it enters: everything behind this may rely on it.
+"""Check what a host sends on arrival, so that all other code can rely on it.
 
 `read_event` checks each event by itself: its form, and every number and text in it. `EventCheck`
 checks it against the trial: a host reports only on tasks that are placed there, and reports each

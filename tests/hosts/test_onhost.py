@@ -435,7 +435,7 @@ def test_an_installation_ends_when_nobody_waits_for_it(
 def test_whoever_holds_the_lock_is_named(host: Host, endless: Endless) -> None:
     with endless.installing(host) as first:
         (refused,) = host.install(environment=_environment("x"), deadline_s=0.2)
-    holder = f"process {first.pid} on {os.uname().nodename} holds"
+    holder = f"process {first.pid} on {os.uname().nodename} has held"
     assert holder in refused["error"]["problem"]
 
 

@@ -1,4 +1,4 @@
-"""Hosts, agents and values that tests are made of."""
+"""Hosts, agents and values for tests."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
-"""An agent whose trials only play roles: for tests of its processes, without TensorFlow's weight.
+"""An agent whose roles are plain functions: for tests of its processes without TensorFlow.
 
-What a role does is the id of its trial.
+The id of a trial names the function that its roles run.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def stumble(_channel: Channel) -> None:
 
 
 def hang(channel: Channel) -> None:
-    """Wait as a role does whose peer is gone: deaf to orders, and with a child of its own."""
+    """Hang like a role whose peer is gone: deaf to orders, and with a child of its own."""
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     progress = {"epoch": child.pid, "step": os.getpgid(0), "steps_per_epoch": 1}
     channel.emit(Progress, examples_per_s=0.0, loss=0.0, **progress)
@@ -57,7 +57,7 @@ class Preparer:
 
 
 if __name__ == "__main__":
-    # Forks are slow on a busy machine; here always, so that orders may overtake them.
+    # Always slow, as forks are on a busy machine, so that orders may overtake them.
     os.register_at_fork(after_in_child=lambda: time.sleep(0.1))
     parameter_server.serve = play
     worker.work = play

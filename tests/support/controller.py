@@ -1,4 +1,4 @@
-"""Runs a sweep as the command line does, and says on standard output how it goes."""
+"""Run a sweep as the command line does, and print its progress on standard output."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Teller:
-    """An observer that writes a word a line."""
+    """An observer that prints one word per line."""
 
     def sweep_started(self, plan: Plan, pending: list[TrialSpec]) -> None:
         tell(f"{len(pending)} of {len(plan.orders)} trials")
@@ -49,7 +49,7 @@ def tell(text: str) -> None:
 
 
 def main(sweep: Path) -> None:
-    """Run the sweep at this path; make it if there is none."""
+    """Run the sweep at this path; create it if it does not exist."""
     if not sweep.exists():
         options = {
             "sweep.nodes": "3",

@@ -1,7 +1,7 @@
 """Hosts over real SSH and the command line, as a user sees them; without TensorFlow.
 
-The hosts have TensorFlow's environment at once, because it is this interpreter; agents follow a
-script. All else is real.
+The hosts' environment is this very interpreter, so it needs no installation, and agents follow a
+script. Everything else is real.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _HALF_WRITTEN = re.compile(r"\.py\.[^/]*\.\d+$|\.aside$|^\..*\.[0-9a-f]{8}$|^tmp
 
 
 class Result(NamedTuple):
-    """What a command did.
+    """The result of a command.
 
     Attributes:
         err: lines of standard error.
@@ -51,13 +51,13 @@ class Result(NamedTuple):
 
 
 class Drill:
-    """A directory with a dnnbench.toml about hosts, and a directory of its own on each of them.
+    """A directory with a dnnbench.toml about hosts, and a dnnbench directory on each of them.
 
     Attributes:
-        name: of the directory in each home.
-        sshds: servers, by the names of the hosts.
-        hosts: as they are listed, by their names.
-        known_hosts: what stands in it.
+        name: name of the directory in each home.
+        sshds: host name -> server.
+        hosts: host name -> its entry in the list.
+        known_hosts: content of that file.
         settings: further tables and keys of dnnbench.toml.
     """
 
@@ -85,18 +85,18 @@ class Drill:
         return self.sshds[host].home / self.name
 
     def change(self, host: str, **fields: Any) -> None:
-        """List a host differently."""
+        """Change a host's entry in the list."""
         self.hosts[host] = msgspec.structs.replace(self.hosts[host], **fields)
 
     def replace(self, host: str, farm: Hosts) -> Sshd:
-        """Have another server, which is bare yet, take the place of a host; return it."""
+        """Replace a host by another server without an installation; return it."""
         (self.sshds[host],) = farm.sshds
         self.hosts[host] = msgspec.structs.replace(farm.configs[0], name=host)
         self.known_hosts += farm.known_hosts.read_text()
         return self.sshds[host]
 
     def provision(self, host: str, packages: Path | None = None) -> None:
-        """Give a host its environment, and the packages that another one has."""
+        """Install the environment on a host, and the packages that another one has."""
         python = self.directory(host) / "env" / KEY / "bin" / "python"
         python.parent.mkdir(parents=True)
         agent = SUPPORT / "scripted_agent.py"
@@ -111,7 +111,7 @@ class Drill:
             shutil.copytree(packages, self.directory(host) / "packages")
 
     def call(self, *arguments: str) -> Result:
-        """Call a command."""
+        """Run a command of dnnbench."""
         (self.path / "known_hosts").write_text(self.known_hosts)
         (self.path / "ssh_config").write_text("")
         config = self.path / "dnnbench.toml"
@@ -122,17 +122,17 @@ class Drill:
         return Result(code, out.getvalue(), err.getvalue().splitlines())
 
     def standing(self) -> list[str]:
-        """Name the hosts that have something of a cluster."""
+        """Return the hosts that have anything of a cluster."""
         return [name for name in self.sshds if [*self.directory(name).glob("clusters/*/*")]]
 
     def outcomes(self) -> dict[str, str]:
-        """Return what came of each trial of the newest sweep."""
+        """Return the status of each trial of the newest sweep."""
         results = self.path / "results"
         store = SweepStore(results / sweep_names(results)[-1])
         return {outcome.order.id: outcome.status for outcome in store.outcomes()}
 
     def half_written(self, host: str) -> list[Path]:
-        """List what is on a host that was begun and neither finished nor taken away."""
+        """Return whatever was begun on a host and neither finished nor removed."""
         folder = self.directory(host)
         begun = [path for path in folder.rglob("*") if _HALF_WRITTEN.search(path.name)]
         made = [*folder.glob("env/*"), *folder.glob("packages/*")]

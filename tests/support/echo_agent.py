@@ -1,4 +1,4 @@
-"""An agent that answers every start order with a burst of log lines that tell where they belong."""
+"""An agent that answers every start order with a burst of numbered log lines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BURST = 20
 
 
 def expected(orders: int) -> list[str]:
-    """Return the lines that this many orders, numbered by their threads, bring."""
+    """Return the lines that this number of orders, numbered by their threads, produces."""
     return [f"{order}.{line}" for order in range(1, orders + 1) for line in range(BURST)]
 
 

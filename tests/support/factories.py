@@ -1,4 +1,4 @@
-"""Trial outcomes with known, deterministic figures, for tests of whatever reads them."""
+"""Trial outcomes with known, deterministic figures, for tests of their readers."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ PUBLISHED_S = {
 
 
 def make_ready(pid: int = 1, cores: float = 2.0) -> AgentReady:
-    """Return what an agent says first."""
+    """Return the first event of an agent."""
     machine = MachineSnapshot(
         taken_at="2026-11-22T14:28:41+00:00",
         hostname="node",
@@ -169,7 +169,7 @@ def make_not_run(order: TrialSpec, **changes: Any) -> TrialOutcome:
 
 
 def make_sweep(repeats: int = 3, **order_changes: Any) -> list[TrialOutcome]:
-    """Return a whole sweep whose means are Table 2's; repeats lie 30 ms apart around them."""
+    """Return a whole sweep with the means of Table 2; repeats lie 30 ms apart around them."""
     return [
         make_outcome(
             make_order(key.nodes, key.protocol, repeat, **order_changes),
@@ -181,13 +181,13 @@ def make_sweep(repeats: int = 3, **order_changes: Any) -> list[TrialOutcome]:
 
 
 def spread(order: TrialSpec) -> dict[str, str]:
-    """Return the placement of a task a host: ``node1``, ``node2`` and so on."""
+    """Return a placement with one task per host: ``node1``, ``node2`` and so on."""
     tasks = task_names(order.nodes, order.parameter_servers)
     return {task: f"node{number}" for number, task in enumerate(tasks, start=1)}
 
 
 def make_hosts(number: int, cores: float = 4.0, **changes: Any) -> dict[str, HostFacts]:
-    """Return hosts with a machine each; ``changes`` replace what is alike of all."""
+    """Return hosts with one machine each; ``changes`` replace facts of all of them."""
     facts: dict[str, Any] = {"cpu_model": "a processor", "cores": cores, "machine_cores": 4}
     names = [f"node{n}" for n in range(1, number + 1)]
     return {name: HostFacts(**({"machine": name} | facts | changes)) for name in names}

@@ -42,7 +42,7 @@ DIED = "the agent ended with -9"
 
 
 class FakeAgent:
-    """A host's agent that answers every order at once, as a good one does unless told otherwise."""
+    """A host's agent that answers every order at once, and correctly unless the script differs."""
 
     ports: list[int] | None = None
 
@@ -51,7 +51,7 @@ class FakeAgent:
         self.sent: list[Order] = []
         self.running: list[str] = []
         self.inbox = inbox
-        self.is_closed = False  # set by whoever started it
+        self.is_closed = False  # set by the test's source of agents
         self.is_gone = False
         self._answers = GOOD | answers
         self._ports = count(FIRST_PORT)
@@ -69,7 +69,7 @@ class FakeAgent:
             self.inbox.put(Arrival(self.host, event))
 
     def die(self) -> None:
-        """End as a killed agent does, or a host that is switched off: its roles end, too."""
+        """End like a killed agent or a host that is switched off: its roles end, too."""
         self.is_gone = True
         self.running.clear()
         self.inbox.put(Arrival(self.host, HostError(DIED, where=self.host)))

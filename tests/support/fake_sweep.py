@@ -1,7 +1,7 @@
 """The commands run, report and cost over a sweep on fake agents.
 
-``python -m support.fake_sweep downpour,elastic`` walks protocols through them that are not in the
-table; what is read from files is checked against the table as it is when dnnbench is imported.
+``python -m support.fake_sweep downpour,elastic`` adds unknown protocols to the table, and runs the
+commands with them. It is a process of its own because the table is read when dnnbench is imported.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class FakeSource:
 
 
 SOURCE = "dnnbench.cli.run.LocalAgents", FakeSource
-"""What to replace, and by what, so that ``dnnbench run`` uses fake agents."""
+"""Name to replace -> replacement, so that ``dnnbench run`` uses fake agents."""
 
 
 def walk(protocols: str) -> list[int]:

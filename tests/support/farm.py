@@ -1,4 +1,4 @@
-"""Hosts with an SSH server each, and the commands that a user types for them."""
+"""Hosts with one SSH server each, and the commands that a user types for them."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ class Called(NamedTuple):
 
 
 class Command:
-    """A command that runs.
+    """A running command.
 
     Attributes:
-        said: on standard error, so far.
+        said: its standard error so far.
     """
 
     def __init__(self, directory: Path, *arguments: str, user: str | None = None) -> None:
@@ -110,7 +110,7 @@ class Command:
             self._out = file.read()
 
     def await_text(self, text: str) -> None:
-        """Wait until it says this."""
+        """Wait until it prints this on standard error."""
         with self._news:
             self._news.wait_for(
                 lambda: text in self.said or not self._threads[0].is_alive(), TIMEOUT_S
@@ -129,7 +129,7 @@ class Command:
             if any(event["event"] == kind for event in events):
                 return events
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(_POLL_S)  # only ends early if there is no hope
+                self.process.wait(_POLL_S)  # returns early only if the command has ended
                 break
         raise AssertionError(f"no {kind}: {self.said}")
 
@@ -185,14 +185,14 @@ class Farm:
         return [host.name for host in self.hosts.sshds]
 
     def seat(self, name: str) -> Path:
-        """Make a directory to call commands in, with results of its own."""
+        """Create a directory in which to run commands, with results of its own."""
         directory = self._directory / name
         directory.mkdir()
         (directory / "dnnbench.toml").write_text(self._settings)
         return directory
 
     def equip(self) -> None:
-        """Give every host an environment that is this very one, which takes no time."""
+        """Give every host this very environment, which takes no time."""
         key, _ = environment_of(os.uname().machine)
         for home in {host.home for host in self.hosts.sshds}:
             environment = home / ".dnnbench" / "env" / key
@@ -214,7 +214,7 @@ class Farm:
         directory: Path | None = None,
         user: str | None = None,
     ) -> Called:
-        """Return what came of a command, which must end with this code."""
+        """Run a command, which must end with this code, and return its result."""
         with self.start(*arguments, directory=directory, user=user) as command:
             called = command.result()
         assert called.code == code, called.err
@@ -222,12 +222,12 @@ class Farm:
         return called
 
     def clusters(self) -> list[dict[str, Any]]:
-        """Return what stands on the hosts, as ``status`` tells."""
+        """Return the clusters running on the hosts, as ``status`` reports them."""
         document = self.call("status", "--json").document
         return [part for parts in document["clusters"].values() for part in parts]
 
     def left(self, *names: str) -> list[int]:
-        """Return the processes on these hosts, on all if none is named, that do not end soon."""
+        """Return the processes on these hosts, or on all, that do not end soon."""
         found = [pid for name in names or self.names for pid in self.hosts.processes(name)]
         with Witness(found) as witness:
             return witness.alive_after(_SOON_S)
@@ -239,12 +239,12 @@ def outcomes(directory: Path) -> list[TrialOutcome]:
 
 
 def taken(ports: Iterable[int]) -> list[int]:
-    """List those ports that cannot be bound."""
+    """Return those of the ports that cannot be bound."""
     return [port for port in ports if not is_free(port)]
 
 
 @contextlib.contextmanager
 def farm(count: int, directory: Path, slots: int = 1, **options: Any) -> Iterator[Farm]:
-    """Start hosts; they end with all that runs on them."""
+    """Start hosts, and finally end them with everything that runs on them."""
     with sshd.hosts(count, directory / "hosts", **options) as hosts:
         yield Farm(hosts, directory, slots)

@@ -1,4 +1,4 @@
-"""Reads what hostile hosts send, with little memory to spare: each function is one such host."""
+"""Read what hostile hosts send, with little memory to spare: each function is one such host."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ with open({written!r}, "w") as written:
 
 
 def bound_memory() -> None:
-    """Allow this process little more address space than it has by now."""
+    """Allow this process little more address space than it already has."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + SPARE_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -111,7 +111,7 @@ def endless_stream() -> None:
 
 
 def endless_facts() -> None:
-    """Ask a host whose Python answers without end."""
+    """Ask a host whose Python prints without end."""
     with closing(connected()) as connection:
         connection.push(b"#!/bin/sh\nexec cat /dev/zero\n", "~/python")
         connection.run("chmod +x ~/python")

@@ -29,7 +29,7 @@ TOOLS = [sys.executable, "-m", "dnnbench.hosts.onhost"]
 
 
 class Relay:
-    """A connection to a keeper; the same as an SSH connection's stream."""
+    """A connection to a keeper, with the interface of an SSH connection's stream."""
 
     errors = ""
 
@@ -84,7 +84,7 @@ class Relay:
         return message
 
     def hear_event(self, kind: str) -> dict[str, Any]:
-        """Return the next event of a kind, and skip what is before it."""
+        """Return the next event of a kind, skipping everything before it."""
         while message := self.hear():
             if message.get("event", {}).get("event") == kind:
                 event: dict[str, Any] = message["event"]
@@ -93,15 +93,15 @@ class Relay:
 
 
 class KeptHost:
-    """A host as far as a keeper can tell; its keepers end with it.
+    """A host, as far as a keeper can see; its keepers end with it.
 
     Args:
-        directory: dnnbench's on that host.
-        agent: file name of the agent's script among the tests.
-        name: of the host.
+        directory: dnnbench's directory on that host.
+        agent: file name of the agent's script in this folder.
+        name: the host's name.
 
     Attributes:
-        within: a command that turns into the one that follows it, under some limit.
+        within: a prefix that runs the command after it under some limit.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class KeptHost:
         return self.directory / "clusters" / cluster / self.name
 
     def call(self, command: str, **request: Any) -> dict[str, Any]:
-        """Carry out a command and return its answer, good or bad."""
+        """Run a command and return its answer, good or bad."""
         asked = {"directory": str(self.directory), "host": self.name, **request}
         done = subprocess.run(
             [*self.within, *TOOLS, command],
@@ -183,7 +183,7 @@ class KeptHost:
         return relay
 
     def attach(self, controller: str = "me", read_on_from: int | None = None) -> Relay:
-        """Connect and introduce oneself; the answer is still to be heard."""
+        """Connect and send ``hello``; the answer is not read yet."""
         relay = self.relay()
         hello = {"controller": controller, "purpose": "trial", "read_on_from": read_on_from}
         relay.say(hello=hello)
@@ -198,6 +198,6 @@ class KeptHost:
 
 
 def end_of(pids: Iterable[int]) -> list[int]:
-    """Wait for the end of processes; return those that live on."""
+    """Wait for processes to end; return those that have not."""
     with Witness(pids) as witness:
         return witness.alive_after(TIMEOUT_S)

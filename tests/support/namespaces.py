@@ -1,8 +1,8 @@
-"""Hosts as network namespaces: each an address, a name, a home directory and a share of a core.
+"""Hosts as network namespaces: each with an address, a name, a home and a share of a core.
 
-They are on one bridge, which is in the controller's own namespace; so is nothing of them in the
-machine's. A namespace lives as long as its processes, and all of these are ended at the end. Needs
-root; a share of a core also needs control groups that can be written.
+They share one bridge in a namespace of the controller's own, so nothing is created in the machine's
+namespace. A namespace lives as long as its processes, all of which are ended when done. Needs root;
+a share of a core also needs writable control groups.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ _HOLD = 'hostname "$0" && echo held && exec cat'  # until its input ends, as wit
 
 
 class NotPossibleError(RuntimeError):
-    """This user, machine or container has no namespaces for us."""
+    """This user, machine or container cannot create namespaces."""
 
 
 class Namespace:
-    """A machine as far as network and host name go, held by a process."""
+    """A machine as far as network and host name are concerned, held by a process."""
 
     def __init__(self, name: str, number: int) -> None:
         self.name = name
@@ -65,11 +65,11 @@ class Namespace:
 
     @property
     def within(self) -> tuple[str, ...]:
-        """Return the command that turns into the one that follows it, in this namespace."""
+        """Return a prefix that runs the command after it in this namespace."""
         return ("nsenter", "--target", str(self.pid), "--net", "--uts", "--")
 
     def run(self, *command: str, given: str = "") -> str:
-        """Return what a command that must succeed prints."""
+        """Run a command, which must succeed, and return its output."""
         done = subprocess.run(
             [*self.within, *command], input=given, capture_output=True, text=True, check=False
         )
@@ -78,7 +78,7 @@ class Namespace:
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
-        """Have this thread in it, and what it starts; a socket made in it is at home there."""
+        """Move this thread into it, with all it starts; sockets created inside stay there."""
         with contextlib.ExitStack() as stack:
             for kind in _KINDS:
                 own = stack.enter_context(Path("/proc/thread-self/ns", kind).open())
@@ -88,22 +88,22 @@ class Namespace:
             yield
 
     def open_socket(self) -> socket.socket:
-        """Make a TCP socket that is at home here, whoever uses it."""
+        """Create a TCP socket in this namespace, which any thread may use."""
         with self.entered():
             return socket.socket()
 
     def processes(self) -> list[int]:
-        """List the living processes in it."""
+        """Return the living processes in it."""
         here = Path(f"/proc/{self.pid}/ns/net").stat().st_ino
         found = []
         for path in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):  # it ended meanwhile
+            with contextlib.suppress(OSError):  # it has ended in the meantime
                 if (path / "ns/net").stat().st_ino == here:
                     found.append(int(path.name))
         return found
 
     def end(self) -> None:
-        """Kill everything in it, the holder last; with that it is gone."""
+        """Kill everything in it, and last the holder, which removes it."""
         while found := [pid for pid in self.processes() if pid != self.pid]:
             with Witness(found) as witness:
                 for pid in found:
@@ -123,11 +123,11 @@ def _enter(namespace: TextIO) -> None:
 
 
 class Network(NamedTuple):
-    """Hosts, a controller that reaches them, and somebody beside them who is no host.
+    """Hosts, a controller that reaches them, and an outsider on the same network.
 
     Attributes:
         nodes: the hosts as namespaces, by name.
-        no_quota: why hosts may use all of the machine's cores; empty if they have their share.
+        no_quota: why hosts have no share of the cores of their own; empty if they have.
     """
 
     hosts: sshd.Hosts
@@ -141,11 +141,11 @@ class Network(NamedTuple):
         self.controller.run("ip", "link", "set", node, "up")
 
     def unplug(self, node: str) -> None:
-        """Cut a host's link, as by its cable: whatever it sends or is sent is lost."""
+        """Cut a host's link, like its cable: everything that it sends or is sent is lost."""
         self.controller.run("ip", "link", "set", node, "down")
 
     def silence(self, node: str) -> None:
-        """Drop every packet from and to a host: no reset, no word of the network, a sound link."""
+        """Drop every packet from and to a host: no reset, no network error, the link stays up."""
         self.nodes[node].run("nft", "-f", "-", given=_SILENCE)
 
     def end_silence(self, node: str) -> None:
@@ -155,12 +155,12 @@ class Network(NamedTuple):
 
 @contextlib.contextmanager
 def network(count: int, directory: Path, *, cores: float) -> Iterator[Network]:
-    """Make hosts with SSH servers, and end all of it when done.
+    """Create hosts with SSH servers, and end all of them when done.
 
     Args:
-        count: of the hosts.
-        directory: for keys, logs and home directories; made if it is not there.
-        cores: that each host may use.
+        count: number of hosts.
+        directory: for keys, logs and home directories; created if it does not exist.
+        cores: number of cores that each host may use.
 
     Raises:
         NotPossibleError: not root, a program is missing, or the kernel refuses.
@@ -230,7 +230,7 @@ def _connect(hub: Namespace, others: Sequence[Namespace]) -> None:
 
 @contextlib.contextmanager
 def _group(name: str, cores: float) -> Iterator[Path]:
-    """Make a control group, of version 1 or 2, whose processes get so many cores.
+    """Create a control group, of version 1 or 2, whose processes get this number of cores.
 
     Raises:
         OSError: it cannot be made, or has no quota.

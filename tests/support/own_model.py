@@ -1,4 +1,4 @@
-"""Models as a user would add them."""
+"""Models as a user would write them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wait for processes to end, by a signal of the kernel and with a deadline; never by name."""
+"""Wait for processes to end, notified by the kernel and with a deadline; never by name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Witness:
-    """Holds on to processes, so that their end is seen though they are not children of ours."""
+    """Handles of processes, by which their end is seen even if they are not our children."""
 
     def __init__(self, pids: Iterable[int]) -> None:
         self._stack = ExitStack()
@@ -34,7 +34,7 @@ class Witness:
         self._stack.close()
 
     def alive_after(self, timeout_s: float) -> list[int]:
-        """Return the processes that have not ended within the time; at once if all have."""
+        """Return the processes that have not ended within the given time; at once if all have."""
         left = set(self._pids)
         deadline_s = time.monotonic() + timeout_s
         while left:
@@ -53,18 +53,18 @@ class _Process(NamedTuple):
 
 
 def of_session(session: int) -> list[int]:
-    """List the living processes of a session; whoever leads it, all its forks belong to it."""
+    """Return the living processes of a session, to which all forks of its leader belong."""
     return [process.pid for process in _living() if process.session == session]
 
 
 def children_of(parent: int) -> list[int]:
-    """List the living processes that a process has started itself."""
+    """Return the living children of a process."""
     return [process.pid for process in _living() if process.parent == parent]
 
 
 def _living() -> Iterator[_Process]:
     for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # it ended meanwhile
+        with suppress(OSError):  # it has ended in the meantime
             state, parent, _, session, *_ = path.read_text().rpartition(")")[2].split()
             if state not in "ZX":
                 yield _Process(int(path.parent.name), int(parent), int(session))

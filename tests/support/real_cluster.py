@@ -27,7 +27,7 @@ LIMITS = RunConfig(ready_timeout_s=60.0, stall_timeout_s=30.0, trial_timeout_s=1
 
 
 def small_order(protocol: ProtocolSpec, nodes: int, **changes: Any) -> TrialSpec:
-    """Return a trial of 55 steps an epoch: 5 runs of 10 steps and one of 5."""
+    """Return a trial of 55 steps per epoch: 5 runs of 10 steps and one of 5."""
     settings: dict[str, Any] = {
         "data": SYNTHETIC,
         "model": ModelSpec(l2=1e-4, dropout=0.1),
@@ -40,7 +40,7 @@ def small_order(protocol: ProtocolSpec, nodes: int, **changes: Any) -> TrialSpec
 
 
 class Cluster:
-    """An agent on this machine, for one trial after the other."""
+    """An agent on this machine that runs one trial after the other."""
 
     def __init__(self, log_file: Path, limits: RunConfig = LIMITS) -> None:
         inbox = Inbox()
@@ -80,7 +80,7 @@ class Cluster:
         )
 
     def outcome(self, protocol: ProtocolSpec, nodes: int, **changes: Any) -> TrialOutcome:
-        """Return the good outcome of a small trial, of an earlier one if it was the same."""
+        """Return the good outcome of a small trial, or that of an earlier identical one."""
         order = small_order(protocol, nodes, **changes)
         if order not in self._done:
             self._done[order] = outcome = self.run(order)

@@ -12,7 +12,7 @@ from support.fake_agent import FakeAgent
 
 
 def main() -> None:
-    """Answer orders until there are no more."""
+    """Answer orders until the input ends."""
     arrived = Inbox()
     agent = FakeAgent("", arrived, {})
     out = sys.stdout.buffer

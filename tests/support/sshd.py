@@ -1,8 +1,8 @@
 """Real OpenSSH servers on 127.0.0.2, 127.0.0.3, …, as the current user and without root.
 
-With ``hosts(12, directory) as farm`` there are 12 machines as far as SSH can tell: each has an
-address, a port, a host key and, unless they share one, a home directory. Everything that ran on
-them is ended at the end, daemons included.
+``hosts(12, directory)`` starts 12 machines as far as SSH can see: each has an address, a port, a
+host key and, unless they share one, a home directory. When done, everything that ran on them is
+ended, including daemons.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ _START_TIMEOUT_S = 20.0
 
 
 class NotInstalledError(RuntimeError):
-    """OpenSSH is not on this machine."""
+    """OpenSSH is not installed on this machine."""
 
 
 class Site(NamedTuple):
-    """Where a server runs.
+    """The place of a server: an address, and a way to reach it.
 
     Attributes:
-        port: None for a free one.
-        within: a command that turns into the one that follows it, there.
-        open_socket: from which the address can be reached.
+        port: None for a free port.
+        within: a prefix that runs the command after it in that place.
+        open_socket: creates a socket that can reach the address.
     """
 
     address: str
@@ -54,7 +54,7 @@ class Sshd(NamedTuple):
     """One server.
 
     Attributes:
-        home: of whoever logs in, as ``$HOME``; the shell starts in the account's own, though.
+        home: ``$HOME`` after a login; the shell still starts in the account's own home.
         host_key: path of its private host key; the public one is beside it.
     """
 
@@ -75,14 +75,14 @@ class Sshd(NamedTuple):
         return f"{place} {kind} {key}\n"
 
     def stop(self) -> None:
-        """Cut all connections and end the server, so that nobody can connect any more."""
+        """Cut all connections and end the server, so that no connection is possible."""
         self.process.send_signal(signal.SIGSTOP)
         self.drop()
         self.process.kill()
         self.process.wait()
 
     def drop(self) -> None:
-        """Cut all connections; the server goes on, and so does what was started on them."""
+        """Cut all connections; the server keeps running, and so does everything started on them."""
         for pid in _descendants([self.process.pid])[1:]:
             with contextlib.suppress(OSError):
                 if Path(f"/proc/{pid}/comm").read_text().startswith("sshd"):
@@ -94,8 +94,8 @@ class Hosts(NamedTuple):
 
     Attributes:
         known_hosts: holds the host keys of all of them.
-        ssh_config: knows all of them by their names.
-        mark: in the environment of whatever was started by logging in.
+        ssh_config: a configuration with all of them by name.
+        mark: in the environment of every process started by a login.
     """
 
     sshds: list[Sshd]
@@ -106,20 +106,20 @@ class Hosts(NamedTuple):
     mark: str
 
     def processes(self, name: str = "") -> list[int]:
-        """List the living processes that came by logging in, sshd's own left out.
+        """Return the living processes started by logins, without sshd's own.
 
         Args:
-            name: of one host; all are meant without it.
+            name: only this host's; None for those of all.
         """
         return _marked(f"{self.mark}/{name}/" if name else self.mark)
 
     def crash(self, name: str) -> None:
-        """Take a host down: nothing runs there any more, nobody can log in."""
+        """Take a host down: nothing runs there any more, and no login is possible."""
         self._named(name).stop()
         _kill_marked(f"{self.mark}/{name}/")
 
     def restart(self, name: str) -> None:
-        """Have a server listen again that was stopped."""
+        """Restart a server that was stopped."""
         old = self._named(name)
         new = old._replace(process=_serve(old.process.args))
         self.sshds[self.sshds.index(old)] = new
@@ -144,7 +144,7 @@ class Hosts(NamedTuple):
 
     @property
     def settings(self) -> SshConfig:
-        """Return settings that leave the files of whoever runs the test alone."""
+        """Return settings that do not touch the files of the user who runs the test."""
         return SshConfig(config=str(self.ssh_config), known_hosts=str(self.known_hosts))
 
 
@@ -159,18 +159,18 @@ def hosts(
     first: int = 2,
     sites: Sequence[Site] = (),
 ) -> Iterator[Hosts]:
-    """Start servers and end them, with all that runs on them, when done.
+    """Start servers, and end them with everything that runs on them when done.
 
     Args:
-        directory: for keys, logs and home directories; made if it is not there.
+        directory: for keys, logs and home directories; created if it does not exist.
         share_home: one home directory for all, as with NFS.
         environment: of every session, for example another ``PATH``.
         options: lines for sshd_config.
         first: last part of the first address.
-        sites: of the servers, where they are not to be on loopback addresses.
+        sites: places of the servers, if not on loopback addresses.
 
     Raises:
-        NotInstalledError: there is no sshd or ssh-keygen.
+        NotInstalledError: sshd or ssh-keygen is missing.
         RuntimeError: a server ended at once; with its log.
     """
     program = find_program()
@@ -198,7 +198,7 @@ def hosts(
 
 
 def find_program() -> str:
-    # Not in the PATH of an ordinary user; and sshd insists on being called by its absolute path.
+    # Not in an ordinary user's PATH; and sshd must be called by its absolute path.
     program = shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
     if program is None or shutil.which("ssh-keygen") is None:
         raise NotInstalledError("OpenSSH's sshd and ssh-keygen are not installed")
@@ -232,11 +232,11 @@ def _start(
     config = directory / f"{name}_sshd_config"
     given = " ".join(f'"{variable}={value}"' for variable, value in variables.items())
     lines = [
-        *options,  # the first mention of an option is the one that counts
+        *options,  # of an option given twice, the first one counts
         f"ListenAddress {address}:{port}",
         f"HostKey {host_key}",
         f"AuthorizedKeysFile {directory / 'authorized_keys'}",
-        "StrictModes no",  # the directories of a test belong to anybody
+        "StrictModes no",  # the owners of a test's directories vary
         "UsePAM no",
         "UseDNS no",
         "PidFile none",
@@ -271,7 +271,7 @@ def _await_port(sshd: Sshd, deadline_s: float) -> None:
             probe.connect((sshd.address, sshd.port))
             return
         with contextlib.suppress(subprocess.TimeoutExpired):
-            sshd.process.wait(0.005)  # only ends early if there is no hope
+            sshd.process.wait(0.005)  # returns early only if the server has ended
             break
     log = sshd.log.read_text() if sshd.log.exists() else "no log"
     raise RuntimeError(f"{sshd.name}'s sshd does not listen on {sshd.address}:{sshd.port}: {log}")
@@ -293,7 +293,7 @@ def _described(sshds: list[Sshd], directory: Path, key: Path, mark: str) -> Host
 
 
 def _end(sshds: Sequence[Sshd], mark: str) -> None:
-    """Kill the servers, what they forked, and whatever daemon carries their mark."""
+    """Kill the servers, what they forked, and every daemon that carries their mark."""
     roots = [sshd.process.pid for sshd in sshds if sshd.process.poll() is None]
     for pid in roots:
         os.kill(pid, signal.SIGSTOP)  # not reaped, so the pid is still its own
@@ -305,13 +305,13 @@ def _end(sshds: Sequence[Sshd], mark: str) -> None:
 
 @contextlib.contextmanager
 def listener() -> Iterator[tuple[socket.socket, dict[str, Any]]]:
-    """Listen on a port; yields the socket and what a host's entry says of it."""
+    """Listen on a port; yield the socket and the fields of a host's entry for it."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server, {"address": "127.0.0.1", "port": server.getsockname()[1]}
 
 
 def make_key(path: Path, passphrase: str = "") -> Path:
-    """Make a private key and return its path."""
+    """Create a private key and return its path."""
     command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-f", str(path)]
     subprocess.run(command, check=True)
     return path
@@ -326,14 +326,14 @@ def _kill(pids: Sequence[int]) -> None:
 
 
 def _kill_marked(mark: str) -> None:
-    """Kill what carries a mark, and what it starts meanwhile, until nothing is found."""
+    """Kill all processes that carry a mark, until no more are found."""
     while found := _marked(mark):
         _kill(found)
 
 
 def _descendants(roots: Sequence[int]) -> list[int]:
     found = list(roots)
-    for pid in found:  # grows while it is gone through
+    for pid in found:  # grows during the loop
         found += children_of(pid)
     return found
 
@@ -341,7 +341,7 @@ def _descendants(roots: Sequence[int]) -> list[int]:
 def _marked(mark: str) -> list[int]:
     pids = []
     for path in Path("/proc").glob("[0-9]*/environ"):
-        with contextlib.suppress(OSError):  # it ended meanwhile, or is somebody else's
+        with contextlib.suppress(OSError):  # it has ended, or belongs to another user
             if f"\0{_MARK}={mark}".encode() in b"\0" + path.read_bytes():
                 pids.append(int(path.parent.name))
     return pids

@@ -1,4 +1,4 @@
-"""A second user of this machine, who means no good."""
+"""A second, hostile user of this machine."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Stranger:
     """An account.
 
     Attributes:
-        name: of the account.
+        name: name of the account.
         uid: its number.
-        shown: how messages name it.
+        shown: its name in messages.
     """
 
     def __init__(self, name: str) -> None:
@@ -48,7 +48,7 @@ class Stranger:
 
     @contextmanager
     def doing(self, script: str) -> Iterator[None]:
-        """Run a Python script that calls ``ready()`` once it is, until this context ends."""
+        """Run a Python script, which calls ``ready()`` when it is, until this context ends."""
         text = f"{self._become}def ready():\n    {_READY}{script}"
         command = [sys.executable, "-c", text]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
@@ -66,7 +66,7 @@ class Stranger:
 
 @contextmanager
 def stranger() -> Iterator[Stranger]:
-    """Make an account, and remove it; skip the test where that cannot be."""
+    """Create an account, and finally remove it; skip the test if that is not possible."""
     if os.getuid() or not shutil.which("useradd"):
         why = "only root, with useradd, makes a second user"
         if os.environ.get("CI") == "true":

@@ -1,7 +1,7 @@
-"""Run a function where TensorFlow may be used: in a process of its own.
+"""Run a function in a process of its own, in which TensorFlow may be used.
 
-The processes are forked from one that has imported TensorFlow and started nothing of it, so the
-import is paid once, and no test meets another one's graphs, servers or seeds.
+The processes are forked from one that has imported TensorFlow but used nothing of it. So the import
+is paid once, and no test sees another one's graphs, servers or seeds.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ R = TypeVar("R")
 
 
 def in_child(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Return what the function, which a module must name, returns there; raise what it raises."""
+    """Call a module-level function there; return what it returns, raise what it raises."""
     with ProcessPoolExecutor(1, mp_context=_context()) as pool:
         return pool.submit(function, *args, **kwargs).result(TIMEOUT_S)
 

@@ -10,7 +10,7 @@ class Patience(NamedTuple):
     """The times for which a keeper waits for a silent controller.
 
     Attributes:
-        grace_s: after this time, its roles are killed, and it has to attach anew.
+        grace_s: after this time, its roles are killed, and it has to attach again.
         lease_s: after this time without any controller, the cluster ends.
         first_s: the lease until the first controller attaches: the process that launched the
             cluster may have ended.

@@ -1,4 +1,4 @@
-"""Check the answers of a host's tools where they enter the program."""
+"""Check the answers of a host's tools on arrival."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Shell command lines that verify the tools on a host and run them.
 
-The tools are in a directory whose path is no secret, so another user of the host may have put a
+The tools are in a directory whose path is not secret, so another user of the host may have put a
 different file there. Python reads the file, compares its SHA-256 with the expected one, and runs
-the bytes that it has read: whoever owns the file, only our program runs. The tools then check
-whether the directory is safe to use.
+the bytes that it has read: no matter who owns the file, only our program runs. The tools check
+then whether the directory is safe to use.
 """
 
 from __future__ import annotations

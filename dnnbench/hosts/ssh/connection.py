@@ -189,8 +189,8 @@ def _try(target: Target, settings: SshConfig, once: Callable[[], T]) -> T:
 def _slot(target: Target, settings: SshConfig) -> threading.Semaphore:
     """Return the semaphore that bounds the connections being opened to one server.
 
-    Each sshd drops connections when too many of its own have not logged in yet. So many hosts
-    behind one jump host wait for each other, and no host waits for another that is dead.
+    Each sshd drops connections when too many of its own have not logged in yet. Therefore, hosts
+    behind one jump host wait for each other, and no host waits for a dead one elsewhere.
     """
     first = target
     while first.jump:
