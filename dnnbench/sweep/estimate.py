@@ -20,14 +20,16 @@ class TimeModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     on two cores.
 
     Attributes:
+        model: that the other values were measured with; nothing is known of others.
         start_up_s: per trial, whatever its size; includes evaluation and tear-down.
         start_up_cpu_s: per task.
         step_latency_s: per step that waits only for its messages.
         step_cpu_s: per step, without its examples.
         example_cpu_s: per example in a step.
-        training_examples: in the data set.
+        training_examples: of a data set that does not tell how many it has.
     """
 
+    model: str = "mnist-dnn"
     start_up_s: float = 0.5
     start_up_cpu_s: float = 0.8
     step_latency_s: float = 2.0e-3
@@ -35,10 +37,13 @@ class TimeModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     example_cpu_s: float = 5.0e-6
     training_examples: int = 55_000
 
-    def trial_s(self, spec: TrialSpec, cores: float) -> float:
-        """Estimate a trial's seconds on one machine with the given number of cores."""
+    def trial_s(self, spec: TrialSpec, cores: float) -> float | None:
+        """Estimate a trial's seconds on one machine with this many cores; None for other models."""
+        if spec.model.name != self.model:
+            return None
         share = 1 if spec.epoch_definition == "replicated" else spec.workers
-        steps = spec.epochs * (self.training_examples // share // spec.batch_size)
+        examples = spec.data.train_examples or self.training_examples
+        steps = spec.epochs * (examples // share // spec.batch_size)
         cpu_s = self.step_cpu_s + self.example_cpu_s * spec.batch_size
         step_s = max(self.step_latency_s, spec.workers * cpu_s / cores)
         step_s *= find_protocol(spec.protocol.name).step_cost

@@ -27,7 +27,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         orders: the trials, in the order in which they run.
-        estimated_s: trial id -> seconds.
+        estimated_s: trial id -> seconds; without the trials that nothing is known of.
         data_note: why this data set replaces the wanted one; None if it does not.
     """
 
@@ -87,7 +87,8 @@ def make_plan(
         check_updates(spec, spec.data.train_examples)
     model = time_model or TimeModel()
     known = measured_s or {}
-    estimated_s = {spec.id: known.get(spec.cell) or model.trial_s(spec, cores) for spec in specs}
+    estimates = ((s.id, known.get(s.cell) or model.trial_s(s, cores)) for s in specs)
+    estimated_s = {name: seconds for name, seconds in estimates if seconds is not None}
     return Plan(sweep_id, specs, hosts, PLACEMENT_RULE, estimated_s, data_note)
 
 

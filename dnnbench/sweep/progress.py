@@ -161,24 +161,30 @@ class SweepProgress:
             self.not_run += outcome.status == "not run"
             return
         self._measured_s[spec.cell].append(outcome.duration_s)
-        self._measured_sum_s += outcome.duration_s
-        self._estimated_sum_s += self.plan.estimated_s[spec.id]
+        if spec.id in self.plan.estimated_s:
+            self._measured_sum_s += outcome.duration_s
+            self._estimated_sum_s += self.plan.estimated_s[spec.id]
 
-    def remaining_s(self) -> float:
-        """Estimate the seconds to the end of the sweep.
+    def remaining_s(self) -> float | None:
+        """Estimate the seconds to the end of the sweep; None while they cannot be told.
 
         The next trial of a cell is expected to take as long as its measured ones. For other cells
-        the plan's estimate is scaled by its error so far.
+        the plan's estimate, where there is one, is scaled by its error so far.
         """
-        left_s = sum(self._expected_s(spec) for spec in self._pending.values())
-        if self.current is None:
-            return left_s
-        spent_s = self._clock() - self._trial_start_s
-        return left_s - min(spent_s, self._expected_s(self.current))
+        left_s = 0.0
+        for spec in self._pending.values():
+            expected_s = self._expected_s(spec)
+            if expected_s is None:
+                return None
+            if self.current is not None and spec.id == self.current.id:
+                expected_s -= min(self._clock() - self._trial_start_s, expected_s)
+            left_s += expected_s
+        return left_s
 
-    def _expected_s(self, spec: TrialSpec) -> float:
+    def _expected_s(self, spec: TrialSpec) -> float | None:
         measured_s = self._measured_s.get(spec.cell)
         if measured_s:
             return sum(measured_s) / len(measured_s)
         stretch = self._measured_sum_s / self._estimated_sum_s if self._estimated_sum_s else 1.0
-        return self.plan.estimated_s[spec.id] * stretch
+        estimated_s = self.plan.estimated_s.get(spec.id)
+        return None if estimated_s is None else estimated_s * stretch

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 
+def about_text(seconds: float | None) -> str:
+    """Write an estimated duration, or that there is none."""
+    return "no estimate yet" if seconds is None else f"about {duration_text(seconds)}"
+
+
 def duration_text(seconds: float) -> str:
     """Write a duration as precisely as a waiting person needs it."""
     whole = round(seconds)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from dnnbench.text.safe import json_text
-from dnnbench.text.tables import Column, Table, table_text
-from dnnbench.text.words import count_text, duration_text
+from dnnbench.text.tables import NONE, Column, Table, table_text
+from dnnbench.text.words import about_text, count_text, duration_text
 from dnnbench.trial.tasks import split_task
 
 if TYPE_CHECKING:
@@ -24,9 +24,11 @@ JSON_VERSION: Final = 1
 
 def render(plan: Plan, pending: Sequence[TrialSpec], screen: Screen) -> str:
     """Lay out the trials that would run, in their order."""
-    about = duration_text(sum(plan.estimated_s[order.id] for order in pending))
+    estimates = [plan.estimated_s.get(order.id) for order in pending]
+    known_s = [seconds for seconds in estimates if seconds is not None]
+    about = about_text(sum(known_s) if len(known_s) == len(estimates) else None)
     first = plan.orders[0]
-    sweep = f"Sweep {plan.sweep}: {count_text(len(pending), 'trial')}, about {about}"
+    sweep = f"Sweep {plan.sweep}: {count_text(len(pending), 'trial')}, {about}"
     each = (
         f"Each trial: {count_text(first.epochs, 'epoch')} ({first.epoch_definition}) of "
         f"{first.data.title}, batch size {first.batch_size}, "
@@ -75,12 +77,17 @@ def _table(plan: Plan, pending: Sequence[TrialSpec]) -> Table:
                 order.protocol.name,
                 str(order.nodes),
                 str(order.repeat),
-                duration_text(plan.estimated_s[order.id]),
+                _estimate(plan, order),
             ]
             for number, order in enumerate(pending, start=1)
         ],
         [f"Placement: {plan.placement_rule}.", *_placements(plan, pending)],
     )
+
+
+def _estimate(plan: Plan, order: TrialSpec) -> str:
+    seconds = plan.estimated_s.get(order.id)
+    return NONE if seconds is None else duration_text(seconds)
 
 
 def _placements(plan: Plan, pending: Sequence[TrialSpec]) -> list[str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from dnnbench.sweep.progress import SweepProgress
 from dnnbench.text.safe import one_line
-from dnnbench.text.words import duration_text, seconds
+from dnnbench.text.words import about_text, duration_text, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,8 +110,8 @@ class PlainView(QuietView):
         self._printed_s = clock()
 
     def _show_sweep(self, sweep: SweepProgress, pending: list[TrialSpec]) -> None:
-        about = duration_text(sweep.remaining_s())
-        self._line(f"{len(pending)} of {sweep.total} trials to run, about {about}")
+        about = about_text(sweep.remaining_s())
+        self._line(f"{len(pending)} of {sweep.total} trials to run, {about}")
 
     def _show_phase(self, text: str) -> None:
         if self.sweep and self.sweep.current is None:
@@ -126,8 +126,7 @@ class PlainView(QuietView):
 
     def _show_event(self, sweep: SweepProgress, order: TrialSpec) -> None:
         if self._clock() - self._printed_s >= LINE_INTERVAL_S:
-            left = duration_text(sweep.remaining_s())
-            self._line(f"  {_workers_text(sweep, order)}; about {left} left")
+            self._line(f"  {_workers_text(sweep, order)}; {_left_text(sweep)}")
 
     def _show_outcome(self, outcome: TrialOutcome) -> None:
         if outcome.status == "not run" and self.sweep:  # no line has named this trial yet
@@ -300,13 +299,18 @@ def _sweep_line(sweep: SweepProgress) -> RenderableType:
         text += f", {sweep.failed} failed"
     if sweep.not_run:
         text += f", {sweep.not_run} not run"
-    left = f"{duration_text(sweep.elapsed_s)}, about {duration_text(sweep.remaining_s())} left"
+    left = f"{duration_text(sweep.elapsed_s)}, {_left_text(sweep)}"
     line = Table.grid(padding=(0, 2, 0, 0), expand=True)
     line.add_column(no_wrap=True)
     line.add_column(ratio=1)
     line.add_column(no_wrap=True)
     line.add_row(text, ProgressBar(total=sweep.total, completed=sweep.ended), left)
     return line
+
+
+def _left_text(sweep: SweepProgress) -> str:
+    left_s = sweep.remaining_s()
+    return about_text(left_s) if left_s is None else f"{about_text(left_s)} left"
 
 
 def _together(sweep: SweepProgress, epochs: int) -> tuple[str, str, float]:

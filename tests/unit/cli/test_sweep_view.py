@@ -5,6 +5,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from rich.console import Console
 from support.factories import make_diverged, make_failed, make_not_run, make_outcome
@@ -93,6 +94,19 @@ def test_a_measured_trial_corrects_what_is_left(clock: Clock) -> None:
     assert sweep.remaining_s() == pytest.approx(expected_s)
 
 
+def test_a_model_that_was_never_measured_has_no_estimate_until_each_cell_has_run(
+    clock: Clock,
+) -> None:
+    plan = msgspec.structs.replace(plan_of(4, 12, repeats=1), estimated_s={})
+    sweep = SweepProgress(plan, plan.orders, clock)
+    assert sweep.remaining_s() is None
+    for order in plan.orders:
+        sweep.trial_started(order)
+        assert sweep.remaining_s() is None
+        sweep.trial_ended(make_outcome(order, duration_s=10.0))
+    assert sweep.remaining_s() == 0.0
+
+
 def test_a_cells_own_trials_say_more_than_the_others(clock: Clock) -> None:
     plan = plan_of(4, 12)
     sweep = SweepProgress(plan, plan.orders, clock)
@@ -104,7 +118,7 @@ def test_a_cells_own_trials_say_more_than_the_others(clock: Clock) -> None:
 def test_the_running_trial_counts_down_to_nothing_and_not_below(clock: Clock) -> None:
     plan = plan_of(4, 12)
     sweep = SweepProgress(plan, plan.orders, clock)
-    whole_s = sweep.remaining_s()
+    whole_s = sum(plan.estimated_s.values())
     sweep.trial_started(plan.orders[0])
     clock.now_s += 1.5
     assert sweep.remaining_s() == pytest.approx(whole_s - 1.5)

@@ -127,6 +127,13 @@ def test_sharded_epochs_and_more_cores_are_estimated_shorter() -> None:
     assert sum(many_cores.estimated_s.values()) < whole_s / 2
 
 
+def test_only_the_model_that_was_measured_is_estimated() -> None:
+    plan = plan_of(
+        Config(train=TrainConfig(model="lenet-5")), measured_s={CellKey(4, "downpour"): 9.0}
+    )
+    assert plan.estimated_s == {f"n04-downpour-r0{repeat}": 9.0 for repeat in (1, 2, 3)}
+
+
 def test_tasks_fill_hosts_in_order() -> None:
     hosts = [Host("a", "10.0.0.1", slots=2), Host("b", "10.0.0.2", slots=3)]
     assert place(4, 1, hosts) == {"ps:0": "a", "worker:0": "a", "worker:1": "b", "worker:2": "b"}
