@@ -73,7 +73,7 @@ PRINTS = "print nothing without a terminal"
     ("text", "line"),
     [
         ("exit 0\n", f"its shell ends with 0 {ENDS}; {FILES} not call exit"),
-        ("exit 3\n", f"its shell ends with 3 {ENDS}; {SHELL}; else {FILES} not call exit"),
+        ("exit 3\n", f"its shell ends with 3 {ENDS}; {SHELL}; otherwise {FILES} not call exit"),
         ("echo Hi\n", f"its shell prints 'Hi' before every command; {FILES} {PRINTS}"),
     ],
 )

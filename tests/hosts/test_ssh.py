@@ -254,7 +254,7 @@ def test_a_key_that_the_host_does_not_know_is_refused_at_once(host: Hosts, tmp_p
 
 def test_a_missing_key_and_no_key_are_named(host: Hosts, tmp_path: Path) -> None:
     bare = settings_of(tmp_path, host.known_hosts.read_text())
-    with pytest.raises(HostError, match=r"there is no key /nowhere/key; check key"):
+    with pytest.raises(HostError, match=r"the key /nowhere/key does not exist; check key"):
         open_connection(host, settings=bare, key="/nowhere/key")
     with pytest.raises(
         HostError, match=r"no key with which to log in as .*; ssh-keygen, then ssh-copy-id"
@@ -560,7 +560,7 @@ def test_what_a_proxy_command_says_is_shown(host: Hosts, tmp_path: Path) -> None
         "try it by hand: sh -c 'echo no route to gate >&2; exit 7'"
     )
     assert "the ProxyCommand ended with 127: " in failure("no-such-program %h")
-    assert "the ProxyCommand says 'which password?';" in failure(
+    assert "the ProxyCommand printed 'which password?';" in failure(
         "sh -c 'echo which password? >&2; sleep 9'"
     )
     assert "closes the connection before the login; try its ProxyCommand" in failure("true")

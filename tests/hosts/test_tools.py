@@ -215,8 +215,8 @@ PROBLEM = b'{"error":{"problem":"is taken","remedy":"wait"}}\n'
         ),
         ([(0, b"Hello!\n" + ANSWER, b"")], "expected an answer in JSON, found 'Hello!'"),
         ([(1, PROBLEM, b"")], "is taken; wait"),
-        ([(-1, b"", b"")], "the tools ended with -1: they said nothing"),
-        ([(0, b"", b"")], "the tools ended with 0: they said nothing"),
+        ([(-1, b"", b"")], "the tools ended with -1: no message"),
+        ([(0, b"", b"")], "the tools ended with 0: no message"),
         ([(1, ANSWER, b"Traceback\nKeyError: 1\n")], "the tools ended with 1: KeyError: 1"),
     ],
 )

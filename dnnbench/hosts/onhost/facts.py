@@ -23,7 +23,7 @@ def run(request: Request) -> Answer:
     Args:
         request: ``directory``; ``ports`` [first, last]; ``environments`` keys; ``data`` list of
             {path, sha256}, relative to the directory; ``python``, the interpreter to look for, or
-            null; ``clusters``, true to include the running clusters.
+            null.
     """
     started_s = time.time()
     home = directory.made(request["directory"])
@@ -53,10 +53,6 @@ def run(request: Request) -> Answer:
         "data": {file["path"]: _data_state(home, file) for file in request.get("data") or []},
         "pythons": [] if complete else _pythons(request.get("python")),
     }
-    if request.get("clusters"):
-        from .status_stop import status
-
-        answer["clusters"] = status(request)["clusters"]
     # The middle of the time it took, to which the caller compares its own.
     answer["clock_s"] = (started_s + time.time()) / 2
     return answer

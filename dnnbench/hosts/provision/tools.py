@@ -95,7 +95,7 @@ class HostTools:
     def _failed(self, done: Completed) -> HostError:
         """Return an error for a command of the tools that gave no answer."""
         last = _last_line(done)
-        problem, remedy = f"the tools ended with {done.code}: {last or 'without a message'}", None
+        problem, remedy = f"the tools ended with {done.code}: {last or 'no message'}", None
         if done.code in _NO_COMMAND:
             problem, remedy = f"expected {self._python}, found none", self._python_remedy
         elif done.code == MISSING:

@@ -50,7 +50,7 @@ def refuse_unusable(connection: Connection) -> None:
         )
     remedy = f"{_START_UP_FILES} not call exit"
     if done.code:
-        remedy = f"{_GIVE_SHELL}, if it is /bin/false; otherwise, {remedy}"
+        remedy = f"{_GIVE_SHELL}, if it is /bin/false; otherwise {remedy}"
     raise HostError(
         f"its shell ends with {done.code} before it runs a command, and prints nothing",
         where=connection.host,
