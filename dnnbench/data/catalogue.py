@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dnnbench.data.sets import FileSet, GeneratedSet
 
 DIRECTORY = "directory:"
-"""What stands before the path of a user's own arrays, see `dnnbench.data.arrays`."""
+"""Prefix of the path of a user's own arrays, see `dnnbench.data.arrays`."""
 
 FILE_SETS: dict[str, FileSet] = {known.name: known for known in (MNIST, FASHION_MNIST, CIFAR_10)}
 GENERATED: dict[str, GeneratedSet] = {

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # Called with the file's name, the bytes done and the bytes in all, both over the whole set.
 Progress = Callable[[str, int, int], None]
 
-ANSWER_TIMEOUT_S = 6.0  # for any mirror to say that it is there, name lookup included
+ANSWER_TIMEOUT_S = 6.0  # for any mirror to answer, name lookup included
 CONNECT_TIMEOUT_S = 4.0
 READ_TIMEOUT_S = 8.0  # between two pieces of a file
 _PIECE_BYTES = 1 << 16

@@ -50,10 +50,10 @@ def locate(
         name: one of :data:`dnnbench.data.catalogue.NAMES`, or ``directory:PATH``.
         data_dir: the user's directory; a damaged or missing file in it is an error. Where it holds
             none of the files, the search goes on.
-        explicit: the user asked for this set, so nothing may stand in for it. Naming a ``data_dir``
+        explicit: the user asked for this set, so nothing may replace it. Naming a ``data_dir``
             is such a wish, too.
         cache_dir: with a directory for every set; None for the user's cache directory.
-        progress: is told of a download, see :data:`dnnbench.data.download.Progress`.
+        progress: is called during a download, see :data:`dnnbench.data.download.Progress`.
 
     Raises:
         DataError: unknown, damaged, or asked for and not to be had.

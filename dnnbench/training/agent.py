@@ -1,8 +1,9 @@
-"""What runs on a host: imports TensorFlow once, forks a role a task, passes events on.
+"""The agent: one process per host that imports TensorFlow once and forks one role per task.
 
-``python -m dnnbench.training.agent`` reads orders on standard input and writes events on standard
-output, one JSON line each. It ends, and its roles with it, when standard input ends: that is the
-end of the controller. One thread and no TensorFlow runtime, so a fork is safe.
+``python -m dnnbench.training.agent`` reads orders on standard input and writes events, its own and
+those of its roles, on standard output, one JSON line each. It ends, and its roles with it, when
+standard input ends: that is the end of the controller. It has one thread and no TensorFlow runtime,
+so a fork is safe.
 """
 
 from __future__ import annotations
@@ -145,7 +146,9 @@ class Agent:
                     role.kill()
             else:
                 for role in self._roles.values():
-                    with contextlib.suppress(BrokenPipeError):  # gone; its exit code says why
+                    with contextlib.suppress(
+                        BrokenPipeError
+                    ):  # gone; see its exit code
                         os.write(role.orders_fd, line + b"\n")
         except (DnnbenchError, msgspec.DecodeError, OSError) as error:
             _send(AgentFailed(task=AGENT, cause=str(error)[:_CAUSE_CHARACTERS]))
@@ -222,7 +225,7 @@ class Agent:
 
 
 def _brings_events(ready: tuple[selectors.SelectorKey, int]) -> bool:
-    """Tell whether a role's events can be read, not orders or a role's log."""
+    """Return whether a role's events can be read, not orders or a role's log."""
     key, _ = ready
     return key.data is not None and key.data[1] is key.data[0].events
 
@@ -233,7 +236,7 @@ def _run_role(channel: Channel, prepared: PreparedTrial, threads: int, port: int
     run = parameter_server.serve if job == PARAMETER_SERVER else worker.work
     try:
         run(channel, index, prepared, threads, port)
-    except Exception as error:  # noqa: BLE001 - whatever ended the role, the controller is told
+    except Exception as error:  # noqa: BLE001 - the controller learns what ended the role
         traceback.print_exc()
         sys.stderr.flush()
         channel.emit(RoleFailed, cause=_one_line(error))
@@ -242,7 +245,7 @@ def _run_role(channel: Channel, prepared: PreparedTrial, threads: int, port: int
 
 
 def _one_line(error: Exception) -> str:
-    """Return an error's name and the line that says most; TensorFlow's first ones say where."""
+    """Return an error's name and its most telling line; TensorFlow's first lines give the place."""
     lines = [line.strip() for line in str(error).splitlines()]
     telling = [line for line in lines if line and not line.startswith(_BOILERPLATE)]
     line = (telling or lines or [""])[0]
@@ -258,7 +261,7 @@ def _redirect_standard_streams(log_fd: int) -> None:
 
 
 def _is_hung_up(fd: int) -> bool:
-    """Say whether nobody holds the other end of a pipe any more."""
+    """Return whether the other end of a pipe is closed."""
     poll = select.poll()
     poll.register(fd, 0)
     return any(state & select.POLLHUP for _, state in poll.poll(0))
@@ -275,7 +278,7 @@ def _write(line: bytes) -> None:
 
 
 def main() -> None:
-    """Import TensorFlow, say so, and serve."""
+    """Import TensorFlow, send `AgentReady`, and serve."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the controller's to handle
     # While it imports or prepares, it does not read standard input.
     die_with_parent(os.getppid())
@@ -283,7 +286,7 @@ def main() -> None:
         return
     start_s = time.monotonic()
     import keras  # noqa: F401 - preloaded for the roles and the building of graphs
-    import tensorflow  # noqa: F401, ICN001 - as above
+    import tensorflow  # noqa: F401, ICN001 - also preloaded
 
     preload_s = time.monotonic() - start_s
     gc.freeze()  # a collection in a role would write to, and so copy, every page of these objects

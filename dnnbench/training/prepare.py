@@ -1,8 +1,8 @@
-"""What the roles of a trial share, made once by the agent before it forks them.
+"""Data and graphs that the roles of a trial share, made once by the agent before it forks them.
 
 The data are NumPy arrays and the graph is a serialized GraphDef, so a fork hands both to every role
-without a copy. Whatever uses TensorFlow's runtime, such as building a Keras model, happens in a
-child of its own that only sends its result.
+without a copy. Work that uses TensorFlow's runtime, such as building a Keras model, happens in a
+child process that only sends its result.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a sweep ran on: the machine, its load and the versions, without anything secret.
+"""A snapshot of a machine: processor, memory, load and versions, without anything secret.
 
 Neither environment variables nor the user's name are read.
 """
@@ -40,7 +40,7 @@ class MachineSnapshot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         git_commit: of the dnnbench source, ``-dirty`` where changed; None outside a checkout.
         load_average: over 1, 5 and 15 minutes.
         boot_id: random, of each start of its kernel: containers and namespaces that have it in
-            common share one machine. None where the kernel does not say.
+            common share one machine. None where the kernel gives none.
     """
 
     taken_at: Text
@@ -58,7 +58,7 @@ class MachineSnapshot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def snapshot() -> MachineSnapshot:
-    """Look at this machine as it is now."""
+    """Take a snapshot of this machine."""
     versions = {name: _version(name) for name in PACKAGES}
     if "tensorflow" in versions:  # tensorflow-cpu is the same without its GPU part
         versions["tensorflow"] = versions["tensorflow"] or _version("tensorflow-cpu")
@@ -122,7 +122,7 @@ def cgroup_quotas(
 
 
 def git_commit(source: Path) -> str | None:
-    """Return the commit of a checkout; None where ``source`` is none or git cannot say."""
+    """Return the commit of a checkout; None where ``source`` is not a checkout, or git fails."""
     import shutil  # a report never asks for this
     import subprocess  # nor for this
 

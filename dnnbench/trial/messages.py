@@ -1,4 +1,4 @@
-"""What crosses the wire: orders down to an agent and its roles, events up, one JSON line each.
+"""Messages: orders down to an agent and its roles, events up, one JSON line each.
 
 Durations are monotonic and measured in the process that owns them; ``at_s`` is that host's wall
 clock, for people who read the log.
@@ -46,7 +46,7 @@ class Prepare(Order, frozen=True, tag="prepare"):
 
 
 class Start(Order, frozen=True, tag="start"):
-    """Fork the roles of these tasks of the prepared trial; each says ``PortReserved``.
+    """Fork the roles of these tasks of the prepared trial; each sends ``PortReserved``.
 
     Attributes:
         ports: task -> the port that is held for it; None where the kernel chooses.
@@ -109,7 +109,7 @@ class AgentReady(Event, frozen=True, tag="agent_ready"):
 
 
 class Prepared(Event, frozen=True, tag="prepared"):
-    """Data and graph of a trial stand."""
+    """The data are loaded and the graph of a trial is built."""
 
     duration_s: Seconds
     parameters: Count
@@ -203,7 +203,7 @@ class AgentFailed(Event, frozen=True, tag="agent_failed"):
     cause: str
 
 
-AnyEvent = Union[  # noqa: UP007 - as above
+AnyEvent = Union[  # noqa: UP007 - msgspec resolves this at run time on 3.10
     AgentReady,
     Prepared,
     PortReserved,

@@ -43,7 +43,7 @@ class DataSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         name: as in `dnnbench.data.catalogue`; a user's own arrays go by ``directory:`` and the last
             part of the path.
         directory: where the host finds the files; None for a generated data set.
-        digest: one SHA-256 over the content, so results of different data are told apart.
+        digest: one SHA-256 over the content, which tells results of different data apart.
         label_noise: share of the training labels that are replaced; the digest is of the data
             without.
         train_examples: examples to train on; 0 where it was not stored.
@@ -70,7 +70,7 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         digest: one SHA-256 over the sources of a user's own model; empty for dnnbench's own. Agents
-            that outlive a sweep tell an edited model by it.
+            that outlive a sweep recognise an edited model by it.
     """
 
     name: str = "mnist-dnn"

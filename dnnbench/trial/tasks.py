@@ -1,4 +1,4 @@
-"""Which task runs at which address."""
+"""Tasks of a trial: their names and addresses."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""What of a step's gradient can be computed ahead of the pull: the work that needs no parameters.
+"""Split a step's gradient: the part that needs no parameters is computed ahead of the pull.
 
 While a worker waits for the parameter server, it can scale the next images and draw the next
 dropout masks. Ahead of the pull, not of the update: nothing is read earlier than without it, so
-losses and staleness stay what they are. It takes a second call of a function a step, a twentieth
-of a step's CPU time, and so pays only where the worker's core would be idle meanwhile.
+losses and staleness stay the same. It takes a second function call per step, a twentieth of a
+step's CPU time, and so pays only where the worker's core would otherwise be idle.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Parts(NamedTuple):
 
 
 def cut(function: Gradient, pulled: list[tf.TensorSpec], given: list[tf.TensorSpec]) -> Parts:
-    """Cut ``function(*pulled, *given)`` in what needs nothing that is pulled, and the rest.
+    """Cut ``function(*pulled, *given)`` into the part that needs nothing pulled, and the rest.
 
     Args:
         function: from tensors to a list of tensors; traced once.
@@ -53,7 +53,7 @@ def cut(function: Gradient, pulled: list[tf.TensorSpec], given: list[tf.TensorSp
 def _reached(graph: tf.Graph, sources: Iterable[tf.Tensor]) -> set[tf.Operation]:
     """Return the operations that depend on one of these tensors, their own included."""
     reached = {tensor.op for tensor in sources}
-    for operation in graph.get_operations():  # each stands after those it depends on
+    for operation in graph.get_operations():  # each comes after those it depends on
         inputs = {tensor.op for tensor in operation.inputs}
         if reached & (inputs | set(operation.control_inputs)):
             reached.add(operation)

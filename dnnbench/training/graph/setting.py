@@ -35,7 +35,7 @@ class StepSetting(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, trial: TrialSpec, examples: ExampleShape, *, own_core: bool) -> StepSetting:
-        """Take the setting out of what a trial is asked to do."""
+        """Take the setting out of the specification of a trial."""
         return cls(
             own_core=own_core,
             model=trial.model,

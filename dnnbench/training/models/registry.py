@@ -127,7 +127,7 @@ def _named(function: ModelBuilder, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_fit(name: str, model: keras.Model, examples: ExampleShape) -> None:
-    """Refuse a model that has other inputs or outputs than the data; not all models tell."""
+    """Refuse a model whose inputs or outputs do not fit the data, where the model declares them."""
     flat, image, logits = (examples.values,), examples.image, (examples.classes,)
     taken, given = layer_shape(model, "input"), layer_shape(model, "output")
     problem = None
@@ -163,6 +163,6 @@ def _check_outputs(name: str, model: keras.Model, examples: ExampleShape) -> Non
 
 
 def layer_shape(model: keras.Model, end: Literal["input", "output"]) -> tuple[int, ...] | None:
-    """Return the shape of a model's input or output without the batch; None if it does not tell."""
+    """Return the shape of a model's input or output without the batch; None if it declares none."""
     shape = getattr(model, f"{end}_shape", None)
     return tuple(shape[1:]) if isinstance(shape, tuple) else None

@@ -36,7 +36,7 @@ def _resnet(
 
     Source: He, Zhang, Ren, Sun, *Deep Residual Learning for Image Recognition*, CVPR 2016, section
     4.2: 3 x 3 convolutions with batch normalisation, shortcuts without weights (option A), global
-    average pooling; He's initial weights. The paper has no dropout; here it stands before the last
+    average pooling; He's initial weights. The paper has no dropout; here it comes before the last
     layer, and a rate of 0 leaves it out. Its 4 pixels of padding and mirrored images are left out.
     """
     import keras

@@ -27,7 +27,7 @@ class AdaptiveCompensation:
     """DC-ASGD-a: DC-ASGD-c with λ_t = λ0 / sqrt(MeanSquare + ε), element by element.
 
     ``MeanSquare ← m MeanSquare + (1 - m) g⊙g`` runs over the updates of all workers, one vector a
-    shard, as the paper writes it (its released code keeps one a worker). Source: as for DC-ASGD-c.
+    shard, as in the paper (its released code keeps one per worker). Source: as for DC-ASGD-c.
 
     Kept is ``(MeanSquare + ε) / (1 - m)``, which takes fewer passes over the vector:
     ``kept ← m kept + g⊙g + ε``, and ``λ_t = λ0 / sqrt(1 - m) / sqrt(kept)``.

@@ -1,4 +1,4 @@
-"""What a parameter server and a worker have in common: their line to the agent, and their port."""
+"""The channel between a role and its agent: orders in, events out."""
 
 from __future__ import annotations
 

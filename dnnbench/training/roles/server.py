@@ -31,7 +31,7 @@ class ReservedPort:
 
 
 def reserve_port(channel: Channel, number: int) -> ReservedPort:
-    """Reserve this port, any if 0, and tell the controller."""
+    """Reserve this port, or any if 0, and report it to the controller."""
     port = ReservedPort(number)
     channel.emit(PortReserved, pid=os.getpid(), port=port.number)
     return port

@@ -270,7 +270,7 @@ class _Worker:
 
 
 def chance_accuracy(labels: Any) -> float:
-    """Return the accuracy up to which nothing can be told from always giving one class.
+    """Return the accuracy below which a model is no better than one that always gives one class.
 
     That is the share of the most frequent class, plus three standard errors of a share of that
     many examples: for MNIST's 10,000 test images 11.35 % + 0.95 %.
