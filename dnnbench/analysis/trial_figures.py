@@ -74,7 +74,7 @@ def _trial_warnings(
 ) -> Iterable[str]:
     """Yield warnings about doubtful figures of a counted trial."""
     spec = outcome.order
-    if outcome.updates_applied != [outcome.updates_pushed] * spec.parameter_servers:
+    if outcome.updates_applied != [outcome.updates_pushed] * max(spec.parameter_servers, 1):
         applied = ", ".join(str(updates) for updates in outcome.updates_applied) or "none counted"
         yield f"{spec.id}: {outcome.updates_pushed} updates pushed, but {applied} applied"
     expected = spec.workers * spec.epochs

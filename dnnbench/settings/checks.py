@@ -10,7 +10,6 @@ from dnnbench.settings.textfile import local_path
 from dnnbench.settings.values import is_path
 from dnnbench.text.safe import HIDDEN
 from dnnbench.trial.models import MODELS
-from dnnbench.trial.protocols import parameter_servers_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,21 +83,21 @@ def check_sweep(sweep: SweepConfig, origins: Mapping[str, str]) -> None:
         if len(set(values)) < len(values):
             where = origins[f"sweep.{key}"]
             raise ConfigError(f"[sweep] {key} names a value twice, got {list(values)}", where=where)
-    most = max(parameter_servers_of(name, sweep.parameter_servers) for name in sweep.protocols)
-    if min(sweep.nodes) <= most:
-        nodes, servers = origins["sweep.nodes"], origins["sweep.parameter_servers"]
-        raise ConfigError(
-            f"[sweep] {min(sweep.nodes)} nodes leave no worker beside "
-            f"parameter_servers = {sweep.parameter_servers}",
-            where=servers if nodes == "default" else nodes,
-            remedy="a trial needs at least parameter_servers + 1 nodes",
-        )
-    trials = len(sweep.nodes) * len(sweep.protocols) * sweep.repeats
+    for cell in sweep.cells:
+        if cell.nodes <= sweep.servers_of(cell):
+            nodes, servers = origins["sweep.nodes"], origins["sweep.parameter_servers"]
+            raise ConfigError(
+                f"[sweep] nodes = {cell.nodes} leaves no worker beside "
+                f"parameter_servers = {sweep.parameter_servers}, which {cell.protocol} needs",
+                where=servers if nodes == "default" else nodes,
+                remedy="a trial needs at least parameter_servers + 1 nodes",
+            )
+    trials = len(sweep.cells) * sweep.repeats
     if trials > MOST_TRIALS:
         given = [origins[f"sweep.{key}"] for key in ("repeats", "nodes", "protocols")]
         raise ConfigError(
-            f"expected at most {MOST_TRIALS:,} trials, got {trials:,}: {len(sweep.nodes)} node "
-            f"counts x {len(sweep.protocols)} protocols x {sweep.repeats} repeats",
+            f"expected at most {MOST_TRIALS:,} trials, got {trials:,}: {len(sweep.cells)} cells "
+            f"(node counts x protocols) x {sweep.repeats} repeats",
             where=next((origin for origin in given if origin != "default"), "[sweep]"),
         )
 
@@ -106,7 +105,7 @@ def check_sweep(sweep: SweepConfig, origins: Mapping[str, str]) -> None:
 def check_ports(config: Config, where: str) -> None:
     """Refuse a range of ports that is not one, or too small for the largest trial."""
     first, last = config.cluster.port_range
-    most = max(config.sweep.nodes)
+    most = config.sweep.largest.nodes
     problem = None
     if not FIRST_PORT <= first <= last <= LAST_PORT:
         problem = f"the first not above the last, both from {FIRST_PORT} to {LAST_PORT}"

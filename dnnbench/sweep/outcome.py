@@ -35,7 +35,7 @@ class OutcomeBuilder:
     """Adds up a trial's events, from its start on.
 
     Attributes:
-        served: parameter servers that have accounted.
+        served: account of each task that has sent one.
     """
 
     def __init__(self) -> None:

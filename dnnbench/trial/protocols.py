@@ -37,6 +37,8 @@ class Protocol(msgspec.Struct, frozen=True):
         baseline: name of the protocol that its overhead is measured against; None if it is one.
         compensates: adds something to a gradient, whose norm is measured.
         needs_parameter_server: otherwise every node is a worker.
+        fixed_nodes: node count of its one cell, whatever those of the sweep; None for a cell at
+            each of these.
         options: keys of ``[protocol]`` that it takes.
         step_cost: time of a step relative to Downpour's, to estimate how long a trial takes.
     """
@@ -46,6 +48,7 @@ class Protocol(msgspec.Struct, frozen=True):
     baseline: str | None = None
     compensates: bool = False
     needs_parameter_server: bool = True
+    fixed_nodes: int | None = None
     options: tuple[Option, ...] = ()
     step_cost: float = 1.0
 
@@ -74,6 +77,13 @@ PROTOCOLS: dict[str, Protocol] = {
                 Option("epsilon", only_with=("compensation", "adaptive")),
             ),
             step_cost=1.15,
+        ),
+        Protocol(
+            name="sequential",
+            title="Sequential SGD",
+            needs_parameter_server=False,
+            fixed_nodes=1,
+            step_cost=0.3,
         ),
     )
 }

@@ -106,9 +106,17 @@ class CellKey(msgspec.Struct, frozen=True):
 
 
 def grid(nodes: Iterable[int], protocols: Iterable[ProtocolName]) -> list[CellKey]:
-    """List every combination, in the order given; the last one varies fastest."""
+    """List every combination, in the order given; the last one varies fastest.
+
+    A protocol with a fixed node count has one cell, where it first comes.
+    """
     protocols = list(protocols)
-    return [CellKey(nodes=count, protocol=name) for count in nodes for name in protocols]
+    cells = [
+        CellKey(nodes=find_protocol(name).fixed_nodes or count, protocol=name)
+        for count in nodes
+        for name in protocols
+    ]
+    return list(dict.fromkeys(cells))
 
 
 class TrialSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -37,7 +37,7 @@ class StepSetting(msgspec.Struct, frozen=True):
     def of(cls, trial: TrialSpec, examples: ExampleShape, *, own_core: bool) -> StepSetting:
         """Take the setting out of what a trial is asked to do."""
         return cls(
-            own_core=own_core,
+            own_core=own_core and trial.parameter_servers > 0,  # else no pull to wait for
             model=trial.model,
             protocol=trial.protocol,
             examples=examples,
@@ -45,6 +45,16 @@ class StepSetting(msgspec.Struct, frozen=True):
             batch_size=trial.batch_size,
             steps_per_run=trial.steps_per_run,
         )
+
+    @property
+    def shards(self) -> int:
+        """Parts that the parameters are divided into: one per parameter server, one without any."""
+        return max(self.parameter_servers, 1)
+
+    @property
+    def worker_device(self) -> str:
+        """Device of a worker's operations; where there is no other, the session's own."""
+        return "/job:worker" if self.parameter_servers else ""
 
 
 class StateSpec(msgspec.Struct, frozen=True):
@@ -68,7 +78,7 @@ class StepGraph(msgspec.Struct, frozen=True):
 
     Attributes:
         worker_graph: serialized GraphDef with everything.
-        shard_graphs: by shard, a serialized GraphDef of its variables alone.
+        shard_graphs: by parameter server, a serialized GraphDef of its shard's variables alone.
         shard_sizes: parameters by shard, the counting element excluded.
         losses: float32 [k + 1], each of one batch.
         staleness: by shard, float32 [k + 1].

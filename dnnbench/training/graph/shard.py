@@ -38,6 +38,8 @@ def initial_shards(model: keras.Model, shards: int) -> list[Vector]:
 class ServerShard:
     """A shard's variables and lock on its parameter server; see `protocols.base.Shard`.
 
+    Without parameter servers, the shard is the worker's own, and needs no lock.
+
     Args:
         index: of the shard, and of its parameter server.
         size: parameters, the counting element excluded.
@@ -51,7 +53,8 @@ class ServerShard:
         import tensorflow as tf
 
         tf1 = tf.compat.v1
-        self.device = f"/job:ps/task:{index}"
+        is_shared = setting.parameter_servers > 0
+        self.device = f"/job:ps/task:{index}" if is_shared else setting.worker_device
         name = f"shard_{index}"
         with tf1.device(self.device), tf1.name_scope(f"{name}/"):
             self.rule = make_rule()
@@ -70,7 +73,9 @@ class ServerShard:
             variables = [self.parameters, *self.slots.values()]
             tf.group(*(variable.initializer for variable in variables), name="initialize")
             tf.identity(self.parameters.read_value(), name="value")
-            self.lock = tf.CriticalSection(name="lock", shared_name=f"{name}/lock")
+            self.lock = (
+                tf.CriticalSection(name="lock", shared_name=f"{name}/lock") if is_shared else None
+            )
             self._count_at = tf.constant([size]), tf.constant([1])
 
     def pull(self) -> tf.Tensor:
@@ -115,7 +120,11 @@ class ServerShard:
         with tf.compat.v1.device(self.device):
             # The message from the worker arrives before the lock is asked for, not under it.
             gradient = tf.identity(gradient)
-            result = self.lock.execute(update)
+            if self.lock:
+                result = self.lock.execute(update)
+            else:  # the gradient was computed from the update before
+                with tf.control_dependencies([gradient]):
+                    result = update()
             return (result, None) if factor is None else (result[:1], result[1:])
 
 

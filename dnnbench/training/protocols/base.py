@@ -8,8 +8,8 @@ part ``index`` of the flat parameters, ``size`` of them. No other code asks for 
   staleness) is a `Rule` in a `dnnbench.training.graph.shard.ServerShard`.
 - One that changes when gradients are applied (the mean of all workers' gradients) overrides
   ``push`` of that class; the next pull waits for what ``push`` returns.
-- One without parameter server (sequential, all-reduce) is a `Shard` on the worker's own device. It
-  is the first that a worker has to initialise itself, from `PreparedTrial.initial_shards`.
+- One without parameter server is a `Shard` on the worker's own device, which the worker
+  initialises itself; `ServerShard` is one, without its lock.
 
 The last element of a shard counts the updates applied to it: a gradient carries -1 there, and the
 hyper-parameters are vectors whose last element leaves that count alone (:func:`vector`). A pull

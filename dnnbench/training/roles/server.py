@@ -11,6 +11,7 @@ from dnnbench.trial.messages import PortClash, PortReserved
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from dnnbench.training.prepare import PreparedTrial
     from dnnbench.training.roles.channel import Channel
     from dnnbench.trial.tasks import ClusterSpec
 
@@ -94,3 +95,15 @@ def import_graph(serialized: bytes) -> tf.Graph:
     with graph.as_default():
         tf.graph_util.import_graph_def(tf.compat.v1.GraphDef.FromString(serialized), name="")
     return graph
+
+
+def initialise_shard(session: tf.compat.v1.Session, index: int, prepared: PreparedTrial) -> None:
+    """Give a shard its initial values, in a session on the device that holds it."""
+    shard = f"shard_{index}"
+    feed = {f"{shard}/initial:0": prepared.initial_shards[index]}
+    session.run(f"{shard}/initialize", feed)
+
+
+def updates_applied(session: tf.compat.v1.Session, index: int) -> int:
+    """Return the count of updates in a shard; all of it passes through Python."""
+    return round(float(session.run(f"shard_{index}/value:0")[-1]))

@@ -10,7 +10,14 @@ import numpy as np
 
 from dnnbench.errors import ConfigError
 from dnnbench.training.roles.process import release_unused_memory
-from dnnbench.training.roles.server import import_graph, reserve_port, session_config, start_server
+from dnnbench.training.roles.server import (
+    import_graph,
+    initialise_shard,
+    reserve_port,
+    session_config,
+    start_server,
+    updates_applied,
+)
 from dnnbench.training.roles.steps import EpochTotals, Steps
 from dnnbench.trial.messages import (
     Connect,
@@ -19,6 +26,7 @@ from dnnbench.trial.messages import (
     Finish,
     Go,
     Progress,
+    Served,
     ServerReady,
     Trained,
     WarmedUp,
@@ -49,12 +57,15 @@ def work(channel: Channel, index: int, prepared: PreparedTrial, threads: int, po
     cluster = channel.expect(Connect).cluster
     filters = [f"/job:{PARAMETER_SERVER}", f"/job:{WORKER}/task:{index}"]
     config = session_config(filters, threads)
-    server = start_server(channel, cluster, WORKER, index, config)
+    target = ""  # a session of this process, which nobody else has to reach
+    if prepared.spec.nodes > 1:
+        server = start_server(channel, cluster, WORKER, index, config)
+        target = server.target
     del reserved
     graph = import_graph(prepared.step.worker_graph)
     channel.emit(ServerReady)
     channel.expect(WarmUp)
-    with tf.compat.v1.Session(server.target, graph=graph, config=config) as session:
+    with tf.compat.v1.Session(target, graph=graph, config=config) as session:
         _Worker(channel, index, prepared, session).run()
 
 
@@ -80,6 +91,7 @@ class _Worker:
 
     def run(self) -> None:
         """Warm up, train, evaluate."""
+        self._initialise_shards()
         self._initialise_states()
         pushed = self._warm_up()
         self._channel.expect(Go)
@@ -90,11 +102,24 @@ class _Worker:
                 snapshots.append(self._session.run(self._prepared.step.pull))
         self._channel.emit(Trained, updates_pushed=pushed)
         self._channel.expect(Finish)
+        self._account()
         if self._index == 0:
             # Only now: evaluating would take the cores from workers that still train.
             for epoch, parameters in enumerate(snapshots, start=1):
                 self._evaluate(epoch, parameters)
             self._evaluate(None, self._session.run(self._prepared.step.pull))
+
+    def _initialise_shards(self) -> None:
+        """Initialise the parameters where no parameter server does."""
+        if not self._spec.parameter_servers:
+            for index in range(len(self._prepared.initial_shards)):
+                initialise_shard(self._session, index, self._prepared)
+
+    def _account(self) -> None:
+        """Account for the updates where no parameter server does; their CPU is the worker's."""
+        if not self._spec.parameter_servers and self._index == 0:
+            updates = updates_applied(self._session, 0)
+            self._channel.emit(Served, cpu_s=0.0, updates_applied=updates)
 
     def _initialise_states(self) -> None:
         feed = {}

@@ -243,3 +243,11 @@ def test_events_without_end_break_the_protocol(monkeypatch: pytest.MonkeyPatch) 
         check.refuse_odd("b", progress("worker:0"))
     with pytest.raises(HostError, match="at most 3 events of worker:0, found more"):
         check.refuse_odd("b", progress("worker:0"))
+
+
+def test_without_parameter_servers_the_first_worker_accounts_for_the_updates() -> None:
+    served = Served(task="worker:0", cpu_s=0.0, updates_applied=5)
+    check = EventCheck(make_order(2, "sequential", parameter_servers=0), {"worker:0": "a"})
+    check.refuse_odd("a", served)
+    with pytest.raises(HostError, match="expected events of the role of worker:0"):
+        EventCheck(make_order(), PLACEMENT).refuse_odd("b", served)
