@@ -10,6 +10,7 @@ from dnnbench.settings.textfile import local_path
 from dnnbench.settings.values import is_path
 from dnnbench.text.safe import HIDDEN
 from dnnbench.trial.models import MODELS
+from dnnbench.trial.protocols import find_protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +34,7 @@ def check_values(config: Config, origins: Mapping[str, str]) -> None:
     if config.provision.index_url is not None:
         check_index_url(config.provision.index_url, origins["provision.index_url"])
     check_sweep(config.sweep, origins)
+    check_backup_workers(config, origins["protocol.backup_workers"])
     check_ports(config, origins["cluster.ports"])
 
 
@@ -100,6 +102,19 @@ def check_sweep(sweep: SweepConfig, origins: Mapping[str, str]) -> None:
             f"(node counts x protocols) x {sweep.repeats} repeats",
             where=next((origin for origin in given if origin != "default"), "[sweep]"),
         )
+
+
+def check_backup_workers(config: Config, where: str) -> None:
+    """Refuse backup workers that leave no gradient to apply."""
+    backups = config.protocol.backup_workers
+    for cell in config.sweep.cells:
+        workers = cell.nodes - config.sweep.servers_of(cell)
+        if find_protocol(cell.protocol).synchronous and backups >= workers:
+            raise ConfigError(
+                f"[protocol] backup_workers: expected fewer than the {workers} workers of "
+                f"{cell}, got {backups}",
+                where=where,
+            )
 
 
 def check_ports(config: Config, where: str) -> None:

@@ -39,6 +39,7 @@ class Protocol(msgspec.Struct, frozen=True):
         needs_parameter_server: otherwise every node is a worker.
         fixed_nodes: node count of its one cell, whatever those of the sweep; None for a cell at
             each of these.
+        synchronous: workers wait for each other in every step.
         options: keys of ``[protocol]`` that it takes.
         step_cost: time of a step relative to Downpour's, to estimate how long a trial takes.
     """
@@ -49,6 +50,7 @@ class Protocol(msgspec.Struct, frozen=True):
     compensates: bool = False
     needs_parameter_server: bool = True
     fixed_nodes: int | None = None
+    synchronous: bool = False
     options: tuple[Option, ...] = ()
     step_cost: float = 1.0
 
@@ -77,6 +79,14 @@ PROTOCOLS: dict[str, Protocol] = {
                 Option("epsilon", only_with=("compensation", "adaptive")),
             ),
             step_cost=1.15,
+        ),
+        Protocol(
+            name="sync",
+            title="Synchronous SGD",
+            baseline="downpour",
+            synchronous=True,
+            options=(Option("backup_workers"),),
+            step_cost=1.3,
         ),
         Protocol(
             name="sequential",

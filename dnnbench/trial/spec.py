@@ -64,7 +64,7 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ProtocolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A protocol with its options, and the optimizer on the parameter server.
 
-    Of the last four fields, those count that `dnnbench.trial.protocols` lists for the protocol.
+    Of the last five fields, those count that `dnnbench.trial.protocols` lists for the protocol.
     """
 
     name: ProtocolName = "downpour"
@@ -74,6 +74,7 @@ class ProtocolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lambda0: float = 2.0
     mean_square_decay: float = 0.95
     epsilon: float = 1e-7
+    backup_workers: int = 0
 
 
 class CellKey(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.real_cluster import small_order
 
+from dnnbench.analysis.trial_figures import measure
 from dnnbench.trial.protocols import PROTOCOLS, parameter_servers_of
 from dnnbench.trial.spec import OPTIMIZERS, ModelSpec, ProtocolSpec
 
@@ -169,7 +170,7 @@ def test_every_protocol_of_the_table_trains(cluster: Cluster, name: str) -> None
     protocol = PROTOCOLS[name]
     servers, nodes = parameter_servers_of(name, 1), protocol.fixed_nodes or 4
     outcome = cluster.outcome(ProtocolSpec(name), nodes, parameter_servers=servers, epochs=2)
-    assert outcome.updates_applied == [outcome.updates_pushed]
+    assert measure(outcome).warnings == []
     assert outcome.evaluations[-1].test_accuracy > 0.5
     ratios = [record.compensation_ratio for record in outcome.epochs]
     assert [ratio is not None for ratio in ratios] == [protocol.compensates] * len(ratios)

@@ -122,7 +122,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ProtocolConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The delay compensation of dc-sgd."""
+    """The delay compensation of dc-sgd, and the backup workers of sync."""
 
     compensation: Annotated[
         Compensation,
@@ -155,6 +155,15 @@ class ProtocolConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "As in the DC-ASGD authors' own code and later ones.",
         ),
     ] = 1e-7
+    backup_workers: Annotated[
+        int,
+        Meta(ge=0, le=999),
+        Setting(
+            "Workers that a step of sync does without: the latest gradients are dropped.",
+            "Plain synchronous SGD. A few spare the others the wait for the slowest, at the cost "
+            "of what the dropped gradients took to compute.",
+        ),
+    ] = 0
 
     @property
     def chosen_lambda0(self) -> float:

@@ -10,7 +10,7 @@ from dnnbench.training.optimizers import make_optimizer
 from dnnbench.training.protocols.base import Push, make_shard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import keras
     import tensorflow as tf
@@ -45,10 +45,17 @@ class ServerShard:
         size: parameters, the counting element excluded.
         setting: with the optimizer.
         make_rule: called where its constants belong.
+        state: name -> initial value of a further variable that the protocol keeps.
     """
 
     def __init__(
-        self, index: int, size: int, setting: StepSetting, make_rule: Callable[[], Rule]
+        self,
+        index: int,
+        size: int,
+        setting: StepSetting,
+        make_rule: Callable[[], Rule],
+        *,
+        state: Mapping[str, np.ndarray[Any, Any]] | None = None,
     ) -> None:
         import tensorflow as tf
 
@@ -70,10 +77,16 @@ class ServerShard:
                 )
                 for slot, value in slots.items()
             }
-            variables = [self.parameters, *self.slots.values()]
+            self.state = {
+                key: tf1.get_variable(
+                    f"{name}/{key}", initializer=tf.constant(value), use_resource=True
+                )
+                for key, value in (state or {}).items()
+            }
+            variables = [self.parameters, *self.slots.values(), *self.state.values()]
             tf.group(*(variable.initializer for variable in variables), name="initialize")
             tf.identity(self.parameters.read_value(), name="value")
-            self.lock = (
+            self.lock: Any = (
                 tf.CriticalSection(name="lock", shared_name=f"{name}/lock") if is_shared else None
             )
             self._count_at = tf.constant([size]), tf.constant([1])
@@ -126,6 +139,10 @@ class ServerShard:
                 with tf.control_dependencies([gradient]):
                     result = update()
             return (result, None) if factor is None else (result[:1], result[1:])
+
+    def leave(self) -> tf.Operation | None:
+        """Return nothing: no other worker waits for this one."""
+        return None
 
 
 def shard_graph(index: int, size: int, setting: StepSetting) -> bytes:

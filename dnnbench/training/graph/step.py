@@ -39,6 +39,7 @@ def build_step_graph(setting: StepSetting, model: keras.Model) -> StepGraph:
         builder = _Builder(setting, model, states)
         outputs = builder.unroll()
         builder.add_evaluation()
+        leave = builder.add_leave()
         graph_def = graph.as_graph_def()
     return StepGraph(
         worker_graph=graph_def.SerializeToString(),
@@ -47,6 +48,7 @@ def build_step_graph(setting: StepSetting, model: keras.Model) -> StepGraph:
         ],
         shard_sizes=builder.sizes,
         states=states,
+        leave=leave,
         **outputs,
     )
 
@@ -218,6 +220,16 @@ class _Builder:
             )
             answers = tf.argmax(logits, 1, output_type=tf.int32)
             tf.reduce_sum(tf.cast(tf.equal(answers, labels), tf.int32), name="correct")
+
+    def add_leave(self) -> str | None:
+        """Add what ends a worker's part; return its name, None where no other waits for it."""
+        import tensorflow as tf
+
+        departures = [departure for shard in self.shards if (departure := shard.leave())]
+        if not departures:
+            return None
+        with tf.compat.v1.device(self.setting.worker_device):
+            return str(tf.group(*departures, name="leave").name)
 
     def _as_input(self, images: tf.Tensor) -> tf.Tensor:
         """Scale flat uint8 images to float32 in [0, 1], in the shape that the model takes."""

@@ -6,6 +6,7 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
+from dnnbench.training.protocols.base import WORKER_INDEX
 from dnnbench.trial.messages import PortClash, PortReserved
 
 if TYPE_CHECKING:
@@ -82,8 +83,8 @@ def start_server(
         raise
 
 
-def import_graph(serialized: bytes) -> tf.Graph:
-    """Turn a serialized GraphDef into a graph.
+def import_graph(serialized: bytes, *, worker: int = 0) -> tf.Graph:
+    """Turn a serialized GraphDef into a graph, for the worker of this index.
 
     Only in a role, never before its fork: the first graph of a process seeds TensorFlow's generator
     of step identifiers, and forked workers that share its state mix up their steps on the parameter
@@ -92,8 +93,12 @@ def import_graph(serialized: bytes) -> tf.Graph:
     import tensorflow as tf
 
     graph = tf.Graph()
+    graph_def = tf.compat.v1.GraphDef.FromString(serialized)
+    for node in graph_def.node:
+        if node.name.endswith(f"/{WORKER_INDEX}"):
+            node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(worker))
     with graph.as_default():
-        tf.graph_util.import_graph_def(tf.compat.v1.GraphDef.FromString(serialized), name="")
+        tf.graph_util.import_graph_def(graph_def, name="")
     return graph
 
 

@@ -62,7 +62,7 @@ def work(channel: Channel, index: int, prepared: PreparedTrial, threads: int, po
         server = start_server(channel, cluster, WORKER, index, config)
         target = server.target
     del reserved
-    graph = import_graph(prepared.step.worker_graph)
+    graph = import_graph(prepared.step.worker_graph, worker=index)
     channel.emit(ServerReady)
     channel.expect(WarmUp)
     with tf.compat.v1.Session(target, graph=graph, config=config) as session:
@@ -100,6 +100,7 @@ class _Worker:
             pushed += self._epoch(epoch)
             if self._index == 0:
                 snapshots.append(self._session.run(self._prepared.step.pull))
+        self._leave()
         self._channel.emit(Trained, updates_pushed=pushed)
         self._channel.expect(Finish)
         self._account()
@@ -114,6 +115,11 @@ class _Worker:
         if not self._spec.parameter_servers:
             for index in range(len(self._prepared.initial_shards)):
                 initialise_shard(self._session, index, self._prepared)
+
+    def _leave(self) -> None:
+        """Let the others go on without this worker, where they wait for it."""
+        if self._prepared.step.leave:
+            self._session.run(self._session.graph.get_operation_by_name(self._prepared.step.leave))
 
     def _account(self) -> None:
         """Account for the updates where no parameter server does; their CPU is the worker's."""
@@ -154,6 +160,7 @@ class _Worker:
             )  # so that an epoch meets no form of the run for the first time
         for run in selected:
             self._steps.run(run)
+        self._leave()  # before the others are told to go on
         release_unused_memory()  # before the measured part: it takes milliseconds
         steps = sum(map(len, selected))
         record = WarmupRecord(self._channel.task, steps, time.monotonic() - start_s)

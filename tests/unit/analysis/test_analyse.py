@@ -18,6 +18,7 @@ from support.factories import (
 )
 
 from dnnbench.analysis.analyse import Analysis, analyse
+from dnnbench.analysis.trial_figures import measure
 from dnnbench.errors import ResultsError
 from dnnbench.trial.outcome import Staleness
 from dnnbench.trial.protocols import PROTOCOLS, Protocol
@@ -321,3 +322,25 @@ def test_the_speedup_is_the_throughput_of_all_workers_over_that_of_one_process()
     assert speedup.high
     assert speedup.low < speedup.ratio < speedup.high
     assert analysis.cell(CellKey(1, "sequential")).speedup is None
+
+
+@pytest.mark.parametrize(
+    ("backups", "applied", "is_odd"),
+    [
+        (0, 100, False),
+        (0, 300, True),
+        (0, 99, True),
+        (1, 120, False),
+        (1, 99, True),
+        (1, 301, True),
+    ],
+)
+def test_a_synchronous_step_is_one_update(backups: int, applied: int, is_odd: bool) -> None:
+    protocol = ProtocolSpec("sync", backup_workers=backups)
+    order = make_order(4, protocol, epochs=1, warmup_steps=0)
+    good = make_outcome(order)
+    records = [msgspec.structs.replace(record, steps=100) for record in good.epochs]
+    outcome = msgspec.structs.replace(
+        good, epochs=records, warmups=[], updates_pushed=300, updates_applied=[applied]
+    )
+    assert any("steps taken together" in line for line in measure(outcome).warnings) == is_odd

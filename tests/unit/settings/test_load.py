@@ -353,6 +353,16 @@ def test_one_node_is_enough_where_no_protocol_needs_a_parameter_server() -> None
     assert "which downpour needs" in refusal(options=both)
 
 
+def test_backup_workers_leave_at_least_one_gradient() -> None:
+    options: dict[str, Any] = {"sweep.protocols": "sync", "sweep.nodes": "8,4"}
+    assert load(None, {}, options | {"protocol.backup_workers": "2"})
+    assert refusal(options=options | {"protocol.backup_workers": "3"}) == (
+        "--backup-workers: [protocol] backup_workers: expected fewer than the 3 workers of sync "
+        "at 4 nodes, got 3"
+    )
+    assert load(None, {}, {"protocol.backup_workers": "3"})  # which no other protocol has
+
+
 def test_a_value_that_a_later_layer_replaces_is_still_checked() -> None:
     assert "expected a whole number >= 1" in refusal(
         "[train]\nepochs = 0\n", options={"train.epochs": 2}
