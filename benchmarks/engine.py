@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 HOST = "localhost"
 SEED = 2017
 TRAIN = TrainConfig()
-DOWNPOUR = ProtocolSpec("downpour", TRAIN.optimizer, TRAIN.learning_rate)
+DOWNPOUR, SYNC, SEQUENTIAL = (
+    ProtocolSpec(name, TRAIN.optimizer, TRAIN.learning_rate)
+    for name in ("downpour", "sync", "sequential")
+)
 
 
 def find_data(data_dir: Path | None) -> DataSpec:

@@ -7,13 +7,26 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.engine import SEED, TRAIN, export_data, find_data, measures, running, steps_of
+from benchmarks.engine import (
+    DOWNPOUR,
+    SEED,
+    SEQUENTIAL,
+    SYNC,
+    TRAIN,
+    export_data,
+    find_data,
+    measures,
+    running,
+    steps_of,
+)
 from benchmarks.harness import Options, Result, Row, column, in_turn, main, medians
 from benchmarks.processes import PEERS, has_torch, python, run_peer
+from dnnbench.trial.protocols import parameter_servers_of
 
 if TYPE_CHECKING:
     from benchmarks.engine import Engine
     from benchmarks.harness import Measures
+    from dnnbench.trial.spec import ProtocolSpec
 
 NAME = "Epoch time"
 ROUNDS = 5
@@ -33,6 +46,8 @@ TARGETS = {
     11: {TUTORIAL: 0.33, COORDINATOR: 0.4, DDP: 0.3},
 }
 """Workers -> side to compare with -> limit of the ratio of dnnbench's epoch time to its."""
+BASELINES = {1: (SEQUENTIAL, ARITHMETIC, 1.15), 3: (SYNC, DDP, 1.0), 11: (SYNC, DDP, 1.0)}
+"""Workers -> another protocol, the side to compare it with, and the limit of the ratio."""
 PS_CPU_TARGET = 0.2
 
 
@@ -52,7 +67,11 @@ def measure(options: Options) -> Result:
         with running(data, quick=options.quick) as engine:
             for workers, targets in TARGETS.items():
                 peers = [peer for peer in targets if with_torch or peer != DDP]
-                sides = {OURS: partial(_ours, engine, workers)}
+                baseline, like, target = BASELINES[workers]
+                sides = {
+                    OURS: partial(_ours, engine, workers, DOWNPOUR),
+                    baseline.name: partial(_ours, engine, workers, baseline),
+                }
                 for peer in peers:
                     sides[peer] = partial(_peer, peer, workers, options, Path(directory))
                 group = f"{workers} workers" if workers > 1 else "1 worker"
@@ -62,6 +81,12 @@ def measure(options: Options) -> Result:
                     ours_s, peers_s = (column(measured, side, "epoch_s") for side in (OURS, peer))
                     what = f"epoch time, {group}"
                     result.rows.append(Row(what, peer, "s", ours_s, peers_s, targets[peer]))
+                if like in peers:
+                    ours_s, peers_s = (
+                        column(measured, s, "epoch_s") for s in (baseline.name, like)
+                    )
+                    what = f"epoch time of {baseline.name}, {group}"
+                    result.rows.append(Row(what, like, "s", ours_s, peers_s, target))
                 if TUTORIAL in peers:
                     ours_ms, peers_ms = (_update_ms(measured, s) for s in (OURS, TUTORIAL))
                     what = f"parameter server's CPU per update, {group}"
@@ -76,8 +101,10 @@ def _update_ms(rounds: list[dict[str, Measures]], side: str) -> list[float]:
     return [1e3 * value for value in column(rounds, side, "ps_cpu_per_update_s")]
 
 
-def _ours(engine: Engine, workers: int, number: int) -> Measures:
-    return measures(engine.run(workers, repeat=number))
+def _ours(engine: Engine, workers: int, protocol: ProtocolSpec, number: int) -> Measures:
+    servers = parameter_servers_of(protocol.name, 1)
+    outcome = engine.run(workers, protocol, parameter_servers=servers, repeat=number)
+    return measures(outcome)
 
 
 def _peer(peer: str, workers: int, options: Options, directory: Path, number: int) -> Measures:

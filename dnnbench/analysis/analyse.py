@@ -17,7 +17,7 @@ from dnnbench.analysis.crowding import HostFacts, Placement, placements, roles_p
 from dnnbench.analysis.trial_figures import TrialFigures, measure
 from dnnbench.errors import ResultsError
 from dnnbench.trial.outcome import Status
-from dnnbench.trial.protocols import PROTOCOLS, parameter_servers_of
+from dnnbench.trial.protocols import PROTOCOLS, find_protocol, parameter_servers_of
 from dnnbench.trial.spec import (
     CellKey,
     ProtocolName,
@@ -105,12 +105,22 @@ class Analysis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         present = {cell.protocol for cell in self.cells}
         return [protocol for protocol in PROTOCOLS if protocol in present]
 
+    @property
+    def smallest_nodes(self) -> int:
+        """The smallest node count at which protocols can be compared, if there is one."""
+        free = [c.nodes for c in self.cells if not find_protocol(c.protocol).fixed_nodes]
+        return min(free, default=self.nodes[0])
+
+    def find_cell(self, key: CellKey) -> Cell | None:
+        """Return a cell; None if the sweep has none, as at another node count than a fixed one."""
+        return next((cell for cell in self.cells if cell.key == key), None)
+
     def cell(self, key: CellKey) -> Cell:
         """Return a cell; KeyError if there is none."""
-        for cell in self.cells:
-            if cell.key == key:
-                return cell
-        raise KeyError(key)
+        cell = self.find_cell(key)
+        if cell is None:
+            raise KeyError(key)
+        return cell
 
 
 def analyse(outcomes: Sequence[TrialOutcome], context: Context) -> Analysis:
@@ -134,9 +144,7 @@ def analyse(outcomes: Sequence[TrialOutcome], context: Context) -> Analysis:
         else:
             trials[spec.cell][spec.repeat] = measure(outcome)
     seen = trials.keys() | lost.keys()
-    node_counts = {*context.planned_nodes, *(key.nodes for key in seen)}
-    protocols = {*context.planned_protocols, *(key.protocol for key in seen)}
-    keys = sorted(grid(node_counts, protocols))
+    keys = sorted({*grid(context.planned_nodes, context.planned_protocols), *seen})
     placed = placements(outcomes) if len(context.hosts) > 1 else []
     times = {key: {i: t.epoch_s for i, t in trials[key].items()} for key in keys}
     return Analysis(
@@ -161,10 +169,11 @@ def _cells(
     *,
     crowding: Mapping[int, float],
 ) -> list[Cell]:
-    smallest = min(key.nodes for key in keys)
+    one_process = next((key for key in keys if find_protocol(key.protocol).fixed_nodes == 1), None)
     cells = []
     for key in keys:
         servers = parameter_servers_of(key.protocol, settings.parameter_servers)
+        smallest = min(other.nodes for other in keys if other.protocol == key.protocol)
         base = None
         if key.nodes != smallest:
             smallest_trials = trials.get(key.with_nodes(smallest), {})
@@ -178,6 +187,7 @@ def _cells(
             workers=key.nodes - servers,
             roles_per_core=crowding.get(key.nodes, key.nodes / context.host_cores),
             base_throughput=base,
+            one_process={} if one_process in (key, None) else trials.get(one_process, {}),
         )
         cells.append(cell)
     return cells

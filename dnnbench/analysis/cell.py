@@ -55,6 +55,14 @@ class Efficiency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     high_percent: float | None
 
 
+class Speedup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Throughput of all workers as a multiple of one process's (Welch's interval)."""
+
+    ratio: float
+    low: float | None
+    high: float | None
+
+
 class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One protocol at one node count. A figure is None if no trial provided it.
 
@@ -71,6 +79,7 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             updates.
         examples_per_s: of all workers together, from the start of the first measured epoch to the
             end of the last one.
+        speedup: over one process without parameter server; None where the sweep has no such trial.
     """
 
     protocol: ProtocolName
@@ -97,6 +106,7 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     compensation_ratio: Estimate | None
     examples_per_s: Estimate | None
     efficiency: Efficiency | None
+    speedup: Speedup | None
     worker_cpu_s_per_example: Estimate | None
     parameter_server_cpu_s_per_example: Estimate | None
     warmup_s: Estimate | None
@@ -118,12 +128,14 @@ def make_cell(
     workers: int,
     roles_per_core: float,
     base_throughput: Mapping[int, float] | None,
+    one_process: Mapping[int, TrialFigures],
 ) -> Cell:
     """Average the trials of one protocol at one node count.
 
     ``trials`` maps a repeat to its figures; ``lost`` is the status of each repeat that did not
     succeed; ``base_throughput`` is ``per_worker_throughput`` of the protocol at the smallest node
-    count, None if this is that cell.
+    count, None if this is that cell; ``one_process`` are the trials of the protocol that has a
+    single node, empty if the sweep has none.
     """
     good = [trial for _, trial in sorted(trials.items())]
     planned = max(planned, len(good) + len(lost))
@@ -155,6 +167,7 @@ def make_cell(
         compensation_ratio=estimate(ratios),
         examples_per_s=estimate([t.examples_per_s for t in good]),
         efficiency=_efficiency(per_worker_throughput(trials, workers), base_throughput),
+        speedup=_speedup(per_worker_throughput(trials, 1), per_worker_throughput(one_process, 1)),
         worker_cpu_s_per_example=estimate([t.worker_cpu_s_per_example for t in good]),
         parameter_server_cpu_s_per_example=estimate(
             [t.parameter_server_cpu_s_per_example for t in good]
@@ -178,6 +191,16 @@ def _efficiency(here: Mapping[int, float], base: Mapping[int, float] | None) -> 
         return None
     low, high = (None if p is None else 100.0 + p for p in (ratio.low_percent, ratio.high_percent))
     return Efficiency(100.0 + ratio.percent, low, high)
+
+
+def _speedup(here: Mapping[int, float], one_process: Mapping[int, float]) -> Speedup | None:
+    excess = ratio_percent(here, one_process, paired=False)
+    if excess is None:
+        return None
+    ends = (
+        None if p is None else 1.0 + p / 100.0 for p in (excess.low_percent, excess.high_percent)
+    )
+    return Speedup(1.0 + excess.percent / 100.0, *ends)
 
 
 def _accuracy_by_epoch(trials: Iterable[TrialFigures]) -> list[EpochAccuracy]:

@@ -45,19 +45,20 @@ class Overhead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def growth(times: Mapping[CellKey, Mapping[int, float]]) -> list[Growth]:
     """Compare the largest node count with the smallest, unpaired: their repeats share nothing."""
-    low, high = min(key.nodes for key in times), max(key.nodes for key in times)
-    if low == high:
-        return []
+    ends: dict[ProtocolName, tuple[CellKey, CellKey]] = {}
+    for key in sorted(times):
+        low, _ = ends.get(key.protocol, (key, key))
+        ends[key.protocol] = low, key
     return [
         Growth(
-            protocol=key.protocol,
-            from_nodes=low,
-            to_nodes=high,
-            measured=ratio_percent(times.get(key.with_nodes(high), {}), times[key], paired=False),
-            published_percent=_published_growth(key, high),
+            protocol=name,
+            from_nodes=low.nodes,
+            to_nodes=high.nodes,
+            measured=ratio_percent(times[high], times[low], paired=False),
+            published_percent=_published_growth(low, high.nodes),
         )
-        for key in sorted(times)
-        if key.nodes == low
+        for name, (low, high) in ends.items()
+        if low != high
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -103,8 +103,14 @@ def _trial_warnings(
 ) -> Iterable[str]:
     """Yield warnings about doubtful figures of a counted trial."""
     spec = outcome.order
-    if outcome.updates_applied != [outcome.updates_pushed] * spec.parameter_servers:
-        applied = ", ".join(str(updates) for updates in outcome.updates_applied) or "none counted"
+    applied = ", ".join(str(updates) for updates in outcome.updates_applied) or "none counted"
+    is_whole = len(outcome.updates_applied) == max(spec.parameter_servers, 1)
+    if find_protocol(spec.protocol.name).synchronous:
+        steps = _steps_together(outcome)
+        most = outcome.updates_pushed if spec.protocol.backup_workers else steps
+        if not is_whole or not all(steps <= n <= most for n in outcome.updates_applied):
+            yield f"{spec.id}: {steps} steps taken together, but {applied} updates applied"
+    elif not is_whole or set(outcome.updates_applied) != {outcome.updates_pushed}:
         yield f"{spec.id}: {outcome.updates_pushed} updates pushed, but {applied} applied"
     expected = spec.workers * spec.epochs
     if len(records) != expected:
@@ -115,3 +121,12 @@ def _trial_warnings(
         yield f"{spec.id}: updates were stale, yet the compensation was zero"
     if trial.not_learned:
         yield f"{spec.id}: did not learn: {trial.not_learned}"
+
+
+def _steps_together(outcome: TrialOutcome) -> int:
+    """Return the steps of the worker that took most: the others took part in some of them."""
+    steps: Counter[str] = Counter()
+    for record in outcome.epochs:
+        steps[record.task] += record.steps
+    warmup = max((record.steps for record in outcome.warmups), default=0)
+    return warmup + max(steps.values(), default=0)

@@ -57,7 +57,8 @@ def command(
     printer: Printer = ctx.obj
     resolved = load_with_hosts(config_path, settings, hosts)
     config = resolved.config
-    nodes, servers = max(config.sweep.nodes), config.sweep.parameter_servers
+    largest = config.sweep.largest
+    nodes, servers = largest.nodes, config.sweep.servers_of(largest)
     targets = resolve(config.hosts, config.ssh)
     listed = [to_host(host, targets[host.name].address) for host in config.hosts]
     place(nodes, servers, listed)

@@ -97,7 +97,7 @@ def _check(config: Config, wanted: Wanted, printer: Printer, *, as_json: bool) -
         pairs, failures = try_pairs(
             reach.tools,
             reach.hosts,
-            config.sweep.parameter_servers,
+            config.sweep.servers_of(config.sweep.largest),
             config.cluster.ports,
             bandwidth=True,
         )

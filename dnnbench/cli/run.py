@@ -183,7 +183,7 @@ def _plan(config: Config, data: DataSpec, data_note: str | None = None) -> Plan:
     measured_s = measured_trial_s(results_dir, config)
     sweep_id = new_sweep_id(results_dir)
     # A task has at least one core to itself on a host of its own.
-    cores = float(max(config.sweep.nodes)) if config.hosts else None
+    cores = float(config.sweep.largest.nodes) if config.hosts else None
     return make_plan(
         config,
         data,

@@ -36,7 +36,7 @@ class EpochFigure(NamedTuple):
 
 def epoch_figure(analysis: Analysis, nodes: int | None = None) -> EpochFigure:
     """Choose what to draw; ``nodes`` is the smallest node count if not given."""
-    nodes = analysis.nodes[0] if nodes is None else nodes
+    nodes = analysis.smallest_nodes if nodes is None else nodes
     cells = [cell for cell in analysis.cells if cell.nodes == nodes and cell.typical]
     trials = {cell.protocol: cell.typical for cell in cells if cell.typical}
     highest_s = max((max(trial.slowest_worker_s) for trial in trials.values()), default=0.0)

@@ -69,7 +69,7 @@ def as_csv(analysis: Analysis) -> str:
 
 def _row(analysis: Analysis, cell: Cell) -> dict[str, object]:
     settings = analysis.settings
-    efficiency = cell.efficiency
+    efficiency, speedup = cell.efficiency, cell.speedup
     overhead = {over.key: over.measured for over in analysis.overhead}.get(cell.key)
     row: dict[str, object] = {
         "sweep": settings.sweep,
@@ -96,6 +96,9 @@ def _row(analysis: Analysis, cell: Cell) -> dict[str, object]:
         "efficiency_percent": efficiency.percent if efficiency else None,
         "efficiency_low_percent": efficiency.low_percent if efficiency else None,
         "efficiency_high_percent": efficiency.high_percent if efficiency else None,
+        "speedup_ratio": speedup.ratio if speedup else None,
+        "speedup_low_ratio": speedup.low if speedup else None,
+        "speedup_high_ratio": speedup.high if speedup else None,
         "staleness_p95_updates": cell.staleness_p95,
         "staleness_max_updates": len(cell.staleness_counts) - 1 if cell.staleness_counts else None,
     }

@@ -54,7 +54,7 @@ def write_figure(analysis: Analysis, path: Path, nodes: int | None = None) -> No
 
 def has_figure(analysis: Analysis, nodes: int | None) -> bool:
     """Return whether a trial with this node count succeeded."""
-    nodes = analysis.nodes[0] if nodes is None else nodes
+    nodes = analysis.smallest_nodes if nodes is None else nodes
     return any(cell.typical for cell in analysis.cells if cell.nodes == nodes)
 
 

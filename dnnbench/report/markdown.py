@@ -29,7 +29,9 @@ def render(analysis: Analysis, *, figure: str | None = None, nodes: int | None =
     first, *others = map(table_markdown, report_tables(analysis))
     sections.append(first)
     if figure is not None:
-        sections.append(_figure(analysis, figure, analysis.nodes[0] if nodes is None else nodes))
+        sections.append(
+            _figure(analysis, figure, analysis.smallest_nodes if nodes is None else nodes)
+        )
     return "\n\n".join([*sections, *others]) + "\n"
 
 

@@ -11,7 +11,7 @@ from dnnbench.analysis.published import SOURCE
 from dnnbench.report import wording as w
 from dnnbench.text.tables import NONE, Column, Table
 from dnnbench.text.words import count_text, seconds
-from dnnbench.trial.spec import grid
+from dnnbench.trial.spec import CellKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -72,13 +72,17 @@ def table_2(analysis: Analysis) -> Table:
     columns, totals = [_NODES], ["Growth %"]
     for protocol in analysis.protocols:
         columns += [Column(name, protocol) for name in ("measured", "n", "published")]
-    for growth in analysis.growth:
-        measured = growth.measured.percent if growth.measured else None
-        totals += [w.excess_text(measured), "", w.excess_text(growth.published_percent)]
+        growth = next((g for g in analysis.growth if g.protocol == protocol), None)
+        measured = growth.measured.percent if growth and growth.measured else None
+        published = growth.published_percent if growth else None
+        totals += [w.excess_text(measured), "", w.excess_text(published)]
     rows = []
     for nodes in analysis.nodes:
         row = [str(nodes)]
         for cell in _row(analysis, nodes):
+            if cell is None:
+                row += [NONE, NONE, NONE]
+                continue
             published = cell.published_epoch_s
             row += [w.mean_text(cell.epoch_s, seconds), w.n_text(cell)]
             row.append(NONE if published is None else f"{published:.2f}")
@@ -95,7 +99,7 @@ def table_2(analysis: Analysis) -> Table:
         _title(analysis, "Table 2: seconds per epoch"),
         columns,
         rows,
-        _notes(analysis, *notes, *_too_few(analysis)),
+        _notes(analysis, *notes, *w.speedup_texts(analysis), *_too_few(analysis)),
         [totals] if analysis.growth else [],
     )
 
@@ -146,6 +150,9 @@ def accuracy(analysis: Analysis) -> Table:
     for nodes in analysis.nodes:
         row = [str(nodes)]
         for cell in _row(analysis, nodes):
+            if cell is None:
+                row += [NONE, NONE]
+                continue
             row.append(w.accuracy_text(cell, cell.test_accuracy))
             row.append(w.accuracy_text(cell, cell.validation_accuracy))
         rows.append(row)
@@ -218,7 +225,13 @@ def staleness(analysis: Analysis) -> Table:
 
 
 def throughput(analysis: Analysis) -> Table:
-    """Return examples per second of all workers together, and the efficiency of one worker."""
+    """Return examples per second of all workers together, and the efficiency of one worker.
+
+    Where one process without parameter server was measured, also the speedup over it.
+    """
+    has_speedup = any(cell.speedup for cell in analysis.cells)
+    columns = [Column("x one process"), Column("95 % interval")] if has_speedup else []
+    note = "x one process: examples/s of all workers over those of one process without messages."
     return Table(
         _title(analysis, "Global throughput and scaling efficiency"),
         [
@@ -228,6 +241,7 @@ def throughput(analysis: Analysis) -> Table:
             Column("examples/s"),
             Column("efficiency %"),
             Column("95 % interval"),
+            *columns,
         ],
         [
             [
@@ -237,12 +251,14 @@ def throughput(analysis: Analysis) -> Table:
                 w.mean_text(cell.examples_per_s, "{:,.0f}".format),
                 f"{cell.efficiency.percent:.1f}" if cell.efficiency else NONE,
                 "base" if _is_base(analysis, cell) else w.interval_text(cell.efficiency, ".1f"),
+                *(w.speedup_cells(cell.speedup) if has_speedup else []),
             ]
             for cell in analysis.cells
         ],
         _notes(
             analysis,
             "Efficiency: examples/s per worker, relative to the smallest node count.",
+            *([note] if has_speedup else []),
         ),
     )
 
@@ -363,12 +379,14 @@ def _notes(analysis: Analysis, *notes: str) -> list[str]:
     return [w.epoch_definition_text(analysis), *notes]
 
 
-def _row(analysis: Analysis, nodes: int) -> Iterable[Cell]:
-    return (analysis.cell(key) for key in grid([nodes], analysis.protocols))
+def _row(analysis: Analysis, nodes: int) -> Iterable[Cell | None]:
+    """Return a cell for each protocol, None for one that has none at this node count."""
+    return (analysis.find_cell(CellKey(nodes, protocol)) for protocol in analysis.protocols)
 
 
 def _is_base(analysis: Analysis, cell: Cell) -> bool:
-    return cell.efficiency is not None and cell.nodes == analysis.nodes[0]
+    smallest = min(c.nodes for c in analysis.cells if c.protocol == cell.protocol)
+    return cell.efficiency is not None and cell.nodes == smallest
 
 
 def _too_few(analysis: Analysis) -> list[str]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from dnnbench.analysis.analyse import Analysis, Context
-    from dnnbench.analysis.cell import Cell, Efficiency
+    from dnnbench.analysis.cell import Cell, Efficiency, Speedup
     from dnnbench.analysis.stats import Estimate, RatioEstimate
     from dnnbench.trial.spec import ProtocolSpec
 
@@ -92,6 +92,35 @@ def interval_text(ratio: RatioEstimate | Efficiency | None, style: str = "+.1f")
     if ratio.low_percent is None or ratio.high_percent is None:
         return "no interval"
     return f"{ratio.low_percent:{style}} to {ratio.high_percent:{style}}"
+
+
+def speedup_cells(speedup: Speedup | None) -> list[str]:
+    """Write a speedup and its interval, one column each."""
+    if speedup is None:
+        return [NONE, NONE]
+    if speedup.low is None or speedup.high is None:
+        return [f"{speedup.ratio:.2f}", "no interval"]
+    return [f"{speedup.ratio:.2f}", f"{speedup.low:.2f} to {speedup.high:.2f}"]
+
+
+def speedup_texts(analysis: Analysis) -> list[str]:
+    """Name the node counts of each protocol that beat one process; empty where none was measured.
+
+    A cell beats it where the whole interval of its speedup is above 1.
+    """
+    faster: dict[str, list[str]] = {}
+    for cell in analysis.cells:
+        if cell.speedup:
+            nodes = faster.setdefault(cell.protocol, [])
+            if (cell.speedup.low or 0.0) > 1.0:
+                nodes.append(str(cell.nodes))
+    if not faster:
+        return []
+    found = (
+        f"{protocol} at {', '.join(nodes)} nodes" if nodes else f"{protocol} at no node count"
+        for protocol, nodes in faster.items()
+    )
+    return [f"More examples/s than one process without messages: {'; '.join(found)}."]
 
 
 def pairs_text(ratio: RatioEstimate | None) -> str:

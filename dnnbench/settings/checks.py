@@ -10,7 +10,7 @@ from dnnbench.settings.textfile import local_path
 from dnnbench.settings.values import is_path
 from dnnbench.text.safe import HIDDEN
 from dnnbench.trial.models import MODELS
-from dnnbench.trial.protocols import find_protocol, parameter_servers_of
+from dnnbench.trial.protocols import find_protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +35,7 @@ def check_values(config: Config, origins: Mapping[str, str]) -> None:
         check_index_url(config.provision.index_url, origins["provision.index_url"])
     check_sweep(config.sweep, origins)
     check_combinations(config, origins)
+    check_backup_workers(config, origins["protocol.backup_workers"])
     check_ports(config, origins["cluster.ports"])
 
 
@@ -85,21 +86,21 @@ def check_sweep(sweep: SweepConfig, origins: Mapping[str, str]) -> None:
         if len(set(values)) < len(values):
             where = origins[f"sweep.{key}"]
             raise ConfigError(f"[sweep] {key} names a value twice, got {list(values)}", where=where)
-    most = max(parameter_servers_of(name, sweep.parameter_servers) for name in sweep.protocols)
-    if min(sweep.nodes) <= most:
-        nodes, servers = origins["sweep.nodes"], origins["sweep.parameter_servers"]
-        raise ConfigError(
-            f"[sweep] {min(sweep.nodes)} nodes leave no worker beside "
-            f"parameter_servers = {sweep.parameter_servers}",
-            where=servers if nodes == "default" else nodes,
-            remedy="a trial needs at least parameter_servers + 1 nodes",
-        )
-    trials = len(sweep.nodes) * len(sweep.protocols) * sweep.repeats
+    for cell in sweep.cells:
+        if cell.nodes <= sweep.servers_of(cell):
+            nodes, servers = origins["sweep.nodes"], origins["sweep.parameter_servers"]
+            raise ConfigError(
+                f"[sweep] nodes = {cell.nodes} leaves no worker beside "
+                f"parameter_servers = {sweep.parameter_servers}, which {cell.protocol} needs",
+                where=servers if nodes == "default" else nodes,
+                remedy="a trial needs at least parameter_servers + 1 nodes",
+            )
+    trials = len(sweep.cells) * sweep.repeats
     if trials > MOST_TRIALS:
         given = [origins[f"sweep.{key}"] for key in ("repeats", "nodes", "protocols")]
         raise ConfigError(
-            f"expected at most {MOST_TRIALS:,} trials, got {trials:,}: {len(sweep.nodes)} node "
-            f"counts x {len(sweep.protocols)} protocols x {sweep.repeats} repeats",
+            f"expected at most {MOST_TRIALS:,} trials, got {trials:,}: {len(sweep.cells)} cells "
+            f"(node counts x protocols) x {sweep.repeats} repeats",
             where=next((origin for origin in given if origin != "default"), "[sweep]"),
         )
 
@@ -132,10 +133,23 @@ def check_combinations(config: Config, origins: Mapping[str, str]) -> None:
                 )
 
 
+def check_backup_workers(config: Config, where: str) -> None:
+    """Refuse backup workers that leave no gradient to apply."""
+    backups = config.protocol.backup_workers
+    for cell in config.sweep.cells:
+        workers = cell.nodes - config.sweep.servers_of(cell)
+        if find_protocol(cell.protocol).synchronous and backups >= workers:
+            raise ConfigError(
+                f"[protocol] backup_workers: expected fewer than the {workers} workers of "
+                f"{cell}, got {backups}",
+                where=where,
+            )
+
+
 def check_ports(config: Config, where: str) -> None:
     """Refuse a port range that is invalid, or too small for the largest trial."""
     first, last = config.cluster.port_range
-    most = max(config.sweep.nodes)
+    most = config.sweep.largest.nodes
     problem = None
     if not FIRST_PORT <= first <= last <= LAST_PORT:
         problem = f"a first port not above the last, both from {FIRST_PORT} to {LAST_PORT}"

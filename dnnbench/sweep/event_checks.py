@@ -30,7 +30,7 @@ from dnnbench.trial.messages import (
     WarmedUp,
     decode_event,
 )
-from dnnbench.trial.tasks import AGENT, PARAMETER_SERVER, WORKER, split_task
+from dnnbench.trial.tasks import AGENT, WORKER, accountants, split_task
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
@@ -90,6 +90,7 @@ class EventCheck:
     def __init__(self, spec: TrialSpec, placement: Mapping[str, str]) -> None:
         self._epochs = spec.epochs
         self._placement = placement
+        self._accountants = accountants(placement)
         self._results: set[Hashable] = set()
         self._events: Counter[tuple[str, str]] = Counter()
 
@@ -107,11 +108,22 @@ class EventCheck:
         if task != AGENT or not isinstance(event, (*_OF_AGENTS, Log)):
             if self._placement.get(task) != host:
                 return f"expected events of the tasks placed there, found {_shown(event)}"
-            if not _is_of_role(event):
+            if not self._is_of_role(event):
                 return f"expected events of the role of {task}, found {_shown(event)}"
             if problem := self._odd_result(event):
                 return problem
         return self._too_many(host, event)
+
+    def _is_of_role(self, event: AnyEvent) -> bool:
+        """Tell whether the role of the event's task sends events of this kind."""
+        job, index = split_task(event.task)
+        if isinstance(event, Evaluated):
+            return (job, index) == (WORKER, 0)
+        if isinstance(event, Served):
+            return event.task in self._accountants
+        if isinstance(event, _OF_WORKERS):
+            return job == WORKER
+        return not isinstance(event, _OF_AGENTS)
 
     def _odd_result(self, event: AnyEvent) -> str | None:
         task, epoch = event.task, None
@@ -139,18 +151,6 @@ class EventCheck:
         if self._events[sender] > EVENTS_OF_A_TASK:
             return f"expected at most {EVENTS_OF_A_TASK:,} events of {event.task}, found more"
         return None
-
-
-def _is_of_role(event: AnyEvent) -> bool:
-    """Return whether the role of the event's task sends events of this kind."""
-    job, index = split_task(event.task)
-    if isinstance(event, Evaluated):
-        return (job, index) == (WORKER, 0)
-    if isinstance(event, Served):
-        return job == PARAMETER_SERVER
-    if isinstance(event, _OF_WORKERS):
-        return job == WORKER
-    return not isinstance(event, _OF_AGENTS)
 
 
 def _shown(event: AnyEvent) -> str:

@@ -36,7 +36,7 @@ class OutcomeBuilder:
     """Builds the outcome of a trial from its events.
 
     Attributes:
-        served: parameter server -> its final account.
+        served: task -> its final account, of each task that has sent one.
     """
 
     def __init__(self) -> None:

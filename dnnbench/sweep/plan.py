@@ -11,9 +11,9 @@ from dnnbench.sweep.estimate import TimeModel
 from dnnbench.sweep.own_model import model_digest
 from dnnbench.sweep.placement import PLACEMENT_RULE, Host, local_inventory, place
 from dnnbench.trial.machine import usable_cores
-from dnnbench.trial.protocols import find_protocol, parameter_servers_of
+from dnnbench.trial.protocols import find_protocol
 from dnnbench.trial.seeds import order_seed, repeat_seed
-from dnnbench.trial.spec import DataSpec, ModelSpec, ProtocolSpec, TrialSpec, check_updates, grid
+from dnnbench.trial.spec import DataSpec, ModelSpec, ProtocolSpec, TrialSpec, check_updates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -76,7 +76,8 @@ def make_plan(
     """
     hosts = local_inventory() if hosts is None else list(hosts)
     cores = usable_cores() if cores is None else cores
-    place(max(config.sweep.nodes), config.sweep.parameter_servers, hosts)
+    largest = config.sweep.largest
+    place(largest.nodes, config.sweep.servers_of(largest), hosts)
     specs = [
         _spec(config, data, sweep_id, cell=cell, repeat=repeat)
         for repeat in range(1, config.sweep.repeats + 1)
@@ -111,7 +112,7 @@ def _check_batches(specs: Sequence[TrialSpec]) -> None:
 def _shuffled_cells(config: Config, repeat: int) -> list[CellKey]:
     import random  # not needed to read a stored plan
 
-    cells = grid(config.sweep.nodes, config.sweep.protocols)
+    cells = config.sweep.cells
     random.Random(order_seed(config.sweep.seed, repeat)).shuffle(cells)  # noqa: S311 - order, not secrecy
     return cells
 
@@ -124,7 +125,7 @@ def _spec(
         id=cell.trial_id(repeat),
         sweep=sweep_id,
         nodes=cell.nodes,
-        parameter_servers=parameter_servers_of(cell.protocol, config.sweep.parameter_servers),
+        parameter_servers=config.sweep.servers_of(cell),
         repeat=repeat,
         seed=repeat_seed(config.sweep.seed, repeat),
         data=data,

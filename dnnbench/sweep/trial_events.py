@@ -128,11 +128,11 @@ class TrialEvents:
             elif isinstance(event, (Progress, EpochEnd)) and event.task in seen_s:
                 seen_s[event.task] = self._agents.now_s()
 
-    def accounts(self, servers: Collection[str], workers: Collection[str]) -> None:
-        """Wait until the parameter servers have sent their accounts and the workers have exited."""
+    def accounts(self, accountants: Collection[str], workers: Collection[str]) -> None:
+        """Wait until the updates are accounted for and the workers have exited."""
         limit_s = self._limits.ready_timeout_s
         deadline_s = self._agents.now_s() + limit_s
-        while missing := (set(servers) - self.account.served.keys()) | (
+        while missing := (set(accountants) - self.account.served.keys()) | (
             self.running.intersection(workers)
         ):
             waiting_for = f"the accounts of {listed(missing, self._placement)}"

@@ -26,7 +26,13 @@ from dnnbench.trial.messages import (
     WarmUp,
 )
 from dnnbench.trial.outcome import Failure
-from dnnbench.trial.tasks import PARAMETER_SERVER, WORKER, ClusterSpec, split_task
+from dnnbench.trial.tasks import (
+    PARAMETER_SERVER,
+    WORKER,
+    ClusterSpec,
+    accountants,
+    split_task,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -130,7 +136,7 @@ class _Trial:
         self._phase("evaluating")
         events.let_end()
         self._send(Finish())
-        events.accounts(self._servers, self.workers)
+        events.accounts(accountants(self._placement), self.workers)
         events.complete(self.workers)
         self._send(Leave())
         events.from_tasks(RoleExited, self._servers)

@@ -65,7 +65,7 @@ class Preparer:
         initial_key = (
             msgspec.json.encode((spec.model, data.examples)),
             spec.seed,
-            spec.parameter_servers,
+            setting.shards,
         )
         if graph_key not in self._graphs or initial_key not in self._initial:
             step, self._initial[initial_key] = _build_in_child(
@@ -118,7 +118,7 @@ def _build(sender: Connection, spec: TrialSpec, setting: StepSetting, need_graph
     try:
         model = build_model(spec.model, spec.seed, setting.examples)
         step = build_step_graph(setting, model) if need_graph else None
-        sender.send((step, initial_shards(model, spec.parameter_servers)))
+        sender.send((step, initial_shards(model, setting.shards)))
     except DnnbenchError as error:
         sender.send(error)
     except Exception as error:  # noqa: BLE001 - a user's model may raise anything

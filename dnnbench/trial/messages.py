@@ -161,7 +161,10 @@ class Trained(Event, frozen=True, tag="trained"):
 
 
 class Served(Event, frozen=True, tag="served"):
-    """A parameter server's account: CPU seconds of the measured part, updates applied in all."""
+    """A parameter server's account: CPU seconds of the measured part, updates applied in all.
+
+    Without parameter servers it is the first worker's, whose CPU seconds are in its epochs.
+    """
 
     cpu_s: Seconds
     updates_applied: Count

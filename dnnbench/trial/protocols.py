@@ -50,6 +50,9 @@ class Protocol(msgspec.Struct, frozen=True):
         baseline: name of the protocol that its overhead is measured against; None if it is one.
         compensates: adds something to a gradient, whose norm is measured.
         needs_parameter_server: otherwise every node is a worker.
+        fixed_nodes: node count of its one cell, whatever those of the sweep; None for a cell at
+            each of these.
+        synchronous: workers wait for each other in every step.
         options: keys of ``[protocol]`` that it takes.
         fixed: fields of `ProtocolSpec` that its name decides.
         refuses: settings that it does not combine with.
@@ -61,6 +64,8 @@ class Protocol(msgspec.Struct, frozen=True):
     baseline: str | None = None
     compensates: bool = False
     needs_parameter_server: bool = True
+    fixed_nodes: int | None = None
+    synchronous: bool = False
     options: tuple[Option, ...] = ()
     fixed: dict[str, Any] = {}
     refuses: tuple[Refusal, ...] = ()
@@ -123,6 +128,21 @@ PROTOCOLS: dict[str, Protocol] = {
                 ),
             ),
             step_cost=1.05,
+        ),
+        Protocol(
+            name="sync",
+            title="Synchronous SGD",
+            baseline="downpour",
+            synchronous=True,
+            options=(Option("backup_workers"),),
+            step_cost=1.3,
+        ),
+        Protocol(
+            name="sequential",
+            title="Sequential SGD",
+            needs_parameter_server=False,
+            fixed_nodes=1,
+            step_cost=0.3,
         ),
     )
 }

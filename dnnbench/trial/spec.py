@@ -82,7 +82,7 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ProtocolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A protocol with its options, and the optimizer on the parameter server.
 
-    Of the four fields from ``compensation`` to ``epsilon``, those count that
+    Of the options of protocols, from ``compensation`` on, those count that
     `dnnbench.trial.protocols` lists for the protocol.
 
     Attributes:
@@ -90,6 +90,7 @@ class ProtocolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         clip_norm: Euclidean norm to which a worker shortens a longer gradient; None for any length.
         rate_warmup_epochs: epochs over which the learning rate rises, linearly.
         rate_decay_epochs: epochs, from 2, that begin with the learning rate times ``rate_decay``.
+        backup_workers: workers that a step of a synchronous protocol does without.
     """
 
     name: ProtocolName = "downpour"
@@ -104,6 +105,7 @@ class ProtocolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rate_warmup_epochs: int = 0
     rate_decay_epochs: tuple[int, ...] = ()
     rate_decay: float = 0.1
+    backup_workers: int = 0
 
     @property
     def is_scheduled(self) -> bool:
@@ -147,9 +149,17 @@ class CellKey(msgspec.Struct, frozen=True):
 
 
 def grid(nodes: Iterable[int], protocols: Iterable[ProtocolName]) -> list[CellKey]:
-    """List every combination, in the order given; the last one varies fastest."""
+    """List every combination, in the order given; the last one varies fastest.
+
+    A protocol with a fixed node count has one cell, where it first comes.
+    """
     protocols = list(protocols)
-    return [CellKey(nodes=count, protocol=name) for count in nodes for name in protocols]
+    cells = [
+        CellKey(nodes=find_protocol(name).fixed_nodes or count, protocol=name)
+        for count in nodes
+        for name in protocols
+    ]
+    return list(dict.fromkeys(cells))
 
 
 class TrialSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 PARAMETER_SERVER = "ps"
 WORKER = "worker"
@@ -21,6 +26,12 @@ def split_task(task: str) -> tuple[str, int]:
     """Split ``worker:3`` into ``("worker", 3)``."""
     job, _, index = task.partition(":")
     return job, int(index)
+
+
+def accountants(tasks: Iterable[str]) -> set[str]:
+    """Return the tasks that account for the updates: parameter servers, or the first worker."""
+    servers = {task for task in tasks if split_task(task)[0] == PARAMETER_SERVER}
+    return servers or {f"{WORKER}:0"}
 
 
 class ClusterSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

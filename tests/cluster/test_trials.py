@@ -15,7 +15,7 @@ from dnnbench.analysis.trial_figures import measure
 from dnnbench.data import catalogue, synthetic
 from dnnbench.data.locate import locate
 from dnnbench.trial.protocols import PROTOCOLS, parameter_servers_of
-from dnnbench.trial.spec import ModelSpec, ProtocolSpec
+from dnnbench.trial.spec import OPTIMIZERS, ModelSpec, ProtocolSpec
 
 if TYPE_CHECKING:
     from support.real_cluster import Cluster
@@ -127,6 +127,34 @@ def test_steps_unrolled_together_are_the_steps_one_by_one(cluster: Cluster) -> N
     )
 
 
+def test_one_process_takes_the_steps_of_one_worker_and_its_parameter_server(
+    cluster: Cluster,
+) -> None:
+    served = cluster.outcome(DOWNPOUR, 2, epochs=2)
+    sequential = ProtocolSpec("sequential", learning_rate=0.1)
+    alone = cluster.outcome(sequential, 1, parameter_servers=0, epochs=2)
+    assert [e.parameters_sha256 for e in alone.evaluations] == [
+        e.parameters_sha256 for e in served.evaluations
+    ]
+    assert [r.loss for r in alone.epochs] == [r.loss for r in served.epochs]
+    assert [r.staleness.counts for r in alone.epochs] == [[STEPS], [STEPS]]
+    assert alone.updates_applied == [alone.updates_pushed] == [WARMUP + 2 * STEPS]
+    assert alone.evaluations == served.evaluations
+    assert alone.parameter_server_cpu_s == 0.0
+    assert all(record.cpu_s > 0 for record in alone.epochs)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_one_process_has_the_optimizers_of_a_parameter_server(
+    cluster: Cluster, optimizer: str
+) -> None:
+    served = ProtocolSpec("downpour", optimizer=optimizer, learning_rate=0.02)
+    alone = ProtocolSpec("sequential", optimizer=optimizer, learning_rate=0.02)
+    assert final_digest(cluster, served) == (
+        cluster.outcome(alone, 1, parameter_servers=0).evaluations[-1].parameters_sha256
+    )
+
+
 def test_a_sharded_epoch_is_a_workers_share_of_the_examples(cluster: Cluster) -> None:
     outcome = cluster.outcome(DOWNPOUR, 3, epoch_definition="sharded")
     assert [record.examples for record in outcome.epochs] == [27_000, 27_000]
@@ -228,9 +256,9 @@ def test_noisy_labels_are_harder_to_fit_and_the_outcome_names_them(cluster: Clus
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_every_protocol_of_the_table_trains(cluster: Cluster, name: str) -> None:
     protocol = PROTOCOLS[name]
-    servers = parameter_servers_of(name, 1)
-    outcome = cluster.outcome(ProtocolSpec(name), 4, parameter_servers=servers, epochs=2)
-    assert outcome.updates_applied == [outcome.updates_pushed] * servers
+    servers, nodes = parameter_servers_of(name, 1), protocol.fixed_nodes or 4
+    outcome = cluster.outcome(ProtocolSpec(name), nodes, parameter_servers=servers, epochs=2)
+    assert measure(outcome).warnings == []
     assert outcome.evaluations[-1].test_accuracy > 0.5
     ratios = [record.compensation_ratio for record in outcome.epochs]
     assert [ratio is not None for ratio in ratios] == [protocol.compensates] * len(ratios)

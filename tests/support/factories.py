@@ -119,7 +119,7 @@ def make_outcome(order: TrialSpec, epoch_s: float = 3.5, **changes: Any) -> Tria
         "training_s": epochs * epoch_s,
         "parameter_server_cpu_s": 5e-6 * EXAMPLES * len(records),
         "updates_pushed": updates,
-        "updates_applied": [updates] * order.parameter_servers,
+        "updates_applied": [updates] * max(order.parameter_servers, 1),
         "placement": {f"worker:{worker}": "localhost" for worker in range(workers)},
         "warmups": [
             WarmupRecord(f"worker:{worker}", order.warmup_steps, 0.3) for worker in range(workers)

@@ -56,11 +56,13 @@ class FakeAgent:
         self._answers = GOOD | answers
         self._ports = count(FIRST_PORT)
         self.epochs = 2
+        self.has_servers = True
 
     def send(self, order: Order) -> None:
         self.sent.append(order)
         if isinstance(order, Prepare):
             self.epochs = order.trial.epochs
+            self.has_servers = order.trial.parameter_servers > 0
         if self.is_gone:
             raise HostError("the agent is gone", where=self.host)
         for event in self._answers[type(order)](self, order):
@@ -83,6 +85,11 @@ class FakeAgent:
 
     def servers(self) -> list[str]:
         return [task for task in self.running if task.startswith("ps")]
+
+    def accountants(self) -> list[str]:
+        if self.has_servers:
+            return self.servers()
+        return [task for task in self.workers() if task == "worker:0"]
 
     def exits(self, tasks: list[str], code: int = 0) -> list[AnyEvent]:
         return [RoleExited(task=task, code=code) for task in list(tasks)]
@@ -112,7 +119,7 @@ def train_all(agent: FakeAgent, _order: Order) -> list[AnyEvent]:
 
 
 def finish(agent: FakeAgent, _order: Order) -> list[AnyEvent]:
-    served = [Served(task=t, cpu_s=PS_CPU_S, updates_applied=300) for t in agent.servers()]
+    served = [Served(task=t, cpu_s=PS_CPU_S, updates_applied=300) for t in agent.accountants()]
     evaluated = EvaluationRecord(None, 300, 0.9, 0.91)
     return [
         *served,

@@ -243,7 +243,7 @@ def _proven(connected: ConnectedHosts, request: Request) -> dict[str, int]:
         Host -> number of its tasks; empty if a cluster with a lease would be incomplete.
     """
     config, needed = request.config, request.needed
-    servers, ports = config.sweep.parameter_servers, config.cluster.ports
+    servers, ports = config.sweep.servers_of(config.sweep.largest), config.cluster.ports
     while len(names := chosen(connected.hosts, needed)) > 1:
         request.notify("testing every connection between workers and parameter servers")
         hosts = [host for host in connected.hosts if host.name in names]

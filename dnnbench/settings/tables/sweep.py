@@ -9,12 +9,12 @@ from msgspec import Meta
 
 from dnnbench.settings.setting import CLUSTER, PROVISIONED, Setting
 from dnnbench.settings.values import LocalPath, Name, Positive, Seconds
-from dnnbench.trial.protocols import PROTOCOLS
-from dnnbench.trial.spec import ProtocolName
+from dnnbench.trial.protocols import PROTOCOLS, parameter_servers_of
+from dnnbench.trial.spec import CellKey, ProtocolName, grid
 
 # Upper bounds, here and in the other tables, keep a typing error from filling the memory or
 # overflowing a clock. None of them limits a realistic measurement.
-Nodes = Annotated[int, Meta(ge=2, le=1000)]
+Nodes = Annotated[int, Meta(ge=1, le=1000)]
 Share = Annotated[float, Meta(gt=0, le=1)]
 
 
@@ -33,7 +33,7 @@ class SweepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         tuple[Nodes, ...],
         Meta(min_length=1),
         Setting(
-            "Node counts: parameter servers and workers together.",
+            "Node counts: parameter servers and workers together; sequential always has one node.",
             "As in Table 2.",
             commands=PROVISIONED,
             metavar="N,N,...",
@@ -75,6 +75,20 @@ class SweepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             metavar="DIR",
         ),
     ] = "results"
+
+    @property
+    def cells(self) -> list[CellKey]:
+        """The cells of the sweep, in the order given."""
+        return grid(self.nodes, self.protocols)
+
+    @property
+    def largest(self) -> CellKey:
+        """The cell of the most nodes; of those, one whose tasks need the most slots."""
+        return max(self.cells, key=lambda cell: (cell.nodes, self.servers_of(cell)))
+
+    def servers_of(self, cell: CellKey) -> int:
+        """Return the parameter servers of a cell's trials."""
+        return parameter_servers_of(cell.protocol, self.parameter_servers)
 
 
 class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

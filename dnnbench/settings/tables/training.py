@@ -167,7 +167,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ProtocolConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Delay compensation of dc-sgd, dc-sgd-c and dc-sgd-a."""
+    """Delay compensation of the dc-sgd protocols, and the backup workers of sync."""
 
     compensation: Annotated[
         Compensation,
@@ -200,6 +200,15 @@ class ProtocolConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "As in the code of the DC-ASGD authors and in later implementations.",
         ),
     ] = 1e-7
+    backup_workers: Annotated[
+        int,
+        Meta(ge=0, le=999),
+        Setting(
+            "Workers that a step of sync does without: the latest gradients are dropped.",
+            "Plain synchronous SGD. A few spare the others the wait for the slowest, at the cost "
+            "of what the dropped gradients took to compute.",
+        ),
+    ] = 0
 
     @property
     def chosen_lambda0(self) -> float:

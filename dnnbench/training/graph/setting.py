@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from dnnbench.trial.protocols import find_protocol
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -22,6 +24,7 @@ class StepSetting(msgspec.Struct, frozen=True):
         model: a `ModelSpec`.
         protocol: a `ProtocolSpec`.
         examples: an `ExampleShape`.
+        workers: under a synchronous protocol; 0 under the others, which do not depend on it.
         own_core: whether each worker has a core that idles while it waits for its pull.
     """
 
@@ -31,20 +34,32 @@ class StepSetting(msgspec.Struct, frozen=True):
     parameter_servers: int
     batch_size: int
     steps_per_run: int
+    workers: int = 0
     own_core: bool = False
 
     @classmethod
     def of(cls, trial: TrialSpec, examples: ExampleShape, *, own_core: bool) -> StepSetting:
         """Take the setting out of the specification of a trial."""
         return cls(
-            own_core=own_core,
+            own_core=own_core and trial.parameter_servers > 0,  # else no pull to wait for
             model=trial.model,
             protocol=trial.protocol,
             examples=examples,
             parameter_servers=trial.parameter_servers,
             batch_size=trial.batch_size,
             steps_per_run=trial.steps_per_run,
+            workers=trial.workers if find_protocol(trial.protocol.name).synchronous else 0,
         )
+
+    @property
+    def shards(self) -> int:
+        """Parts that the parameters are divided into: one per parameter server, one without any."""
+        return max(self.parameter_servers, 1)
+
+    @property
+    def worker_device(self) -> str:
+        """Device of a worker's operations; where there is no other, the session's own."""
+        return "/job:worker" if self.parameter_servers else ""
 
 
 class StateSpec(msgspec.Struct, frozen=True):
@@ -68,13 +83,14 @@ class StepGraph(msgspec.Struct, frozen=True):
 
     Attributes:
         worker_graph: serialized GraphDef with everything.
-        shard_graphs: by shard, a serialized GraphDef of its variables alone.
+        shard_graphs: by parameter server, a serialized GraphDef of its shard's variables alone.
         shard_sizes: parameters by shard, the counting element excluded.
         losses: float32 [k + 1], each of one batch.
         staleness: by shard, float32 [k + 1].
         state_updates: operations that keep the model's states for the next run.
         norms: by shard, float32 [2]: squared norms of compensation and gradient at the step
             ``norms_step``; empty where nothing is compensated.
+        leave: operation that ends a worker's part; None where no other worker waits for it.
     """
 
     worker_graph: bytes
@@ -86,6 +102,7 @@ class StepGraph(msgspec.Struct, frozen=True):
     state_updates: list[list[str]]
     norms: list[str]
     norms_step: int
+    leave: str | None = None
     images: str = "images:0"
     labels: str = "labels:0"
     pull: str = "pull:0"

@@ -10,7 +10,7 @@ from dnnbench.training.optimizers import RATE_FACTOR, make_optimizer
 from dnnbench.training.protocols.base import Push, make_shard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import keras
     import tensorflow as tf
@@ -38,20 +38,30 @@ def initial_shards(model: keras.Model, shards: int) -> list[Vector]:
 class ServerShard:
     """A shard's variables and lock on its parameter server; see `protocols.base.Shard`.
 
+    Without parameter servers, the shard is the worker's own, and needs no lock.
+
     Args:
         index: of the shard, and of its parameter server.
         size: parameters, the counting element excluded.
         setting: with the optimizer.
         make_rule: called where its constants belong.
+        state: name -> initial value of a further variable that the protocol keeps.
     """
 
     def __init__(
-        self, index: int, size: int, setting: StepSetting, make_rule: Callable[[], Rule]
+        self,
+        index: int,
+        size: int,
+        setting: StepSetting,
+        make_rule: Callable[[], Rule],
+        *,
+        state: Mapping[str, np.ndarray[Any, Any]] | None = None,
     ) -> None:
         import tensorflow as tf
 
         tf1 = tf.compat.v1
-        self.device = f"/job:ps/task:{index}"
+        is_shared = setting.parameter_servers > 0
+        self.device = f"/job:ps/task:{index}" if is_shared else setting.worker_device
         name = f"shard_{index}"
         with tf1.device(self.device), tf1.name_scope(f"{name}/"):
             self.rule = make_rule()
@@ -67,10 +77,18 @@ class ServerShard:
                 )
                 for slot, value in slots.items()
             }
-            variables = [self.parameters, *self.slots.values()]
+            self.state = {
+                key: tf1.get_variable(
+                    f"{name}/{key}", initializer=tf.constant(value), use_resource=True
+                )
+                for key, value in (state or {}).items()
+            }
+            variables = [self.parameters, *self.slots.values(), *self.state.values()]
             tf.group(*(variable.initializer for variable in variables), name="initialize")
             tf.identity(self.parameters.read_value(), name="value")
-            self.lock = tf.CriticalSection(name="lock", shared_name=f"{name}/lock")
+            self.lock: Any = (
+                tf.CriticalSection(name="lock", shared_name=f"{name}/lock") if is_shared else None
+            )
             self._count_at = tf.constant([size]), tf.constant([1])
             if RATE_FACTOR in self.slots:
                 self._add_rate_factor(size)
@@ -126,8 +144,16 @@ class ServerShard:
         with tf.compat.v1.device(self.device):
             # The message from the worker arrives before the lock is asked for, not under it.
             gradient = tf.identity(gradient)
-            result = self.lock.execute(update)
+            if self.lock:
+                result = self.lock.execute(update)
+            else:  # the gradient was computed from the update before
+                with tf.control_dependencies([gradient]):
+                    result = update()
             return (result, None) if factor is None else (result[:1], result[1:])
+
+    def leave(self) -> tf.Operation | None:
+        """Return nothing: no other worker waits for this one."""
+        return None
 
 
 def shard_graph(index: int, size: int, setting: StepSetting) -> bytes:

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     Vector = np.ndarray[Any, np.dtype[np.float32]]
 
-WORKER_DEVICE = "/job:worker"
-
 
 def build_step_graph(setting: StepSetting, model: keras.Model) -> StepGraph:
     """Trace the model's step under the setting's protocol."""
@@ -42,12 +40,16 @@ def build_step_graph(setting: StepSetting, model: keras.Model) -> StepGraph:
         builder = _Builder(setting, model, states)
         outputs = builder.unroll()
         builder.add_evaluation()
+        leave = builder.add_leave()
         graph_def = graph.as_graph_def()
     return StepGraph(
         worker_graph=graph_def.SerializeToString(),
-        shard_graphs=[shard_graph(i, size, setting) for i, size in enumerate(builder.sizes)],
+        shard_graphs=[
+            shard_graph(i, builder.sizes[i], setting) for i in range(setting.parameter_servers)
+        ],
         shard_sizes=builder.sizes,
         states=states,
+        leave=leave,
         **outputs,
     )
 
@@ -63,9 +65,9 @@ class _Builder:
         self.model = model
         self.shapes = [tuple(v.shape) for v in model.trainable_variables]
         self.lengths = [int(np.prod(shape)) for shape in self.shapes]
-        self.sizes = shard_sizes(sum(self.lengths), setting.parameter_servers)
+        self.sizes = shard_sizes(sum(self.lengths), setting.shards)
         self.shards = [make_shard(i, size, setting) for i, size in enumerate(self.sizes)]
-        with tf1.device(WORKER_DEVICE):
+        with tf1.device(self.setting.worker_device):
             batches = [setting.steps_per_run, setting.batch_size]
             images = tf1.placeholder(tf.uint8, [*batches, setting.examples.values], name="images")
             labels = tf1.placeholder(tf.int32, batches, name="labels")
@@ -92,7 +94,7 @@ class _Builder:
         pushed: list[tf.Tensor] = []
         states = [state.read_value() for state in self.states]
         gradient = self._traced()
-        with tf1.device(WORKER_DEVICE):
+        with tf1.device(self.setting.worker_device):
             ready = gradient.ahead(self.images[0], self.labels[0], *states)
         for step in range(self.setting.steps_per_run):
             measure = step == names["norms_step"]
@@ -101,7 +103,7 @@ class _Builder:
             for index, shard in enumerate(self.shards):
                 with tf.control_dependencies(pushed[index : index + 1]):
                     pulled.append(shard.pull())
-            with tf1.device(WORKER_DEVICE):
+            with tf1.device(self.setting.worker_device):
                 loss, *rest = gradient.then(*pulled, *ready)
                 gradients, states = rest[: len(self.shards)], rest[len(self.shards) :]
                 losses.append(loss)
@@ -212,7 +214,7 @@ class _Builder:
 
         tf1 = tf.compat.v1
         pulled = [shard.pull() for shard in self.shards]
-        with tf1.device(WORKER_DEVICE):
+        with tf1.device(self.setting.worker_device):
             tf.identity(tf.concat(pulled, 0), name="pull")
             parameters = tf1.placeholder(
                 tf.float32, [sum(self.sizes) + len(self.sizes)], name="evaluation_parameters"
@@ -228,6 +230,16 @@ class _Builder:
             )
             answers = tf.argmax(logits, 1, output_type=tf.int32)
             tf.reduce_sum(tf.cast(tf.equal(answers, labels), tf.int32), name="correct")
+
+    def add_leave(self) -> str | None:
+        """Add what ends a worker's part; return its name, None where no other waits for it."""
+        import tensorflow as tf
+
+        departures = [departure for shard in self.shards if (departure := shard.leave())]
+        if not departures:
+            return None
+        with tf.compat.v1.device(self.setting.worker_device):
+            return str(tf.group(*departures, name="leave").name)
 
     def _as_input(self, images: tf.Tensor) -> tf.Tensor:
         """Scale flat uint8 images to float32 in [0, 1], in the shape that the model takes."""

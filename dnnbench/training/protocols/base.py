@@ -7,9 +7,10 @@ part ``index`` of the flat parameters, ``size`` of them. No other code asks for 
 - A protocol that changes a gradient where it is applied (compensation, a step that shrinks with
   staleness) is a `Rule` in a `dnnbench.training.graph.shard.ServerShard`.
 - One that changes when gradients are applied (the mean of all workers' gradients) overrides
-  ``push`` of that class; the next pull waits for what ``push`` returns.
-- One without parameter server (sequential, all-reduce) is a `Shard` on the worker's own device. It
-  is the first that a worker has to initialise itself, from `PreparedTrial.initial_shards`.
+  ``push`` of that class; the next pull waits for what ``push`` returns. A synchronous one also has
+  ``leave``, which a worker runs at the end of its warm-up and of its epochs.
+- One without parameter server is a `Shard` on the worker's own device, which the worker
+  initialises itself; `ServerShard` is one, without its lock.
 
 The last element of a shard counts the updates applied to it: a gradient carries -1 there, and the
 hyper-parameters are vectors whose last element leaves that count alone (:func:`vector`). A pull
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
     Slots = dict[str, Any]  # name → tf.Variable [n + 1]
 
+WORKER_INDEX = "worker_index"
+"""Name, in a shard's scope, of the constant int32 [] that each worker sets to its own index."""
 COUNT_STEP = -1.0
 """What a gradient carries in the counting element."""
 
@@ -60,6 +63,9 @@ class Shard(Protocol):
             Updates applied before this one, float32 [1]; and, where ``measure`` and the protocol
             compensates, the squared norms of compensation and gradient, float32 [2].
         """
+
+    def leave(self) -> tf.Operation | None:
+        """Return what ends a worker's part; None where no other worker waits for it."""
 
 
 class Push(NamedTuple):

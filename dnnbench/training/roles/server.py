@@ -6,11 +6,13 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
+from dnnbench.training.protocols.base import WORKER_INDEX
 from dnnbench.trial.messages import PortClash, PortReserved
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from dnnbench.training.prepare import PreparedTrial
     from dnnbench.training.roles.channel import Channel
     from dnnbench.trial.tasks import ClusterSpec
 
@@ -81,8 +83,8 @@ def start_server(
         raise
 
 
-def import_graph(serialized: bytes) -> tf.Graph:
-    """Turn a serialized GraphDef into a graph.
+def import_graph(serialized: bytes, *, worker: int = 0) -> tf.Graph:
+    """Turn a serialized GraphDef into a graph, for the worker of this index.
 
     Only in a role, never before its fork: the first graph of a process seeds TensorFlow's generator
     of step identifiers, and forked workers that share its state mix up their steps on the parameter
@@ -91,6 +93,24 @@ def import_graph(serialized: bytes) -> tf.Graph:
     import tensorflow as tf
 
     graph = tf.Graph()
+    graph_def = tf.compat.v1.GraphDef.FromString(serialized)
+    for node in graph_def.node:
+        if node.name.endswith(f"/{WORKER_INDEX}"):
+            node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(worker))
     with graph.as_default():
-        tf.graph_util.import_graph_def(tf.compat.v1.GraphDef.FromString(serialized), name="")
+        tf.graph_util.import_graph_def(graph_def, name="")
     return graph
+
+
+def initialise_shard(session: tf.compat.v1.Session, index: int, prepared: PreparedTrial) -> None:
+    """Give a shard its initial values, in a session on the device that holds it."""
+    shard = f"shard_{index}"
+    feed = {f"{shard}/initial:0": prepared.initial_shards[index]}
+    session.run(f"{shard}/initialize", feed)
+    if prepared.spec.protocol.rate_warmup_epochs:  # before any worker pushes; worker:0 goes on
+        session.run(f"{shard}/set_rate_factor", {f"{shard}/given_rate_factor:0": 0.0})
+
+
+def updates_applied(session: tf.compat.v1.Session, index: int) -> int:
+    """Return the count of updates in a shard; all of it passes through Python."""
+    return round(float(session.run(f"shard_{index}/value:0")[-1]))

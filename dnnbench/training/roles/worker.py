@@ -12,7 +12,14 @@ import numpy as np
 
 from dnnbench.errors import ConfigError
 from dnnbench.training.roles.process import release_unused_memory
-from dnnbench.training.roles.server import import_graph, reserve_port, session_config, start_server
+from dnnbench.training.roles.server import (
+    import_graph,
+    initialise_shard,
+    reserve_port,
+    session_config,
+    start_server,
+    updates_applied,
+)
 from dnnbench.training.roles.steps import EpochTotals, Steps
 from dnnbench.trial.messages import (
     Connect,
@@ -22,6 +29,7 @@ from dnnbench.trial.messages import (
     Finish,
     Go,
     Progress,
+    Served,
     ServerReady,
     Trained,
     WarmedUp,
@@ -52,12 +60,15 @@ def work(channel: Channel, index: int, prepared: PreparedTrial, threads: int, po
     cluster = channel.expect(Connect).cluster
     filters = [f"/job:{PARAMETER_SERVER}", f"/job:{WORKER}/task:{index}"]
     config = session_config(filters, threads)
-    server = start_server(channel, cluster, WORKER, index, config)
+    target = ""  # a session of this process, which nobody else has to reach
+    if prepared.spec.nodes > 1:
+        server = start_server(channel, cluster, WORKER, index, config)
+        target = server.target
     del reserved
-    graph = import_graph(prepared.step.worker_graph)
+    graph = import_graph(prepared.step.worker_graph, worker=index)
     channel.emit(ServerReady)
     channel.expect(WarmUp)
-    with tf.compat.v1.Session(server.target, graph=graph, config=config) as session:
+    with tf.compat.v1.Session(target, graph=graph, config=config) as session:
         try:
             _Worker(channel, index, prepared, session).run()
         except _NotFinite as met:
@@ -100,6 +111,7 @@ class _Worker:
         Raises:
             _NotFinite: a loss or a parameter is not finite.
         """
+        self._initialise_shards()
         self._initialise_states()
         pushed = self._warm_up()
         self._channel.expect(Go)
@@ -109,14 +121,33 @@ class _Worker:
             pushed += self._epoch(epoch)
             if self._index == 0:
                 snapshots.append(self._snapshot(epoch))
+        self._leave()
         self._channel.emit(Trained, updates_pushed=pushed)
         self._channel.expect(Finish)
+        self._account()
         if self._index == 0:
             snapshots.append(self._snapshot(self._spec.epochs))
             # Only now: evaluating would take the cores from workers that still train.
             for epoch, (parameters, states) in zip([*epochs, None], snapshots, strict=True):
                 self._set_states(states)
                 self._evaluate(epoch, parameters)
+
+    def _initialise_shards(self) -> None:
+        """Initialise the parameters where no parameter server does."""
+        if not self._spec.parameter_servers:
+            for index in range(len(self._prepared.initial_shards)):
+                initialise_shard(self._session, index, self._prepared)
+
+    def _leave(self) -> None:
+        """Let the others go on without this worker, where they wait for it."""
+        if self._prepared.step.leave:
+            self._session.run(self._session.graph.get_operation_by_name(self._prepared.step.leave))
+
+    def _account(self) -> None:
+        """Account for the updates where no parameter server does; their CPU is the worker's."""
+        if not self._spec.parameter_servers and self._index == 0:
+            updates = updates_applied(self._session, 0)
+            self._channel.emit(Served, cpu_s=0.0, updates_applied=updates)
 
     def _initialise_states(self) -> None:
         values = []
@@ -206,6 +237,7 @@ class _Worker:
         for run in selected:
             self._train(run, epoch=0, steps_before=steps)
             steps += len(run)
+        self._leave()  # before the others are told to go on
         release_unused_memory()  # before the measured part: it takes milliseconds
         record = WarmupRecord(self._channel.task, steps, time.monotonic() - start_s)
         self._channel.emit(WarmedUp, record=record)

@@ -18,7 +18,8 @@ from support.factories import (
     spread,
 )
 
-from dnnbench.analysis.analyse import analyse
+from dnnbench.analysis.analyse import Analysis, analyse
+from dnnbench.analysis.trial_figures import measure
 from dnnbench.errors import ResultsError
 from dnnbench.trial.outcome import EvaluationRecord, Staleness
 from dnnbench.trial.protocols import PROTOCOLS, Protocol
@@ -343,3 +344,61 @@ def test_roles_per_core_are_those_of_the_hosts_that_a_trial_had() -> None:
     alone = analyse(outcomes, make_context(hosts=make_hosts(1)))
     assert alone.placements == []
     assert alone.cell(CellKey(4, "downpour")).roles_per_core == 2.0
+
+
+def with_one_process(*, epoch_s: float = 0.5) -> Analysis:
+    alone = [
+        make_outcome(make_order(1, "sequential", repeat, parameter_servers=0), epoch_s + part_s)
+        for repeat, part_s in ((1, -0.01), (2, 0.0), (3, 0.01))
+    ]
+    protocols = ["downpour", "dc-sgd", "sequential"]
+    return analyse([*alone, *make_sweep()], make_context(planned_protocols=protocols))
+
+
+def test_one_process_is_one_cell_and_neither_grows_nor_is_missing_elsewhere() -> None:
+    analysis = with_one_process()
+    assert [cell.nodes for cell in analysis.cells if cell.protocol == "sequential"] == [1]
+    assert [cell.protocol for cell in analysis.cells if cell.nodes == 1] == ["sequential"]
+    assert {growth.protocol for growth in analysis.growth} == {"downpour", "dc-sgd"}
+    assert {growth.from_nodes for growth in analysis.growth} == {4}
+    assert analysis.smallest_nodes == 4
+    assert analysis.warnings == []
+    without = {cell.key: cell for cell in analyse(make_sweep(), make_context()).cells}
+    for cell in analysis.cells:
+        if cell.key in without:
+            assert msgspec.structs.replace(cell, speedup=None) == without[cell.key]
+            assert without[cell.key].speedup is None
+
+
+def test_the_speedup_is_the_throughput_of_all_workers_over_that_of_one_process() -> None:
+    analysis = with_one_process(epoch_s=0.5)
+    # Every worker passes over all examples: 3 workers in 3.5 s against one process in 0.5 s.
+    speedup = analysis.cell(CellKey(4, "downpour")).speedup
+    assert speedup
+    assert speedup.ratio == pytest.approx(3 * 0.5 / PUBLISHED_S[CellKey(4, "downpour")], rel=1e-3)
+    assert speedup.low
+    assert speedup.high
+    assert speedup.low < speedup.ratio < speedup.high
+    assert analysis.cell(CellKey(1, "sequential")).speedup is None
+
+
+@pytest.mark.parametrize(
+    ("backups", "applied", "is_odd"),
+    [
+        (0, 100, False),
+        (0, 300, True),
+        (0, 99, True),
+        (1, 120, False),
+        (1, 99, True),
+        (1, 301, True),
+    ],
+)
+def test_a_synchronous_step_is_one_update(backups: int, applied: int, is_odd: bool) -> None:
+    protocol = ProtocolSpec("sync", backup_workers=backups)
+    order = make_order(4, protocol, epochs=1, warmup_steps=0)
+    good = make_outcome(order)
+    records = [msgspec.structs.replace(record, steps=100) for record in good.epochs]
+    outcome = msgspec.structs.replace(
+        good, epochs=records, warmups=[], updates_pushed=300, updates_applied=[applied]
+    )
+    assert any("steps taken together" in line for line in measure(outcome).warnings) == is_odd

@@ -328,6 +328,46 @@ def test_json_does_not_tell_where_the_data_lie() -> None:
     assert "somebody" not in text
 
 
+def test_one_process_stands_beside_the_cluster_in_every_format() -> None:
+    outcomes = [
+        *make_sweep(),
+        *(
+            make_outcome(make_order(1, "sequential", repeat, parameter_servers=0), epoch_s)
+            for repeat, epoch_s in ((1, 1.49), (2, 1.5), (3, 1.51))
+        ),
+    ]
+    context = make_context(planned_protocols=["downpour", "dc-sgd", "sequential"])
+    analysis = analyse(outcomes, context)
+    table = words(shown(analysis, 120))
+    assert re.search(r"\n +1 .* 1\.50 ± 0\.02", shown(analysis, 120))
+    beats = (
+        "More examples/s than one process without messages: downpour at 4, 8, 12 nodes; "
+        "dc-sgd at 4, 8, 12 nodes."
+    )
+    assert beats in table
+    assert "x one process" in table
+    assert beats in words(markdown.render(analysis))
+    rows = list(csv.DictReader(io.StringIO(export.as_csv(analysis))))
+    ratios = {(row["nodes"], row["protocol"]): row["speedup_ratio"] for row in rows}
+    assert ratios["1", "sequential"] == ""
+    document = export.as_document(analysis)
+    for cell in document["cells"]:
+        if cell["nodes"] > 1:
+            ratio = cell["speedup"]["ratio"]
+            assert float(ratios[str(cell["nodes"]), cell["protocol"]]) == ratio
+            assert cell["speedup"]["low"] < ratio < cell["speedup"]["high"]
+
+
+def test_where_one_process_is_faster_no_node_count_is_named() -> None:
+    alone = [
+        make_outcome(make_order(1, "sequential", repeat, parameter_servers=0), epoch_s)
+        for repeat, epoch_s in ((1, 0.09), (2, 0.1), (3, 0.11))
+    ]
+    context = make_context(planned_protocols=["downpour", "dc-sgd", "sequential"])
+    table = words(shown(analyse([*make_sweep(), *alone], context), 120))
+    assert "downpour at no node count; dc-sgd at no node count." in table
+
+
 def test_numbers_are_written_as_table_2_writes_them() -> None:
     assert [seconds(s) for s in (12.345, 1.0, 0.5, 0.01234)] == ["12.35", "1.00", "0.500", "0.0123"]
     assert mean_text(Estimate(1234.5, 3, 67.8, 1, 2), "{:,.0f}".format) == "1,234 ± 68"

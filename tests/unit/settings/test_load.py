@@ -18,6 +18,7 @@ from dnnbench.settings.schema import PROFILES, Config, Resolved, settings
 from dnnbench.settings.textfile import MOST_BYTES
 from dnnbench.trial.models import MODELS
 from dnnbench.trial.protocols import PROTOCOLS
+from dnnbench.trial.spec import CellKey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -158,8 +159,8 @@ def test_lambda_follows_the_kind_of_compensation_unless_it_is_given() -> None:
         ),
         ("[train]\nepochs = " + "[" * 5000 + "]" * 5000, "dnnbench.toml: is nested too deeply"),
         (
-            "[sweep]\nnodes = [\n  4,\n  1,\n]\n",
-            "dnnbench.toml:2: [sweep] nodes: expected a list of whole numbers >= 2, got [4, 1]",
+            "[sweep]\nnodes = [\n  4,\n  0,\n]\n",
+            "dnnbench.toml:2: [sweep] nodes: expected a list of whole numbers >= 1, got [4, 0]",
         ),
         (
             "[sweep]\nnodes = [4, 8, 4]\n",
@@ -270,8 +271,8 @@ def test_epochs_of_a_schedule_ascend_and_are_trained(epochs: str) -> None:
 def test_a_sweep_has_a_bounded_number_of_trials() -> None:
     options = {"sweep.nodes": ",".join(map(str, range(2, 103))), "sweep.repeats": "50"}
     assert refusal(options=options) == (
-        "--repeats: expected at most 10,000 trials, got 10,100: 101 node counts x 2 protocols "
-        "x 50 repeats"
+        "--repeats: expected at most 10,000 trials, got 10,100: 202 cells (node counts x "
+        "protocols) x 50 repeats"
     )
 
 
@@ -291,8 +292,8 @@ def test_what_the_environment_has_wrong_is_named() -> None:
     [
         (
             "sweep.nodes",
-            "4, 1",
-            "--nodes: expected whole numbers >= 2 separated by commas, got '4, 1'",
+            "4, 0",
+            "--nodes: expected whole numbers >= 1 separated by commas, got '4, 0'",
         ),
         ("train.epochs", "2.5", "--epochs: expected a whole number, got '2.5'"),
         ("train.dropout", "1", "--dropout: expected a number < 1.0, got '1'"),
@@ -358,10 +359,30 @@ def test_an_unknown_model_is_refused_and_a_users_own_is_not() -> None:
 
 
 def test_too_few_nodes_are_blamed_on_the_layer_that_caused_it() -> None:
-    assert refusal(options={"sweep.parameter_servers": 4}).startswith("--ps: [sweep] 4 nodes leave")
+    assert refusal(options={"sweep.parameter_servers": 4}) == (
+        "--ps: [sweep] nodes = 4 leaves no worker beside parameter_servers = 4, which downpour "
+        "needs; a trial needs at least parameter_servers + 1 nodes"
+    )
     assert refusal(options={"sweep.nodes": [2], "sweep.parameter_servers": 2}).startswith(
         "--nodes:"
     )
+
+
+def test_one_node_is_enough_where_no_protocol_needs_a_parameter_server() -> None:
+    sequential: dict[str, Any] = {"sweep.nodes": "1", "sweep.protocols": "sequential"}
+    assert load(None, {}, sequential).config.sweep.cells == [CellKey(1, "sequential")]
+    both = sequential | {"sweep.protocols": "sequential,downpour"}
+    assert "which downpour needs" in refusal(options=both)
+
+
+def test_backup_workers_leave_at_least_one_gradient() -> None:
+    options: dict[str, Any] = {"sweep.protocols": "sync", "sweep.nodes": "8,4"}
+    assert load(None, {}, options | {"protocol.backup_workers": "2"})
+    assert refusal(options=options | {"protocol.backup_workers": "3"}) == (
+        "--backup-workers: [protocol] backup_workers: expected fewer than the 3 workers of sync "
+        "at 4 nodes, got 3"
+    )
+    assert load(None, {}, {"protocol.backup_workers": "3"})  # which no other protocol has
 
 
 def test_a_value_that_a_later_layer_replaces_is_still_checked() -> None:

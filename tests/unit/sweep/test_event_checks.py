@@ -262,3 +262,11 @@ def test_a_divergence_is_a_workers_own_in_an_epoch_that_was_ordered(
     with pytest.raises(HostError, match=problem):
         check.refuse_odd(host, Diverged(task=task, record=record))
     check.refuse_odd("b", Diverged(task="worker:0", record=Divergence("worker:0", 0, 1)))
+
+
+def test_without_parameter_servers_the_first_worker_accounts_for_the_updates() -> None:
+    served = Served(task="worker:0", cpu_s=0.0, updates_applied=5)
+    check = EventCheck(make_order(2, "sequential", parameter_servers=0), {"worker:0": "a"})
+    check.refuse_odd("a", served)
+    with pytest.raises(HostError, match="expected events of the role of worker:0"):
+        EventCheck(make_order(), PLACEMENT).refuse_odd("b", served)

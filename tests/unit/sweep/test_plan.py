@@ -32,6 +32,25 @@ def test_every_repeat_is_a_block_with_each_cell_once() -> None:
     assert len({tuple(block) for block in in_order}) > 1
 
 
+def test_one_process_is_one_cell_beside_the_others_once_per_repeat() -> None:
+    config = Config(sweep=SweepConfig(nodes=(4, 8), protocols=("sequential", "downpour")))
+    plan = plan_of(config)
+    assert sorted(order.id for order in plan.orders if order.repeat == 1) == [
+        "n01-sequential-r01",
+        "n04-downpour-r01",
+        "n08-downpour-r01",
+    ]
+    alone = next(order for order in plan.orders if order.nodes == 1)
+    assert (alone.parameter_servers, alone.workers) == (0, 1)
+    assert plan.placement(alone) == {"worker:0": "localhost"}
+    assert {order.seed for order in plan.orders if order.repeat == 1} == {alone.seed}
+
+
+def test_hosts_need_only_slots_for_the_largest_cell() -> None:
+    alone = Config(sweep=SweepConfig(nodes=(4, 8), protocols=("sequential",)))
+    assert len(plan_of(alone, hosts=[Host("a", "10.0.0.1", slots=1)]).orders) == 3
+
+
 def test_the_stored_seed_gives_the_same_order_and_another_seed_another() -> None:
     other = Config(sweep=SweepConfig(seed=1))
     assert plan_of() == plan_of()

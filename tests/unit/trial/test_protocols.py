@@ -17,6 +17,7 @@ def test_an_entry_is_whole(name: str) -> None:
     assert protocol.name == name
     assert protocol.title
     assert protocol.step_cost > 0
+    assert protocol.fixed_nodes is None or not protocol.needs_parameter_server
     if protocol.baseline is not None:
         assert position(protocol.baseline) < position(name)
     assert protocol.fixed.keys() <= set(ProtocolSpec.__struct_fields__)
@@ -96,3 +97,12 @@ def test_a_cell_names_its_trials_its_baseline_and_its_like() -> None:
     assert key.baseline() == CellKey(4, "downpour")
     assert CellKey(4, "downpour").baseline() is None
     assert key.with_nodes(12) == CellKey(12, "dc-sgd")
+
+
+def test_a_protocol_of_a_fixed_node_count_has_one_cell_beside_the_others() -> None:
+    assert grid((4, 12), ("downpour", "sequential")) == [
+        CellKey(4, "downpour"),
+        CellKey(1, "sequential"),
+        CellKey(12, "downpour"),
+    ]
+    assert grid((4, 8), ["sequential"]) == [CellKey(1, "sequential")]
