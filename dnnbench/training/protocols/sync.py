@@ -142,7 +142,7 @@ class MeanShard(ServerShard):
         )
 
     def _required(self, gone: tf.Tensor) -> tf.Tensor:
-        """Return the number of gradients that make an update, given the workers that are gone, int32 []."""
+        """Return the number of gradients that make an update without the workers that are gone."""
         import tensorflow as tf
 
         return tf.minimum(self._workers - self._backups, self._workers - gone)
