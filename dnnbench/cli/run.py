@@ -23,6 +23,7 @@ from dnnbench.errors import (
 from dnnbench.hosts.local import LocalAgents
 from dnnbench.hosts.model_check import check_model
 from dnnbench.report.files import write_markdown
+from dnnbench.settings.hostlists.sources import note_on_job
 from dnnbench.settings.load import load
 from dnnbench.settings.schema import settings as all_settings
 from dnnbench.sweep.history import measured_trial_s
@@ -92,6 +93,8 @@ def command(
     else:
         resolved = load(config_path, os.environ, settings, hosts)
         find_user_module(resolved.config.train.model, resolved.origins["train.model"])
+        if not resolved.config.hosts and (note := note_on_job(os.environ)):
+            printer.note(note)
         if dry_run:
             plan = _plan(resolved.config, planned_data(resolved, printer))
             _show_plan(plan, plan.orders, printer, as_json=as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from dnnbench.errors import ConfigError, nearest
@@ -22,6 +23,8 @@ FIRST_PORT, LAST_PORT = 1024, 65535
 MOST_TRIALS = 10_000
 """Most trials of a sweep; the paper profile runs 120."""
 _INDEX_SCHEMES = ("https", "http", "file")
+_ODD = re.compile(r'[\s"\\]')
+"""Characters that no URL has, and at which `redacted` takes a login to end."""
 
 
 def check_values(config: Config, origins: Mapping[str, str]) -> None:
@@ -54,13 +57,16 @@ def check_model(name: str, where: str) -> None:
 def check_index_url(url: str, where: str) -> None:
     """Refuse anything but a URL, and a URL whose login was hidden when it was stored or shown.
 
-    No message repeats it: the login in a malformed URL cannot be recognised.
+    What is accepted has its secrets, if any, in a login that `redacted` recognises. No message
+    repeats the URL: the login in a malformed one cannot be recognised.
     """
     from urllib.parse import urlsplit  # most commands check no URL
 
     try:
         parts = urlsplit(url)
-        is_url = parts.scheme in _INDEX_SCHEMES and bool(parts.netloc or parts.path)
+        # An @ or a secret outside the login would not be hidden; in an index's URL, none is valid.
+        is_plain = not (parts.query or parts.fragment or "@" in parts.path or _ODD.search(url))
+        is_url = parts.scheme in _INDEX_SCHEMES and bool(parts.netloc or parts.path) and is_plain
         login, _, _ = parts.netloc.rpartition("@")
         parts.port  # noqa: B018 - raises ValueError if it is not a number
     except ValueError:
@@ -70,7 +76,7 @@ def check_index_url(url: str, where: str) -> None:
             "expected a URL such as https://host/simple, got something else (not shown, because it "
             "may hold a secret)",
             where=where,
-            remedy="write /, @ and : in a password as %2F, %40 and %3A",
+            remedy="write all but letters and digits of a password as %XX, such as %40 for @",
         )
     if login == HIDDEN:
         raise ConfigError(

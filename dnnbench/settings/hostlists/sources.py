@@ -13,6 +13,8 @@ from dnnbench.settings.hostlists.toml import read_tables
 from dnnbench.settings.textfile import local_path
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dnnbench.settings.hostlists.host import HostConfig
     from dnnbench.settings.tomlfile import TomlFile
 
@@ -77,6 +79,16 @@ def find_hosts(choice: HostsChoice, file: TomlFile | None) -> Found:
         path = choice.hostfile or choice.inventory
         raise ConfigError("names no host", where=path or HOSTS)
     return Found(hosts, entries[0].where)
+
+
+def note_on_job(environ: Mapping[str, str]) -> str | None:
+    """Return a note for a run on this machine inside a Slurm job that has several hosts."""
+    if not environ.get("SLURM_JOB_NODELIST") or environ.get("SLURM_JOB_NUM_NODES") == "1":
+        return None
+    return (
+        "note: all nodes run on this machine, not on the hosts of the Slurm job; for those: "
+        f'{HOSTS} "$SLURM_JOB_NODELIST"'
+    )
 
 
 def _entries(choice: HostsChoice) -> list[Entry]:

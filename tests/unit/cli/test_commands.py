@@ -428,6 +428,31 @@ def test_run_reports_at_its_end_and_leaves_the_report_with_the_results(
     assert call("run", "--resume").code == 3
 
 
+@pytest.mark.parametrize(
+    ("job", "hosts", "is_noted"),
+    [
+        ({"SLURM_JOB_NODELIST": "node[01-04]"}, (), True),
+        ({"SLURM_JOB_NODELIST": "node[01-04]"}, ("--hosts", "node[01-04]"), False),
+        ({"SLURM_JOB_NODELIST": "node01", "SLURM_JOB_NUM_NODES": "1"}, (), False),
+        ({}, (), False),
+    ],
+)
+def test_a_run_on_this_machine_alone_inside_a_slurm_job_is_noted(
+    call: Callable[..., Result],
+    monkeypatch: pytest.MonkeyPatch,
+    job: dict[str, str],
+    hosts: tuple[str, ...],
+    is_noted: bool,
+) -> None:
+    for name in ("SLURM_JOB_NODELIST", "SLURM_JOB_NUM_NODES"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in job.items():
+        monkeypatch.setenv(name, value)
+    result = call("run", "--nodes", "4", "--dry-run", *hosts)
+    assert result.code == 0
+    assert ('--hosts "$SLURM_JOB_NODELIST"' in result.err) == is_noted
+
+
 def test_the_login_of_a_package_index_is_neither_stored_nor_shown(
     call: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from support import PROJECT
 
 from dnnbench.errors import ConfigError
 from dnnbench.settings.documents import template
 from dnnbench.settings.hostlists.sources import HostsChoice
 from dnnbench.settings.load import load
-from dnnbench.settings.schema import PROFILES, Config, Resolved, settings
+from dnnbench.settings.schema import PROFILES, Config, Resolved, settings, without_secrets
 from dnnbench.settings.textfile import MOST_BYTES
 from dnnbench.trial.models import MODELS
 from dnnbench.trial.protocols import PROTOCOLS
@@ -483,3 +485,31 @@ def test_profiles_set_known_keys_and_quick_is_the_default() -> None:
     quick = PROFILES["quick"]
     assert quick == {"sweep.repeats": Config().sweep.repeats, "train.epochs": Config().train.epochs}
     assert PROFILES["paper"].keys() == quick.keys()
+
+
+@given(st.text(max_size=5), st.text(max_size=5), st.sampled_from(["bob:{}@h/simple", "h/s?key={}"]))
+@example("my ", "", "bob:{}@h/simple")
+@example('"', "", "{}@h/simple")
+@example("\\", "", "bob:{}@h/simple")
+@example("12/", "", "bob:{}@h/simple")
+@example("x@/", "", "bob:{}@h/simple")
+@example("x#", "", "bob:{}@h/simple")
+@example("x?", "", "bob:{}@h/simple")
+@example("p", "@:~!$&'()*+,;=", "bob:{}@h/simple")
+def test_a_secret_in_the_url_of_an_index_is_hidden_or_the_url_is_refused(
+    before: str, after: str, form: str
+) -> None:
+    url = "https://" + form.format(f"{before}SECRET{after}")
+    try:
+        resolved = load(None, {"DNNBENCH_PROVISION_INDEX_URL": url}, {})
+        shown = str(without_secrets(resolved).config.provision.index_url)
+    except ConfigError as error:
+        shown = str(error)
+    assert "SECRET" not in shown
+
+
+def test_a_password_with_escapes_is_accepted_and_hidden() -> None:
+    url = "https://bob:my%20SECRET%2F@h:8080/simple"
+    resolved = load(None, {"DNNBENCH_PROVISION_INDEX_URL": url}, {})
+    assert resolved.config.provision.index_url == url
+    assert without_secrets(resolved).config.provision.index_url == "https://***@h:8080/simple"
