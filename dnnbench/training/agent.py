@@ -146,9 +146,7 @@ class Agent:
                     role.kill()
             else:
                 for role in self._roles.values():
-                    with contextlib.suppress(
-                        BrokenPipeError
-                    ):  # gone; see its exit code
+                    with contextlib.suppress(BrokenPipeError):  # gone; see its exit code
                         os.write(role.orders_fd, line + b"\n")
         except (DnnbenchError, msgspec.DecodeError, OSError) as error:
             _send(AgentFailed(task=AGENT, cause=str(error)[:_CAUSE_CHARACTERS]))
