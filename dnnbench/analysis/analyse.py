@@ -250,13 +250,14 @@ def _flat(struct: msgspec.Struct, names: Sequence[str]) -> Iterator[tuple[str, o
 
 
 def _setting_warnings(settings: Settings) -> list[str]:
-    """Warn if the protocols also differ in optimizer or learning rate."""
+    """Warn if the protocols also differ in what is not theirs, such as the learning rate."""
+    own = {"name", *(option.name for known in PROTOCOLS.values() for option in known.options)}
     specs = list(settings.protocols.values())
     return [
         f"{name} differs between the protocols: "
         + ", ".join(f"{spec.name} {getattr(spec, name)}" for spec in specs)
-        for name in ("optimizer", "learning_rate", "momentum", "clip_norm")
-        if len({getattr(spec, name) for spec in specs}) > 1
+        for name in ProtocolSpec.__struct_fields__
+        if name not in own and len({getattr(spec, name) for spec in specs}) > 1
     ]
 
 

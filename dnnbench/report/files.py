@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os.path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from dnnbench.report.figure import FORMATS as FIGURE_FORMATS
 from dnnbench.sweep.documents import write_whole, writing
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from dnnbench.analysis.analyse import Analysis
-
-
-FIGURE_FORMATS: Final = (".png", ".svg")
 
 
 def write_markdown(

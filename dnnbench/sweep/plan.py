@@ -142,19 +142,11 @@ def _spec(
 
 
 def _protocol(config: Config, name: ProtocolName) -> ProtocolSpec:
-    """Return the protocol with those settings of ``[protocol]`` that it takes."""
+    """Return the protocol with ``[train]`` as far as it concerns it, and the options it takes."""
     protocol = find_protocol(name)
     chosen = msgspec.structs.replace(config.protocol, **protocol.fixed)
     given = msgspec.structs.asdict(chosen) | {"lambda0": chosen.chosen_lambda0}
     options = {option.name: given[option.name] for option in protocol.options}
-    return ProtocolSpec(
-        name,
-        optimizer=config.train.optimizer,
-        learning_rate=config.train.learning_rate,
-        momentum=config.train.momentum,
-        clip_norm=config.train.clip_norm,
-        rate_warmup_epochs=config.train.rate_warmup_epochs,
-        rate_decay_epochs=config.train.rate_decay_epochs,
-        rate_decay=config.train.rate_decay,
-        **(options | protocol.fixed),
-    )
+    train = msgspec.structs.asdict(config.train)
+    shared = {field: train[field] for field in ProtocolSpec.__struct_fields__ if field in train}
+    return ProtocolSpec(name, **(shared | options | protocol.fixed))

@@ -58,11 +58,12 @@ def walk(protocols: str) -> list[int]:
         The exit code of each command.
     """
     from dnnbench.cli import main
+    from dnnbench.report.formats import FORMATS
 
     sweep = ["--protocols", protocols, "--nodes", "3,4", "--repeats", "2"]
     return [
         main(["run", *sweep, "--dataset", "synthetic-mnist"]),
-        *(main(["report", "--format", kind]) for kind in ("terminal", "csv", "markdown")),
+        *(main(["report", "--format", kind]) for kind in FORMATS),
         main(["report", "--format", "json", "--output", "report.json"]),
         main(["cost"]),
         main(["run", *sweep, "--dry-run"]),

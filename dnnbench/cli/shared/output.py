@@ -14,15 +14,8 @@ if TYPE_CHECKING:
 
     from dnnbench.cli.shared.printer import Printer
 
-_SUFFIXES: Final = {
-    "": "terminal",
-    ".txt": "terminal",
-    ".md": "markdown",
-    ".markdown": "markdown",
-    ".csv": "csv",
-    ".json": "json",
-}
-"""Suffix of the output file -> its default format."""
+_SUFFIXES: Final = {"terminal": ("", ".txt"), "markdown": (".md", ".markdown")}
+"""Format -> suffixes of an output file that choose it; those of any other format are its name."""
 _STANDARD_OUTPUT: Final = Path("-")
 
 
@@ -31,13 +24,14 @@ def output_options(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Add ``--format``, which the command receives as ``layout``, and ``--output``."""
     names = list(formats)
+    chosen_by = {suffix: name for name in names for suffix in _SUFFIXES.get(name, (f".{name}",))}
 
     def layout(ctx: click.Context, _parameter: click.Parameter, value: str | None) -> str:
         output: Path | None = ctx.params.get("output")
-        found = value or _SUFFIXES.get(output.suffix if output else "")
-        if found in names:
+        found = value or chosen_by.get(output.suffix if output else "")
+        if found:
             return found
-        known = [suffix for suffix, name in _SUFFIXES.items() if suffix and name in names]
+        known = [suffix for suffix in chosen_by if suffix]
         raise click.BadParameter(
             f"expected a file name that ends with {', '.join(known)}, or a --format, "
             f"got {str(output)!r}",

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from dnnbench.settings.setting import PROVISIONED, Setting
 from dnnbench.settings.values import LocalPath, Name, Positive
+from dnnbench.trial.models import MODELS
 from dnnbench.trial.spec import Compensation, EpochDefinition, OptimizerName
 
 LAMBDA0: Final[dict[Compensation, float]] = {"adaptive": 2.0, "constant": 0.04}
@@ -24,7 +25,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     model: Annotated[
         Name,
         Setting(
-            "Model to train: mnist-dnn, lenet-5, resnet-8, resnet-20, or your own module:function.",
+            f"Model to train: {', '.join(MODELS)}, or your own module:function.",
             "mnist-dnn is the network of the report: 784-64-64-10, tanh, softmax cross-entropy. "
             "Your own function returns a Keras model.",
         ),

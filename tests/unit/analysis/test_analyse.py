@@ -324,6 +324,10 @@ def test_protocols_that_differ_in_more_than_the_protocol_are_warned_of() -> None
     ]
     (warning,) = analyse(outcomes, make_context()).warnings
     assert warning == "learning_rate differs between the protocols: downpour 0.1, dc-sgd 0.2"
+    warming = ProtocolSpec("dc-sgd", lambda0=0.7, rate_warmup_epochs=2)
+    outcomes[1] = make_outcome(make_order(4, warming))
+    (warning,) = analyse(outcomes, make_context()).warnings
+    assert warning == "rate_warmup_epochs differs between the protocols: downpour 0, dc-sgd 2"
 
 
 def test_the_paper_profile_is_analysed_at_once() -> None:

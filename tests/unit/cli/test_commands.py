@@ -250,6 +250,10 @@ def test_the_reference_names_every_command_key_option_and_exit_code() -> None:
             if isinstance(option, click.Option):
                 flags = [*option.opts, *option.secondary_opts]
                 assert all(f"`{flag}" in text for flag in flags), flags
+                if option.name == "layout":
+                    assert isinstance(option.type, click.Choice)
+                    formats = r"\|".join(option.type.choices)
+                    assert f"`--format {formats}`" in text
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
     codes = {kind.exit_code for kind in kinds if issubclass(kind, errors.DnnbenchError)}
     for code in codes | {errors.EXIT_OK, errors.EXIT_INTERRUPTED, EXIT_OUTPUT_CLOSED}:

@@ -12,6 +12,7 @@ import pytest
 from support import SUPPORT
 
 from dnnbench.cli import main
+from dnnbench.report.formats import FORMATS
 
 
 @pytest.fixture(autouse=True)
@@ -61,9 +62,9 @@ def test_a_device_is_written_to_and_stays_one() -> None:
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (("report", "-o", "x.html"), "ends with .txt, .md, .markdown, .csv, .json, or a --format"),
+        (("report", "-o", "x.html"), "ends with .txt, .md, .markdown, .csv, "),
         (("report", "-o", "x.pdf"), "got 'x.pdf'"),
-        (("cost", "-o", "x.csv"), "ends with .txt, .md, .markdown, .json, or a --format"),
+        (("cost", "-o", "x.csv"), "ends with .txt, .md, .markdown, .json, "),
         (("report", "-o", "a.png", "--format", "csv", "--figure", "./a.png"), "--figure: names"),
     ],
 )
@@ -75,6 +76,15 @@ def test_what_cannot_be_written_as_its_name_says_is_refused(
     assert line in error
     assert error.count("\n") == 1
     assert [path.name for path in Path().iterdir()] == ["results"]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_of_the_report_has_a_suffix_that_chooses_it(name: str) -> None:
+    suffix = {"terminal": "txt", "markdown": "md"}.get(name, name)
+    assert main(["report", "--format", name, "-o", "asked.out"]) == 0
+    assert main(["report", "-o", f"report.{suffix}"]) == 0
+    report = Path(f"report.{suffix}").read_text().replace("report.png", "asked.png")
+    assert report == Path("asked.out").read_text()
 
 
 def test_a_format_that_is_asked_for_goes_into_a_file_of_any_name() -> None:

@@ -20,10 +20,16 @@ from dnnbench.data.load import load
 from dnnbench.data.locate import locate
 from dnnbench.data.sets import ExampleShape, FileSet, IdxFile
 from dnnbench.errors import DataError
+from dnnbench.settings.schema import settings
 from dnnbench.trial.spec import DataSpec
 
 TRAIN_COUNT, VALIDATION_COUNT, TEST_COUNT = 10, 2, 4
 IMAGES = "train-images-idx3-ubyte"
+
+
+def test_the_help_names_every_data_set() -> None:
+    named = settings()["train.dataset"].setting.help
+    assert f"{', '.join(catalogue.NAMES)}, or " in named
 
 
 def small_file(name: str, shape: tuple[int, ...], seed: int) -> tuple[IdxFile, bytes]:

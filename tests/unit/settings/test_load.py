@@ -448,7 +448,8 @@ def test_what_was_resolved_survives_json() -> None:
 
 
 def test_the_projects_own_file_is_what_init_writes() -> None:
-    assert (PROJECT / "dnnbench.toml").read_text(encoding="utf-8") == template()
+    text = (PROJECT / "dnnbench.toml").read_text(encoding="utf-8")
+    assert text == template(), "bring it up to date: python -m dnnbench.settings.documents"
 
 
 def test_the_template_changes_nothing_as_it_stands() -> None:

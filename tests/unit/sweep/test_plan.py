@@ -8,12 +8,15 @@ import pytest
 
 from dnnbench.errors import ConfigError
 from dnnbench.settings.schema import Config, ProtocolConfig, SweepConfig, TrainConfig
+from dnnbench.settings.setting import Field, fields_of
 from dnnbench.sweep.placement import Host, place
 from dnnbench.sweep.plan import Plan, make_plan
 from dnnbench.trial.seeds import repeat_seed, task_seed
 from dnnbench.trial.spec import MOST_UPDATES, CellKey, DataSpec, ProtocolSpec, grid
 
 DATA = DataSpec("mnist", "/srv/mnist", "0" * 64, train_examples=55_000)
+
+OF_THE_DATA = {"dataset", "data_dir", "label_noise"}
 
 
 def plan_of(config: Config | None = None, **options: Any) -> Plan:
@@ -49,6 +52,30 @@ def test_one_process_is_one_cell_beside_the_others_once_per_repeat() -> None:
 def test_hosts_need_only_slots_for_the_largest_cell() -> None:
     alone = Config(sweep=SweepConfig(nodes=(4, 8), protocols=("sequential",)))
     assert len(plan_of(alone, hosts=[Host("a", "10.0.0.1", slots=1)]).orders) == 3
+
+
+def another(field: Field) -> Any:
+    """Return a value of a setting that is not its default."""
+    if field.choices:
+        return next(choice for choice in field.choices if choice != field.default)
+    if field.default is None:
+        return field.setting.example
+    if isinstance(field.default, tuple):
+        return (3,)
+    return "lenet-5" if field.name == "model" else field.default + 1
+
+
+@pytest.mark.parametrize(
+    "field",
+    # Where the data is found settles the other three: `DataSpec`.
+    [f for f in fields_of("train", TrainConfig).values() if f.name not in OF_THE_DATA],
+    ids=lambda field: field.name,
+)
+def test_every_setting_of_training_reaches_every_trial(field: Field) -> None:
+    changed = Config(train=msgspec.structs.replace(TrainConfig(), **{field.name: another(field)}))
+    for before, after in zip(plan_of().orders, plan_of(changed).orders, strict=True):
+        assert before.id == after.id
+        assert before != after
 
 
 def test_the_stored_seed_gives_the_same_order_and_another_seed_another() -> None:
