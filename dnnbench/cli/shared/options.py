@@ -15,6 +15,7 @@ from dnnbench.settings.schema import BY_PROFILE, settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from dnnbench.cli.shared.printer import Printer
     from dnnbench.settings.setting import Field
 
     _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -64,10 +65,13 @@ def hosts_options(default: str = "[[hosts]]") -> _Decorator:
             choice = {name: given.pop(name) for name in sources.HostsChoice.__struct_fields__}
             hosts = sources.HostsChoice(**choice)
             directory = settings()[_DIRECTORY]
-            click.get_current_context().obj.finding_options = finding_options(
-                {f"--{name}": value for name, value in choice.items()}
-                | {"--config": given.get("config_path")}
-                | {directory.flags[0]: given.get(_parameter(directory))}
+            printer: Printer = click.get_current_context().obj
+            printer.find_hosts_with(
+                finding_options(
+                    {f"--{name}": value for name, value in choice.items()}
+                    | {"--config": given.get("config_path")}
+                    | {directory.flags[0]: given.get(_parameter(directory))}
+                )
             )
             return command(*args, hosts=hosts, **given)
 

@@ -33,13 +33,12 @@ class Printer:
     Attributes:
         quiet: print results and errors only.
         debug: print errors with their traceback.
-        finding_options: of this command, for the commands in its messages; see `cures`.
     """
 
     def __init__(self) -> None:
         self.quiet = False
         self.debug = False
-        self.finding_options = ""
+        self._finding_options = ""
 
     def screen(self, output: Path | None = None) -> Screen:
         """Return the screen to lay a result out for: standard output or a file."""
@@ -74,9 +73,13 @@ class Printer:
         """Print why the command failed; the text need not be safe."""
         _to_stderr(f"dnnbench: {self.completed(one_line(line))}\n")
 
+    def find_hosts_with(self, options: str) -> None:
+        """Complete the commands in later messages with these options; see `cures`."""
+        self._finding_options = options
+
     def completed(self, text: str) -> str:
         """Add this command's options for finding hosts to the commands in a message."""
-        return completed(text, self.finding_options)
+        return completed(text, self._finding_options)
 
     def traceback(self) -> None:
         """Print the traceback of the exception being handled, if the user asked for it."""

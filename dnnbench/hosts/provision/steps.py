@@ -18,7 +18,7 @@ from dnnbench.text.safe import one_line
 from dnnbench.trial.bounds import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from dnnbench.hosts.provision.tools import HostTools
     from dnnbench.hosts.provision.wanted import DataFile, Wanted
@@ -76,6 +76,10 @@ class Site:
         self.leader = leader
         self.is_as_found = False
         self.done = threading.Event()
+
+    def changed_by_leader(self, states: Collection[State]) -> None:
+        """Record whether the leader's steps have changed the directory."""
+        self.is_as_found = set(states) == {"ok"}
 
 
 class Sites:
@@ -158,7 +162,7 @@ def provision(
                 done(step, state, detail)
                 states.add(state)
             if leader is None:
-                site.is_as_found = states == {"ok"}
+                site.changed_by_leader(states)
     except HostError as error:
         done(step, "failed", f"{error.problem}; {error.remedy}" if error.remedy else error.problem)
         raise

@@ -49,6 +49,19 @@ def analysis() -> Analysis:
 
 
 @pytest.fixture
+def of_four_protocols() -> Analysis:
+    protocols = ["downpour", "dc-sgd-c", "dc-sgd-a", "staleness-aware"]
+    orders = [
+        make_order(nodes, protocol, repeat)
+        for nodes in (4, 8, 12)
+        for protocol in protocols
+        for repeat in (1, 2, 3)
+    ]
+    outcomes = [make_outcome(order, 3.5 + order.repeat / 10) for order in orders]
+    return analyse(outcomes, make_context(planned_protocols=protocols))
+
+
+@pytest.fixture
 def damaged() -> Analysis:
     """A sweep with a failed trial, and a cell of one trial."""
     outcomes = [
@@ -157,6 +170,19 @@ def test_a_sweep_in_which_every_trial_failed_is_still_reported() -> None:
     assert "No trial with 4 nodes succeeded." in text
     assert "0 of 3" in markdown.render(analysis)
     assert export.as_csv(analysis).count("\n") == 3
+
+
+def test_more_than_two_protocols_have_a_row_each_and_fit_a_terminal(
+    of_four_protocols: Analysis,
+) -> None:
+    table_2, *_ = report_tables(of_four_protocols)
+    assert [row[:2] for row in table_2.rows[:2]] == [["4", "downpour"], ["4", "dc-sgd-c"]]
+    assert len(table_2.rows) == len(of_four_protocols.cells) == 12
+    assert table_2.totals[0][:2] == ["Growth %", "downpour"]
+    text = shown(of_four_protocols, 80)
+    assert "staleness-aware" in text
+    assert "validation %" in text
+    assert "published" in text
 
 
 def test_the_report_says_which_task_ran_on_which_host(spread_out: Analysis) -> None:

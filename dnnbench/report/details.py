@@ -1,0 +1,199 @@
+"""The tables below the main ones: staleness, throughput, CPU time, trials, placement."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dnnbench.report import wording as w
+from dnnbench.report.layout import NODES, PROTOCOL, notes, title
+from dnnbench.text.tables import NONE, Column, Table
+from dnnbench.text.words import count_text, seconds
+
+if TYPE_CHECKING:
+    from dnnbench.analysis.analyse import Analysis
+    from dnnbench.analysis.cell import Cell
+
+
+def staleness(analysis: Analysis) -> Table:
+    """Return the staleness of updates, and the size of the compensation."""
+    return Table(
+        title(analysis, "Staleness in updates"),
+        [
+            NODES,
+            PROTOCOL,
+            Column("mean"),
+            Column("p95"),
+            Column("max"),
+            Column("distribution", is_text=True),
+            Column("compensation / gradient"),
+        ],
+        [
+            [
+                str(cell.nodes),
+                cell.protocol,
+                w.mean_text(cell.staleness, "{:.2f}".format),
+                NONE if cell.staleness_p95 is None else str(cell.staleness_p95),
+                str(len(cell.staleness_counts) - 1) if cell.staleness_counts else NONE,
+                w.histogram_text(cell.staleness_counts),
+                w.scientific_text(cell.compensation_ratio),
+            ]
+            for cell in analysis.cells
+        ],
+        notes(
+            analysis,
+            "Updates by other workers between a worker's pull and its push; the distribution runs "
+            "from 0 to the maximum. Last column: mean ratio of the norms.",
+        ),
+    )
+
+
+def throughput(analysis: Analysis) -> Table:
+    """Return examples per second of all workers together, and the efficiency of one worker.
+
+    Where one process without parameter server was measured, also the speedup over it.
+    """
+    has_speedup = any(cell.speedup for cell in analysis.cells)
+    columns = [Column("x one process"), Column("95 % interval")] if has_speedup else []
+    note = "x one process: examples/s of all workers over those of one process without messages."
+    return Table(
+        title(analysis, "Global throughput and scaling efficiency"),
+        [
+            NODES,
+            PROTOCOL,
+            Column("workers"),
+            Column("examples/s"),
+            Column("efficiency %"),
+            Column("95 % interval"),
+            *columns,
+        ],
+        [
+            [
+                str(cell.nodes),
+                cell.protocol,
+                str(cell.workers),
+                w.mean_text(cell.examples_per_s, "{:,.0f}".format),
+                f"{cell.efficiency.percent:.1f}" if cell.efficiency else NONE,
+                "base" if _is_base(analysis, cell) else w.interval_text(cell.efficiency, ".1f"),
+                *(w.speedup_cells(cell.speedup) if has_speedup else []),
+            ]
+            for cell in analysis.cells
+        ],
+        notes(
+            analysis,
+            "Efficiency: examples/s per worker, relative to the smallest node count.",
+            *([note] if has_speedup else []),
+        ),
+    )
+
+
+def cpu_time(analysis: Analysis) -> Table:
+    """Return roles per core and CPU time per example."""
+    micro, write = 1e6, "{:.1f}".format
+    return Table(
+        title(analysis, "Roles per core, and CPU time per example"),
+        [
+            NODES,
+            PROTOCOL,
+            Column("roles per core"),
+            Column("worker µs/example"),
+            Column("parameter server µs/example"),
+        ],
+        [
+            [
+                str(cell.nodes),
+                cell.protocol,
+                f"{cell.roles_per_core:.1f}",
+                w.mean_text(cell.worker_cpu_s_per_example, write, micro),
+                w.mean_text(cell.parameter_server_cpu_s_per_example, write, micro),
+            ]
+            for cell in analysis.cells
+        ],
+        notes(
+            analysis,
+            "CPU time of each process, all threads, during the measured epochs.",
+            w.sharing_text(analysis),
+        ),
+    )
+
+
+def trials(analysis: Analysis) -> Table:
+    """Return the planned trials by status, the range of epoch times, warm-up and start-up."""
+    steps = analysis.settings.warmup_steps
+    return Table(
+        title(analysis, "Trials"),
+        [
+            NODES,
+            PROTOCOL,
+            Column("ok"),
+            Column("others", is_text=True),
+            Column("s/epoch, range"),
+            Column("warm-up s"),
+            Column("start-up s"),
+        ],
+        [
+            [
+                str(cell.nodes),
+                cell.protocol,
+                f"{cell.n} of {cell.planned}",
+                w.lost_text(cell),
+                w.range_text(cell.epoch_s, seconds),
+                NONE if cell.warmup_s is None else seconds(cell.warmup_s.mean),
+                NONE if cell.start_up_s is None else f"{cell.start_up_s.mean:.1f}",
+            ]
+            for cell in analysis.cells
+        ],
+        notes(
+            analysis,
+            f"Warm-up: the first {count_text(steps, 'step')} of every worker, applied but not "
+            "measured. Start-up: from the start of the trial to its first measured epoch, warm-up "
+            "included.",
+        ),
+    )
+
+
+def placement(analysis: Analysis) -> Table:
+    """Return which task ran on which host; no rows if there was only one host."""
+    placed = analysis.placements
+    used = {host for placement in placed for host in placement.tasks.values()}
+    columns = [Column("Host", is_text=True)]
+    columns += [
+        Column(count_text(len(p.trials), "trial"), f"{p.nodes} nodes", is_text=True) for p in placed
+    ]
+    rows = [
+        [host, *(", ".join(t for t, at in p.tasks.items() if at == host) or NONE for p in placed)]
+        for host in analysis.context.hosts
+        if host in used
+    ]
+    return Table(
+        title(analysis, "Tasks on each host"),
+        columns,
+        rows,
+        notes(analysis, "Successful trials only."),
+    )
+
+
+def not_counted(analysis: Analysis) -> Table:
+    """Return the trials that are excluded from the averages, with their causes."""
+    return Table(
+        title(analysis, "Excluded trials"),
+        [
+            Column(name, is_text=True)
+            for name in ("Trial", "Status", "Where", "Cause", "Succeeded later")
+        ],
+        [
+            [
+                lost.id,
+                lost.status,
+                " on ".join(part for part in (lost.task, lost.host) if part) or NONE,
+                lost.cause,
+                "yes" if lost.repeated else "no",
+            ]
+            for lost in analysis.not_counted
+        ],
+        notes(analysis),
+    )
+
+
+def _is_base(analysis: Analysis, cell: Cell) -> bool:
+    smallest = min(c.nodes for c in analysis.cells if c.protocol == cell.protocol)
+    return cell.efficiency is not None and cell.nodes == smallest
