@@ -91,16 +91,23 @@ def some_initial() -> Any:
 
 
 @pytest.mark.parametrize("runs", [[4], [4, 4, 4], [2, 4, 1, 3]], ids=["alone", "even", "uneven"])
-@pytest.mark.parametrize("optimizer", ["sgd", "adagrad"])
+@pytest.mark.parametrize(
+    "protocol",
+    [
+        ProtocolSpec("sync", learning_rate=RATE),
+        ProtocolSpec("sync", learning_rate=RATE, optimizer="adagrad"),
+        ProtocolSpec("sync", learning_rate=RATE, momentum=0.5),
+    ],
+    ids=["sgd", "adagrad", "momentum"],
+)
 def test_every_step_is_the_mean_of_the_gradients_at_the_same_parameters(
-    optimizer: str, runs: list[int]
+    protocol: ProtocolSpec, runs: list[int]
 ) -> None:
-    protocol = ProtocolSpec("sync", optimizer=optimizer, learning_rate=RATE)
     initial = some_initial()
     found = in_child(push_together, protocol, runs, initial)
     assert [len(found[worker]) for worker in found] == [UNROLLED * count for count in runs]
     expected = initial.astype(float)
-    total = np.zeros(SIZE)
+    total, velocity = np.zeros(SIZE), np.zeros(SIZE)
     for step in range(UNROLLED * max(runs)):
         taking = [worker for worker in found if step < len(found[worker])]
         for worker in taking:
@@ -111,7 +118,10 @@ def test_every_step_is_the_mean_of_the_gradients_at_the_same_parameters(
         now = np.array(found[taking[0]][step][:-2]).astype(float)
         mean = np.mean([(worker + 1) * now for worker in taking], axis=0)
         total += mean**2
-        expected = now - RATE * (mean if optimizer == "sgd" else mean / np.sqrt(total))
+        is_adagrad = protocol.optimizer == "adagrad"
+        velocity *= protocol.momentum
+        velocity -= RATE * (mean / np.sqrt(total) if is_adagrad else mean)
+        expected = now + velocity
 
 
 @pytest.mark.parametrize(("workers", "backups"), [(3, 1), (4, 2)])
