@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -19,6 +18,8 @@ def finding_options(given: Mapping[str, object]) -> str:
     Args:
         given: option -> value; None if it was not given.
     """
+    import shlex  # commands about hosts only
+
     return shlex.join(word for name, value in given.items() if value for word in (name, str(value)))
 
 
