@@ -60,7 +60,7 @@ def throughput(analysis: Analysis) -> Table:
         [
             NODES,
             PROTOCOL,
-            Column("workers"),
+            *([] if has_speedup else [Column("workers")]),  # leaves room for the speedup
             Column("examples/s"),
             Column("efficiency %"),
             Column("95 % interval"),
@@ -70,7 +70,7 @@ def throughput(analysis: Analysis) -> Table:
             [
                 str(cell.nodes),
                 cell.protocol,
-                str(cell.workers),
+                *([] if has_speedup else [str(cell.workers)]),
                 w.mean_text(cell.examples_per_s, "{:,.0f}".format),
                 f"{cell.efficiency.percent:.1f}" if cell.efficiency else NONE,
                 "base" if _is_base(analysis, cell) else w.interval_text(cell.efficiency, ".1f"),

@@ -104,23 +104,27 @@ def speedup_cells(speedup: Speedup | None) -> list[str]:
 
 
 def speedup_texts(analysis: Analysis) -> list[str]:
-    """Name the node counts of each protocol that beat one process; empty where none was measured.
+    """Name the cells that beat one process; empty where none was measured.
 
-    A cell beats it where the whole interval of its speedup is above 1.
+    A cell beats it where the whole interval of its speedup is above 1, and falls behind where the
+    whole interval is below. Of the others, and of those without an interval, neither can be told.
     """
-    faster: dict[str, list[str]] = {}
+    found: dict[str, list[str]] = {"more": [], "fewer": [], "cannot be told": []}
     for cell in analysis.cells:
-        if cell.speedup:
-            nodes = faster.setdefault(cell.protocol, [])
-            if (cell.speedup.low or 0.0) > 1.0:
-                nodes.append(str(cell.nodes))
-    if not faster:
+        speedup = cell.speedup
+        if speedup is None:
+            continue
+        if speedup.low is not None and speedup.low > 1.0:
+            verdict = "more"
+        elif speedup.high is not None and speedup.high < 1.0:
+            verdict = "fewer"
+        else:
+            verdict = "cannot be told"
+        found[verdict].append(str(cell.key))
+    texts = [f"{verdict}: {', '.join(cells)}" for verdict, cells in found.items() if cells]
+    if not texts:
         return []
-    found = (
-        f"{protocol} at {', '.join(nodes)} nodes" if nodes else f"{protocol} at no node count"
-        for protocol, nodes in faster.items()
-    )
-    return [f"More examples/s than one process without messages: {'; '.join(found)}."]
+    return [f"Examples/s, compared with one process without messages: {'; '.join(texts)}."]
 
 
 def pairs_text(ratio: RatioEstimate | None) -> str:

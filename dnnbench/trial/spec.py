@@ -132,7 +132,7 @@ class CellKey(msgspec.Struct, frozen=True):
         return (self.nodes, position(self.protocol)) < (other.nodes, position(other.protocol))
 
     def __str__(self) -> str:
-        return f"{self.protocol} at {self.nodes} nodes"
+        return f"{self.protocol} at {self.nodes} node{'s' * (self.nodes != 1)}"
 
     def trial_id(self, repeat: int) -> str:
         """Name a trial so that names sort by setting: ``n04-dc-sgd-r01``."""

@@ -367,8 +367,9 @@ def test_one_process_stands_beside_the_cluster_in_every_format() -> None:
     table = words(shown(analysis, 120))
     assert re.search(r"\n +1 .* 1\.50 ± 0\.02", shown(analysis, 120))
     beats = (
-        "More examples/s than one process without messages: downpour at 4, 8, 12 nodes; "
-        "dc-sgd at 4, 8, 12 nodes."
+        "Examples/s, compared with one process without messages: more: downpour at 4 nodes, "
+        "dc-sgd at 4 nodes, downpour at 8 nodes, dc-sgd at 8 nodes, downpour at 12 nodes, "
+        "dc-sgd at 12 nodes."
     )
     assert beats in table
     assert "x one process" in table
@@ -391,7 +392,17 @@ def test_where_one_process_is_faster_no_node_count_is_named() -> None:
     ]
     context = make_context(planned_protocols=["downpour", "dc-sgd", "sequential"])
     table = words(shown(analyse([*make_sweep(), *alone], context), 120))
-    assert "downpour at no node count; dc-sgd at no node count." in table
+    assert "without messages: fewer: downpour at 4 nodes, dc-sgd at 4 nodes, " in table
+
+
+def test_one_trial_alone_cannot_tell_whether_one_process_is_faster() -> None:
+    outcomes = [
+        make_outcome(make_order(1, "sequential", 1, parameter_servers=0), 1.5),
+        make_outcome(make_order(4, "downpour", 1), 3.5),
+    ]
+    context = make_context(planned_protocols=["downpour", "sequential"])
+    text = words(shown(analyse(outcomes, context), 120))
+    assert "without messages: cannot be told: downpour at 4 nodes." in text
 
 
 def test_numbers_are_written_as_table_2_writes_them() -> None:
