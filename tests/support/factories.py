@@ -6,6 +6,7 @@ from typing import Any
 
 from dnnbench.analysis.analyse import Context
 from dnnbench.analysis.crowding import HostFacts
+from dnnbench.hosts.agents.clusters import Part
 from dnnbench.trial.machine import MachineSnapshot
 from dnnbench.trial.messages import AgentReady
 from dnnbench.trial.outcome import (
@@ -206,3 +207,24 @@ def make_context(**changes: Any) -> Context:
         "versions": {"python": "3.11.0", "tensorflow": "2.21.0", "dnnbench": "0.1.0"},
     }
     return Context(**(fields | changes))
+
+
+def make_part(cluster: str = "c1", host: str = "node1", **changes: Any) -> Part:
+    """Return a cluster's part on a host, as its keeper reports it; ``changes`` replace fields."""
+    fields: dict[str, Any] = {
+        "cluster": cluster,
+        "host": host,
+        "owner": "me@here",
+        "purpose": "launch of 3 nodes",
+        "since": 0.0,
+        "pid": 1,
+        "ports": [23000],
+        "package": "new",
+        "socket": "",
+        "attached": False,
+        "controller": None,
+        "doing": "idle",
+        "launcher": None,
+        "lease_left_s": 600.0,
+    }
+    return Part(**{**fields, **changes})

@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
+from support.factories import make_part
 
 from dnnbench.cli import status, stop
 from dnnbench.cli.shared.hosts import refuse_missing
 from dnnbench.cli.shared.printer import Printer
 from dnnbench.errors import HostError
-from dnnbench.hosts.agents.clusters import Ended, Leftover, Part
+from dnnbench.hosts.agents.clusters import Ended, Leftover
 from dnnbench.text.screen import Screen
 from dnnbench.text.tables import table_text
-
-
-def part(**changes: Any) -> Part:
-    fields: dict[str, Any] = {
-        "cluster": "c1",
-        "host": "node1",
-        "owner": "me@here",
-        "purpose": "launch of 3 nodes",
-        "since": 0.0,
-        "pid": 1,
-        "ports": [23000],
-        "package": "new",
-        "socket": "",
-        "attached": False,
-        "controller": None,
-        "doing": "idle",
-        "launcher": None,
-        "lease_left_s": 600.0,
-    }
-    return Part(**{**fields, **changes})
 
 
 def rows(text: str) -> list[list[str]]:
@@ -41,9 +20,9 @@ def rows(text: str) -> list[list[str]]:
 
 def test_status_has_a_row_for_each_cluster_and_for_each_host_without_one() -> None:
     parts = {
-        "node1": [part(), part(cluster="c2", attached=True, doing="trial")],
+        "node1": [make_part(), make_part(cluster="c2", attached=True, doing="trial")],
         "node2": [],
-        "node3": [part(cluster="c3", lease_left_s=None, doing="does not answer")],
+        "node3": [make_part(cluster="c3", lease_left_s=None, doing="does not answer")],
     }
     first, second, third, fourth = rows(table_text(status._parts(parts), Screen(200)))
     assert first[:3] == ["node1", "c1", "me@here"]

@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 import pytest
+from support.factories import make_part
 
 from dnnbench.hosts.agents.clusters import Part, standing_for
 from dnnbench.hosts.agents.identity import owner, this_process
@@ -17,21 +18,7 @@ HOSTS = [Host(f"node{number}", f"127.0.0.{number}", slots=1) for number in (1, 2
 
 
 def part(cluster: str, host: str, **changes: Any) -> Part:
-    settings: dict[str, Any] = {
-        "owner": owner(),
-        "purpose": "launch",
-        "since": 0.0,
-        "pid": 1,
-        "ports": [23000],
-        "package": "new",
-        "socket": "",
-        "attached": False,
-        "controller": None,
-        "doing": "idle",
-        "launcher": None,
-        "lease_left_s": 9.0,
-    }
-    return Part(cluster=cluster, host=host, **{**settings, **changes})
+    return make_part(cluster, host, **{"owner": owner(), **changes})
 
 
 def parts(clusters: dict[str, list[str]], **changes: Any) -> dict[str, list[Part]]:

@@ -40,7 +40,6 @@ FACTS: dict[str, Any] = {
     "cores": 4.0,
     "memory_bytes": 1 << 34,
     "disk_free_bytes": 10**11,
-    "gpu": False,
     "environments": [],
     "packages": [],
     "data": {},
