@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from dnnbench.cli.shared.completion import sweep_argument
 from dnnbench.cli.shared.options import common_options, settings_options
 from dnnbench.cli.shared.output import deliver, output_options
 from dnnbench.cost import (
@@ -37,7 +38,7 @@ _PRICED_BY: Final = ("cost.price_book", "cost.machine", "cost.usd_per_hour")
 
 
 @click.command("cost")
-@click.argument("sweep", required=False)
+@sweep_argument()
 @output_options(FORMATS, "Write to a file.")
 @settings_options("cost")
 @common_options()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dnnbench.analysis.context import load_analysis
+from dnnbench.cli.shared.completion import sweep_argument
 from dnnbench.cli.shared.options import common_options, settings_options
 from dnnbench.cli.shared.output import (
     deliver,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @click.command("report")
-@click.argument("sweep", required=False)
+@sweep_argument()
 @output_options(
     FORMATS,
     "Write to a file. Markdown gets its figure as PNG and SVG files beside it.",

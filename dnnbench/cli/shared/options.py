@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from dnnbench.cli.shared.completion import completer
 from dnnbench.cli.shared.cures import finding_options
 from dnnbench.settings.hostlists import sources
 from dnnbench.settings.schema import BY_PROFILE, settings
@@ -111,7 +112,10 @@ def _option(field: Field) -> _Decorator:
     flags, text = "/".join(field.flags), field.setting.help + _default_text(field)
     if field.kind_is(bool):
         return click.option(flags, _parameter(field), default=None, help=text)
-    return click.option(flags, _parameter(field), metavar=field.metavar, help=text)
+    complete = completer(field)
+    return click.option(
+        flags, _parameter(field), metavar=field.metavar, help=text, shell_complete=complete
+    )
 
 
 def _parameter(field: Field) -> str:
