@@ -51,7 +51,9 @@ def hosts_options(default: str = "[[hosts]]") -> _Decorator:
         ),
         click.option(sources.HOSTFILE, metavar="FILE", help="Hosts from an Open MPI host file."),
         click.option(
-            sources.INVENTORY, metavar="FILE", help="Hosts from an Ansible inventory (INI)."
+            sources.INVENTORY,
+            metavar="FILE",
+            help="Hosts from an Ansible inventory (INI, or JSON of `ansible-inventory --list`).",
         ),
         click.option(
             sources.GROUP,

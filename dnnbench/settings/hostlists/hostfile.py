@@ -1,9 +1,9 @@
 """Hosts from a host file of Open MPI (``mpirun --hostfile``).
 
 A line is ``host`` or ``user@host``, then ``key=value`` pairs; ``#`` and ``//`` begin a comment.
+A host that is listed again without ``slots`` gets another slot, as in a PBS node file.
 Differences from Open MPI: a host without ``slots`` has one slot, not one per core, because a node
-is a host; a host that is listed twice is refused, not given another slot; hosts are named one by
-one, so ``^`` and ``+n`` are refused.
+is a host; hosts are named one by one, so ``^`` and ``+n`` are refused.
 Source of the format: orte_hosts(7) and the lexer behind it.
 """
 
@@ -40,13 +40,19 @@ def read_hostfile(path: Path) -> list[Entry]:
     Raises:
         ConfigError: the file cannot be read, or a line of it is invalid or not supported.
     """
-    entries = []
+    entries: dict[Any, Entry] = {}
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         # Open MPI allows blanks around the sign.
         words = re.sub(r"\s*=\s*", "=", _COMMENT.sub("", line)).split()
         if words:
-            entries.append(_entry(words, f"{path}:{number}"))
-    return entries
+            entry = _entry(words, f"{path}:{number}")
+            # What is no plain repetition stays an entry of its own, and is refused with the others.
+            key = entry.where if "slots" in entry.settings else tuple(entry.settings.items())
+            first = entries.setdefault(key, entry)
+            if first is not entry:
+                slots = first.settings.get("slots", 1) + 1
+                entries[key] = Entry(first.where, first.settings | {"slots": slots})
+    return list(entries.values())
 
 
 def _entry(words: list[str], where: str) -> Entry:

@@ -27,7 +27,7 @@ class HostsChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         hosts: ``[user@]host[:port]``, separated by commas.
         hostfile: path of an Open MPI host file.
-        inventory: path of an Ansible INI inventory.
+        inventory: path of an Ansible inventory (INI, or JSON of ``ansible-inventory --list``).
         group: a group of the inventory.
     """
 
@@ -99,7 +99,7 @@ def _entries(choice: HostsChoice) -> list[Entry]:
         from dnnbench.settings.hostlists.hostfile import read_hostfile  # start-up time
 
         return read_hostfile(local_path(choice.hostfile, HOSTFILE))
-    from dnnbench.settings.hostlists.ansible import read_inventory  # start-up time
+    from dnnbench.settings.hostlists.inventory import read_inventory  # start-up time
 
     assert choice.inventory is not None
     return read_inventory(local_path(choice.inventory, INVENTORY), choice.group)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dnnbench.errors import ConfigError
-from dnnbench.settings.hostlists.ansible import read_inventory
 from dnnbench.settings.hostlists.host import HostConfig
 from dnnbench.settings.hostlists.hostfile import read_hostfile
+from dnnbench.settings.hostlists.inventory import read_inventory
 from dnnbench.settings.hostlists.ranges import MOST, expand, expand_list
 from dnnbench.settings.hostlists.sources import HostsChoice
 from dnnbench.settings.load import load
@@ -190,9 +191,19 @@ node5
     ]
 
 
+def test_a_host_that_is_repeated_has_a_slot_for_each_time() -> None:
+    assert hostfile("a\na\nme@b\na\nme@b\nc slots=4\n") == [
+        HostConfig("a", slots=3),
+        HostConfig("b", user="me", slots=2),
+        HostConfig("c", slots=4),
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [
+        ("a slots=2\na\n", "hosts:2: a is listed twice, first at hosts:1"),
+        ("a\nme@a\n", "hosts:2: a is listed twice, first at hosts:1"),
         ("a\n\na slots=2\n", "hosts:3: a is listed twice, first at hosts:1"),
         ("a slots=0\n", "hosts:1: slots: expected a whole number >= 1, got '0'"),
         ("a slots=two\n", "hosts:1: slots: expected a whole number, got 'two'"),
@@ -272,6 +283,132 @@ def test_a_host_of_two_groups_has_the_variables_of_both() -> None:
     assert inventory(text, "a") == [HostConfig("node1", port=1, user="u", slots=3)]
 
 
+def test_a_line_of_its_own_adds_to_what_a_range_says_of_a_host() -> None:
+    text = "[w]\nn[1:3] ansible_port=1 ansible_user=u\nn2 ansible_port=2\nn2\n"
+    assert inventory(text, "w") == [
+        HostConfig("n1", port=1, user="u"),
+        HostConfig("n2", port=2, user="u"),
+        HostConfig("n3", port=1, user="u"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("variable", "found"),
+    [
+        ("ansible_connection=local", "local"),
+        ("ansible_connection=community.docker.docker", "community.docker.docker"),
+        ("ansible_ssh_common_args='-o ProxyCommand=\"ssh -W %h:%p gate\"'", "ProxyCommand"),
+        ("ansible_ssh_common_args='-oProxyJump=gate'", "ProxyJump"),
+        ("ansible_ssh_common_args='-o \"proxyjump gate\"'", "proxyjump"),
+        ("ansible_ssh_extra_args='-C -J gate'", "-J"),
+        ("ansible_ssh_args='-F /etc/other'", "-F"),
+    ],
+)
+def test_a_host_that_ansible_reaches_otherwise_is_refused_if_it_is_chosen(
+    variable: str, found: str
+) -> None:
+    text = f"[w]\nn1\n[other]\nn2 {variable}\n"
+    assert names(inventory(text, "w")) == ["n1"]
+    key = variable.partition("=")[0]
+    assert refusal(inventory, text, "all") == (
+        f"inventory.ini:4: n2: {key} has {found}, which dnnbench does not obey; put the route to "
+        "the host into ~/.ssh/config, or leave the host out"
+    )
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "ansible_connection=ssh",
+        "ansible_connection=ansible.builtin.paramiko_ssh",
+        "ansible_ssh_common_args='-o StrictHostKeyChecking=no -o ControlMaster=auto -C'",
+        "ansible_ssh_common_args=''",
+    ],
+)
+def test_what_leads_to_the_same_host_is_left_to_ansible(variable: str) -> None:
+    assert inventory(f"n1 {variable}\n") == [HostConfig("n1")]
+
+
+def test_a_hosts_own_connection_stands_above_its_groups() -> None:
+    text = "n1 ansible_connection=ssh\n[all:vars]\nansible_connection=local\n"
+    assert inventory(text, "all") == [HostConfig("n1")]
+
+
+LISTED = {
+    "_meta": {
+        "hostvars": {
+            "bastion": {"ansible_host": "192.0.2.1"},
+            "node01": {
+                "ansible_port": 2222,
+                "ansible_user": "bench",
+                "dnnbench_usd_per_hour": 0.19,
+                "tags": ["a", "b"],
+                "ansible_password": "secret",
+            },
+            "node02": {"ansible_user": "bench", "dnnbench_slots": 2},
+        },
+        "profile": "inventory_legacy",
+    },
+    "all": {"children": ["ungrouped", "cluster", "empty"]},
+    "cluster": {"children": ["workers"]},
+    "ungrouped": {"hosts": ["bastion"]},
+    "workers": {"hosts": ["node01", "node02"]},
+}
+"""As ansible-core 2.19 prints an inventory; groups without hosts and children are left out."""
+
+
+def test_what_ansible_lists_is_an_inventory() -> None:
+    nodes = [
+        HostConfig("node01", port=2222, user="bench", usd_per_hour=0.19),
+        HostConfig("node02", user="bench", slots=2),
+    ]
+    text = json.dumps(LISTED)
+    assert inventory(text, "cluster") == nodes
+    assert inventory(text, "all") == [HostConfig("bastion", "192.0.2.1"), *nodes]
+    assert inventory(text, "ungrouped") == [HostConfig("bastion", "192.0.2.1")]
+
+
+def test_variables_of_exported_groups_stand_below_those_of_hosts() -> None:
+    listed = {
+        "_meta": {"hostvars": {"a": {"ansible_user": "own"}}},
+        "all": {"children": ["w"], "vars": {"ansible_user": "low", "ansible_port": 1}},
+        "w": {"hosts": ["a", "b"], "vars": {"ansible_port": 2}},
+    }
+    assert inventory(json.dumps(listed), "w") == [
+        HostConfig("a", user="own", port=2),
+        HostConfig("b", user="low", port=2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("{", "inventory.ini: expected what `ansible-inventory --list` prints, found otherwise: "),
+        ('{"w": 1}', "inventory.ini: expected what `ansible-inventory --list` prints, found"),
+        ('{"w": {"hosts": [1]}}', "inventory.ini: expected what `ansible-inventory --list` prints"),
+        ('{"w": {"hosts": ["a b"]}}', "inventory.ini: w: expected a host's name or address, got"),
+        (
+            '{"_meta": {"hostvars": {"a": {"dnnbench_slots": 0}}}, "w": {"hosts": ["a"]}}',
+            "inventory.ini: a: dnnbench_slots: expected a whole number >= 1, got '0'",
+        ),
+        (
+            '{"_meta": {"hostvars": {"a": {"ansible_host": "{{ ip }}"}}}, "w": {"hosts": ["a"]}}',
+            "inventory.ini: a: ansible_host is a template",
+        ),
+        (
+            '{"w": {"hosts": ["a"], "vars": {"ansible_connection": "local"}}}',
+            "inventory.ini: w: a: ansible_connection has local, which dnnbench does not obey",
+        ),
+        ("[" * 100_000, "inventory.ini:1: "),
+        ('{"w": ' + '{"a": ' * 100_000, "inventory.ini: expected what `ansible-inventory --list`"),
+        ('{"a": {"children": ["b"]}, "b": {"children": ["a"]}}', "inventory.ini: groups contain"),
+        ("{}", "inventory.ini: names no host"),
+    ],
+)
+def test_what_a_list_of_ansible_has_wrong_is_one_line(text: str, line: str) -> None:
+    assert refusal(inventory, text, "all").startswith(line)
+
+
 @pytest.mark.parametrize(
     ("pattern", "expected"),
     [
@@ -291,8 +428,6 @@ def test_ranges_have_both_ends_and_keep_their_zeros(pattern: str, expected: list
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("[a]\nn1\nn1\n", "inventory.ini:3: n1 is in [a] twice, first at inventory.ini:2"),
-        ("n[1:3]\nn2\n", "inventory.ini:2: n2 is in [ungrouped] twice, first at inventory.ini:1"),
         ("n1 dnnbench_slot=2\n", "inventory.ini:1: dnnbench_slot is not known; did you mean dnn"),
         ("n1 dnnbench_slots=x\n", "inventory.ini:1: dnnbench_slots: expected a whole number, got"),
         ("[all:vars]\n\ndnnbench_slots=0\n", "inventory.ini:3: dnnbench_slots: expected a whole"),
@@ -323,7 +458,7 @@ def test_ranges_have_both_ends_and_keep_their_zeros(pattern: str, expected: list
             f"inventory.ini:1: expected at most {MOST} hosts per line, got 998001",
         ),
         ("all:\n  hosts:\n", "inventory.ini:1: expected a host's name or address, got 'all:'"),
-        ("---\nall:\n", "inventory.ini: is YAML; only inventories in INI form are read"),
+        ("---\nall:\n", "inventory.ini: is YAML, which is not read; `ansible-inventory -i"),
         ("$ANSIBLE_VAULT;1.1;AES256\n00\n", "inventory.ini: is encrypted"),
         ("; nobody\n", "inventory.ini: names no host"),
     ],

@@ -1,26 +1,23 @@
-"""Hosts from an Ansible inventory in INI form.
+"""Hosts from an Ansible inventory: its groups, their hosts and variables, however it is written.
 
-Supported: hosts with ranges and ports, groups, ``:children``, ``:vars``, variables in `_FIELDS`.
 Precedence is Ansible's: a host's own variables, then its deepest group's, then those of ``all``.
-All other variables are neither checked nor kept; because passwords are among them, no message
-repeats a line. Not supported: templates, vaults, YAML, group_vars, host_vars.
-Source of the format: Ansible's guide "How to build your inventory" and its plugin ``ini``.
+Variables that are not in `_FIELDS` or `_REACHED_BY` are neither checked nor kept; because passwords
+are among them, no message repeats a line.
+Source: Ansible's guide "How to build your inventory".
 """
 
 from __future__ import annotations
 
-import re
 import shlex
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from dnnbench.errors import ConfigError, nearest
 from dnnbench.settings.hostlists.entries import Entry, read_value
-from dnnbench.settings.hostlists.ranges import expand
 from dnnbench.settings.textfile import read_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 ALL, UNGROUPED = "all", "ungrouped"
@@ -39,13 +36,9 @@ _FIELDS: Final = {
     "dnnbench_usd_per_hour": "usd_per_hour",
 }
 """Variables -> the fields of a host."""
-_SECTION: Final = re.compile(r"\[(?P<group>[^:\]\s]+)(?::(?P<kind>\w+))?\]\s*(?:#.*)?")
-_GROUP: Final = re.compile(r"(?P<group>[^:\]\s]+)\s*(?:#.*)?")
-_PORT: Final = re.compile(r"(?P<hosts>(?:[^:\[\]]|\[[^\]]*\])+):(?P<port>\d+)")
-_QUOTED: Final = re.compile(r"""(?P<sign>["'])(?P<text>.*)(?P=sign)\s*(?:#.*)?""")
 
 
-class _Group:
+class Group:
     """A group under construction; ``hosts`` and ``children`` map names to their lines."""
 
     def __init__(self) -> None:
@@ -56,12 +49,23 @@ class _Group:
         """The line of its ``:vars``, until the group itself is declared."""
 
 
-class _Inventory(NamedTuple):
+class Inventory(NamedTuple):
     """The parsed file; ``hosts`` maps names to their own settings, ``first`` to first lines."""
 
-    groups: dict[str, _Group]
+    groups: dict[str, Group]
     hosts: dict[str, dict[str, Any]]
     first: dict[str, str]
+
+    @classmethod
+    def empty(cls) -> Inventory:
+        """Return an inventory with the two groups that every one has."""
+        return cls({ALL: Group(), UNGROUPED: Group()}, {}, {})
+
+    def add_host(self, group: str, host: str, settings: dict[str, Any], where: str) -> None:
+        """Put a host into a group; what was said of it before holds unless this says otherwise."""
+        self.groups[group].hosts.setdefault(host, where)
+        self.first.setdefault(host, where)
+        self.hosts.setdefault(host, {}).update(settings)
 
     def members(self, name: str) -> list[str]:
         """Return a group's hosts: its own, then those of its children, in the order of the file."""
@@ -82,14 +86,15 @@ def read_inventory(path: Path, group: str | None = None) -> list[Entry]:
     """Read the hosts of a group, in their order.
 
     Args:
-        path: the file.
+        path: an inventory in INI form, or the JSON that ``ansible-inventory --list`` prints.
         group: ``all`` for every host; None for the one group that contains every host.
 
     Raises:
-        ConfigError: the file cannot be read, a line of it is invalid or not supported, the group
-            does not exist, or none is named and there are several.
+        ConfigError: the file cannot be read, a part of it is invalid or not supported, the group
+            does not exist, or none is named and there are several, or a host of the group is not
+            reached over SSH alone.
     """
-    inventory = _parse(path)
+    inventory = _parsed(path)
     ranked = _by_depth(inventory.groups, path)
     members = {name: inventory.members(name) for name in inventory.groups}
     entries = []
@@ -99,11 +104,12 @@ def read_inventory(path: Path, group: str | None = None) -> list[Entry]:
             if host in members[name]:
                 settings |= inventory.groups[name].settings
         settings |= inventory.hosts[host]
+        _refuse_other_routes(host, settings, inventory.first[host])
         entries.append(Entry(inventory.first[host], settings | {"name": host}))
     return entries
 
 
-def _parse(path: Path) -> _Inventory:
+def _parsed(path: Path) -> Inventory:
     text = read_text(path)
     if text.startswith("$ANSIBLE_VAULT"):
         raise ConfigError(
@@ -111,75 +117,23 @@ def _parse(path: Path) -> _Inventory:
         )
     if text.startswith("---") or path.suffix in (".yml", ".yaml"):
         raise ConfigError(
-            "is YAML", where=str(path), remedy="only inventories in INI form are read"
+            "is YAML, which is not read",
+            where=str(path),
+            remedy=f"`ansible-inventory -i {path.name} --list > hosts.json` makes a file that is",
         )
-    inventory = _Inventory({ALL: _Group(), UNGROUPED: _Group()}, {}, {})
-    name, kind = UNGROUPED, "hosts"
-    for number, line in enumerate(text.split("\n"), start=1):
-        content, where = line.strip(), f"{path}:{number}"
-        if not content or content[0] in "#;":
-            continue
-        if section := _SECTION.fullmatch(content):
-            name, kind = section["group"], section["kind"] or "hosts"
-            _declare(inventory.groups, name, kind, where)
-        elif kind == "hosts":
-            _add_hosts(inventory, name, content, where)
-        elif kind == "children":
-            child = _GROUP.fullmatch(content)
-            if not child:
-                raise ConfigError("expected the name of a group", where=where)
-            inventory.groups[name].children.setdefault(child["group"], where)
-        else:
-            key, sign, value = content.partition("=")
-            if not sign:
-                raise ConfigError("expected variable=value", where=where)
-            inventory.groups[name].settings |= _setting(key.strip(), _bare(value), where)
-    return inventory
+    if text.lstrip().startswith("{"):
+        from dnnbench.settings.hostlists.ansible_json import parse_json  # start-up time
+
+        return parse_json(text, path)
+    from dnnbench.settings.hostlists.ansible_ini import parse_ini  # start-up time
+
+    return parse_ini(text, path)
 
 
-def _declare(groups: dict[str, _Group], name: str, kind: str, where: str) -> None:
-    if kind not in ("hosts", "children", "vars"):
-        problem = f"expected [{name}], [{name}:children] or [{name}:vars], got [{name}:{kind}]"
-        raise ConfigError(problem, where=where)
-    if kind == "vars" and name not in groups:
-        groups[name] = _Group()
-        groups[name].undeclared = where
-    groups.setdefault(name, _Group())
-    if kind != "vars":
-        groups[name].undeclared = None
-
-
-def _add_hosts(inventory: _Inventory, name: str, line: str, where: str) -> None:
-    try:
-        pattern, *words = shlex.split(line, comments=True)
-    except ValueError:  # shlex: an open quote; unpacking: only a comment
-        raise ConfigError("expected a host; is a quote unclosed?", where=where) from None
-    if "=" in pattern:
-        problem = "expected a host's name before its variables"
-        raise ConfigError(problem, where=where, remedy="variables of a group go under [group:vars]")
-    settings: dict[str, Any] = {}
-    if match := _PORT.fullmatch(pattern):
-        pattern = match["hosts"]
-        settings["port"] = read_value("port", match["port"], where, "port")
-    for word in words:
-        key, sign, value = word.partition("=")
-        if not sign:
-            problem = "expected variable=value after the host's name"
-            raise ConfigError(problem, where=where, remedy="put a value with blanks in quotes")
-        settings |= _setting(key, _bare(value), where)
-    group = inventory.groups[name]
-    for text in expand(pattern, where):
-        host = read_value("name", text, where, "")
-        if host in group.hosts:
-            problem = f"{host} is in [{name}] twice, first at {group.hosts[host]}"
-            raise ConfigError(problem, where=where)
-        group.hosts[host] = where
-        inventory.first.setdefault(host, where)
-        inventory.hosts.setdefault(host, {}).update(settings)
-
-
-def _setting(key: str, value: str, where: str) -> dict[str, Any]:
+def setting(key: str, value: str, where: str) -> dict[str, Any]:
     """Return the field that a variable sets; empty for a variable that is only Ansible's."""
+    if key in _REACHED_BY:
+        return {key: value}
     if key in _FIELDS:
         if "{{" in value:
             raise ConfigError(f"{key} is a template, which only Ansible can fill in", where=where)
@@ -190,14 +144,60 @@ def _setting(key: str, value: str, where: str) -> dict[str, Any]:
     return {}
 
 
-def _bare(value: str) -> str:
-    """Return a value without its quotes and without a comment, which must follow a blank."""
-    if quoted := _QUOTED.fullmatch(value.strip()):
-        return quoted["text"]
-    return re.split(r"\s#", value, maxsplit=1)[0].strip()
+def _refuse_other_routes(host: str, settings: dict[str, Any], where: str) -> None:
+    """Take from a host's settings what only Ansible obeys; refuse it if it leads elsewhere.
+
+    Raises:
+        ConfigError: Ansible reaches the host otherwise than by the fields that are read.
+    """
+    for key, finds in _REACHED_BY.items():
+        found = finds(settings.pop(key, ""))
+        if found:
+            problem = f"{host}: {key} has {found}, which dnnbench does not obey"
+            remedy = "put the route to the host into ~/.ssh/config, or leave the host out"
+            raise ConfigError(problem, where=where, remedy=remedy)
 
 
-def _by_depth(groups: dict[str, _Group], path: Path) -> list[str]:
+def _other_connection(value: str) -> str:
+    """Return the name of a connection plug-in other than SSH's; else nothing."""
+    return (
+        ""
+        if value.rpartition(".")[2] in ("", "smart", "ssh", "paramiko", "paramiko_ssh")
+        else value
+    )
+
+
+def _route_option(arguments: str) -> str:
+    """Return the first option among arguments of ``ssh`` that leads to another place."""
+    try:
+        words = shlex.split(arguments)
+    except ValueError:
+        return arguments
+    for before, word in zip(["", *words], words, strict=False):
+        flag, option = (before, word) if before == "-o" else (word[:2], word[2:])
+        if flag in _ROUTE_FLAGS:
+            return flag
+        keyword = option.replace("=", " ").split(maxsplit=1)[:1] if flag == "-o" else []
+        if keyword and keyword[0].lower() in _ROUTE_KEYWORDS:
+            return keyword[0]
+    return ""
+
+
+_ROUTE_FLAGS: Final = ("-F", "-J", "-W", "-i", "-l", "-p")
+_ROUTE_KEYWORDS: Final = (
+    *("hostname", "hostkeyalias", "identityfile", "certificatefile", "port", "proxycommand"),
+    *("proxyjump", "user"),
+)
+_REACHED_BY: Final[dict[str, Callable[[str], str]]] = {
+    "ansible_connection": _other_connection,
+    "ansible_ssh_args": _route_option,
+    "ansible_ssh_common_args": _route_option,
+    "ansible_ssh_extra_args": _route_option,
+}
+"""Variables that may lead Ansible to a host by another route -> what finds that in their value."""
+
+
+def _by_depth(groups: dict[str, Group], path: Path) -> list[str]:
     """Order groups so that later ones override earlier ones: by depth, then by name."""
     for name, group in groups.items():
         if group.undeclared:
@@ -221,7 +221,7 @@ def _by_depth(groups: dict[str, _Group], path: Path) -> list[str]:
     return sorted(groups, key=lambda name: (depth[name], name))
 
 
-def _kinships(groups: dict[str, _Group]) -> Iterator[tuple[str, str]]:
+def _kinships(groups: dict[str, Group]) -> Iterator[tuple[str, str]]:
     return ((name, child) for name, group in groups.items() for child in group.children)
 
 
