@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 DEADLINE_S = 60.0
 PORTS = [23000, 23019]
+OWN_UV = Path(sys.executable).with_name("uv")
 KEY = "environment-key"
 EVENTS = "low 0\nhigh 0\nmax 9\noom 4\noom_kill 3\noom_group_kill 0\n"
 V1 = "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n"
@@ -338,6 +339,41 @@ def test_an_installation_that_fails_leaves_only_its_log(host: Host) -> None:
     assert "wheels" in failed["remedy"]
     assert list((host.home / "env").iterdir()) == []
     assert "absent==2.0" in (host.home / "install.log").read_text()
+
+
+def _uv(path: Path, script: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n", encoding="ascii")
+    path.chmod(0o600)  # as a pushed file is
+
+
+def test_a_uv_that_fails_leaves_the_installation_to_pip(host: Host) -> None:
+    wheels = host.home / "wheels"
+    wheels.mkdir(parents=True)
+    _wheel(wheels, "needed")
+    _uv(host.home / "tools" / "uv", 'echo "called with $*"; exit 2')
+    host.facts()
+    (step,) = host.install(environment={**_environment("needed==1.0"), "uv": "tools/uv"})
+    assert step["state"] == "changed", step
+    log = (host.home / "install.log").read_text()
+    python = host.home / "env" / KEY / "bin" / "python"
+    assert f"--python {python} --no-index --find-links {wheels} needed==1.0" in log
+    assert "uv failed: the installation failed: called with pip install" in log
+    assert "Successfully installed needed-1.0" in log
+
+
+@pytest.mark.skipif(not OWN_UV.exists(), reason="there is no uv beside this Python")
+def test_a_real_uv_installs_what_pip_would(host: Host) -> None:
+    wheels = host.home / "wheels"
+    wheels.mkdir(parents=True)
+    _wheel(wheels, "needed")
+    (host.home / "tools").mkdir()
+    shutil.copy(OWN_UV, host.home / "tools" / "uv")
+    host.facts()
+    (step,) = host.install(environment={**_environment("needed==1.0"), "uv": "tools/uv"})
+    assert step["state"] == "changed", step
+    assert "Successfully installed needed" not in (host.home / "install.log").read_text()  # pip
+    assert list((host.home / "env" / KEY).rglob("needed.py"))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from . import directory, machine, ports, state
+from . import directory, machine, ports, state, uv
 
 if TYPE_CHECKING:
     from .wire import Answer, Request
@@ -23,7 +23,7 @@ def run(request: Request) -> Answer:
     Args:
         request: ``directory``; ``ports`` [first, last]; ``environments`` keys; ``data`` list of
             {path, sha256}, relative to the directory; ``python``, the interpreter to look for, or
-            null.
+            null; ``source_is_given``, see `uv.state`.
     """
     started_s = time.time()
     home = directory.made(request["directory"])
@@ -52,6 +52,7 @@ def run(request: Request) -> Answer:
         "packages": _packages(home),
         "data": {file["path"]: _data_state(home, file) for file in request.get("data") or []},
         "pythons": [] if complete else _pythons(request.get("python")),
+        "uv": uv.state(source_is_given=bool(request.get("source_is_given"))),
     }
     # The middle of the time it took, to which the caller compares its own.
     answer["clock_s"] = (started_s + time.time()) / 2

@@ -11,7 +11,7 @@ import signal
 import time
 from typing import IO, TYPE_CHECKING, Any
 
-from . import directory, pip
+from . import directory, pip, uv
 from .facts import has_environment
 from .wire import HostProblem, problem_of
 
@@ -29,10 +29,11 @@ def run(request: Request) -> Iterator[Answer]:
     """Install what is requested and missing; yield one answer per step when it ends.
 
     Args:
-        request: ``directory``; ``environment`` {key, python, requirements, index_url, find_links}
-            or null; ``package`` {digest, wheel, environment} or null: the key of the environment
-            whose pip installs it; ``deadline_s``. ``find_links`` and ``wheel`` are relative to the
-            directory.
+        request: ``directory``; ``environment`` {key, python, requirements, index_url, find_links,
+            uv} or null, where ``uv`` is the path of one, true for this host's own, or null for
+            pip; ``package`` {digest, wheel, environment} or null: the key of the environment whose
+            pip installs it; ``deadline_s``. ``find_links``, ``uv`` and ``wheel`` are relative to
+            the directory.
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _give_up)
@@ -41,7 +42,7 @@ def run(request: Request) -> Iterator[Answer]:
     wait_s = request.get("deadline_s") or _DEADLINE_S
     deadline_s = time.monotonic() + wait_s
     with directory.locked(home, wait_s) as lock, _log(home) as log:
-        installer = pip.Installer(home, log, lock, deadline_s)
+        installer = pip.Installer(home, log, lock, deadline_s, _uv(home, request))
         for name, step in _steps(installer, request):
             answer = _done(name, step)
             yield answer
@@ -130,6 +131,17 @@ def _package(installer: pip.Installer, wanted: dict[str, Any]) -> bool:
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return True
+
+
+def _uv(home: str, request: Request) -> str | None:
+    """Return the path of the uv that is to be used; None for pip."""
+    wanted = (request.get("environment") or {}).get("uv")
+    if not wanted or wanted is True:
+        return uv.found() if wanted else None
+    path = os.path.join(home, wanted)
+    directory.safe(home, path)
+    os.chmod(path, 0o700)
+    return path
 
 
 def _wheels(home: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Run ``venv`` and ``pip`` with a deadline, and explain their failures in one line."""
+"""Run ``venv``, ``uv`` and ``pip`` with a deadline, and explain their failures in one line."""
 
 from __future__ import annotations
 
@@ -39,6 +39,13 @@ _NO_ENSUREPIP = re.compile(
 _NO_SPACE = re.compile(r"No space left on device|Errno 28|[Dd]isk quota exceeded|Errno 122")
 
 
+_UV_OPTIONS = ("--no-cache", "--no-progress", "--color", "never", "--compile-bytecode")
+
+
+class InstallationFailed(HostProblem):
+    """A command that ended with an error, as opposed to one that had to be ended."""
+
+
 class Installer:
     """Installs into one directory.
 
@@ -46,8 +53,11 @@ class Installer:
         home: dnnbench's directory.
     """
 
-    def __init__(self, home: str, log: IO[bytes], lock: int, deadline_s: float) -> None:
+    def __init__(
+        self, home: str, log: IO[bytes], lock: int, deadline_s: float, uv: str | None = None
+    ) -> None:
         self.home = home
+        self._uv = uv
         self._log = log
         self._lock = lock
         self._deadline_s = deadline_s
@@ -69,8 +79,17 @@ class Installer:
         source = []
         if find_links:
             source = ["--no-index", "--find-links", os.path.join(self.home, find_links)]
-        command = [*_pip(environment), *_PATIENCE, *source, *requirements]
-        self._run(command, index_url if index_url and not find_links else "")
+        index_url = index_url if index_url and not find_links else ""
+        if self._uv:
+            uv = [self._uv, "pip", "install", *_UV_OPTIONS, "--python", _python(environment)]
+            try:
+                self._run([*uv, *source, *requirements], index_url)
+            except InstallationFailed as error:
+                # It may lack what pip has here, such as certificates: pip has the last word.
+                self._log.write(f"uv failed: {error}; pip is next\n".encode())
+            else:
+                return
+        self._run([*_pip(environment), *_PATIENCE, *source, *requirements], index_url)
 
     def install_package(self, environment: str, wheel: str, target: str) -> None:
         """Install one wheel into a directory of its own, without its dependencies."""
@@ -81,7 +100,8 @@ class Installer:
         """Run a command to its end.
 
         Raises:
-            HostProblem: it failed or took too long, or the caller is gone.
+            InstallationFailed: it failed.
+            HostProblem: it took too long, or the caller is gone.
         """
         # Everything in dnnbench's directory: /tmp may be small, and a cache would stay behind.
         scratch = os.path.join(self.home, "tmp")
@@ -90,7 +110,7 @@ class Installer:
         environment = {**os.environ, "TMPDIR": scratch, "LC_ALL": "C"}
         if index_url:
             # It may contain a password, which every user could see in the list of processes.
-            environment["PIP_INDEX_URL"] = index_url
+            environment["PIP_INDEX_URL"] = environment["UV_DEFAULT_INDEX"] = index_url
         try:
             process = subprocess.Popen(
                 command,
@@ -139,37 +159,37 @@ class Installer:
             tail = (tail + chunk)[-_TAIL_BYTES:]
 
 
-def diagnosed(output: str, log: str) -> HostProblem:
+def diagnosed(output: str, log: str) -> InstallationFailed:
     """Return the cause of a failure and its remedy, found in the output of venv or pip."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if line.lower().startswith("error:")]
     headline = (errors or lines or ["it printed nothing"])[-1]
     cause = re.sub(r"^(?i:error):\s*", "", headline)
     if _NO_SPACE.search(output):
-        return HostProblem(
+        return InstallationFailed(
             "no disk space left while installing",
             "free some space there, or set [cluster] directory to another disk",
         )
     if _NO_ENSUREPIP.search(output):
-        return HostProblem(
+        return InstallationFailed(
             "Python there cannot create virtual environments: ensurepip is missing",
             "install its venv package (Debian: apt install python3-venv), "
             "or name another in [provision] python",
         )
     if _OFFLINE.search(output):
         why = _WHY_OFFLINE.search(output)
-        return HostProblem(
+        return InstallationFailed(
             f"the package index cannot be used: {why.group() if why else cause}",
             "set [provision] index_url to one that is reachable from there, or push a directory of "
             "wheels: [provision] wheels",
         )
     unmatched = _UNMATCHED.search(cause)
     if unmatched:
-        return HostProblem(
+        return InstallationFailed(
             f"no package of {unmatched.group(1)} fits the Python and processor there",
             "add it to the index or the wheels, or name another Python in [provision] python",
         )
-    return HostProblem(f"the installation failed: {cause}", f"see {log} there")
+    return InstallationFailed(f"the installation failed: {cause}", f"see {log} there")
 
 
 def _pip(environment: str) -> list[str]:

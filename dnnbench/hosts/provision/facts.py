@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from dnnbench.errors import HostError
+from dnnbench.hosts.onhost.uv import UNWANTED
 from dnnbench.hosts.provision.answers import convert
 from dnnbench.hosts.provision.bundle import PYTHON_RANGE, PYTHON_VERSIONS
 from dnnbench.hosts.provision.wanted import environment_of
@@ -59,6 +60,7 @@ class Facts(msgspec.Struct, frozen=True):
         packages: digests of the complete packages.
         data: path of a requested file -> ``ok``, ``missing`` or ``wrong``.
         pythons: interpreters; not looked for if the environment already exists.
+        uv: whether an installation there can use uv, see `dnnbench.hosts.onhost.uv`.
         ports_free: number of free ports in the configured range.
         clock_offset_s: the host's clock minus this machine's.
     """
@@ -82,6 +84,7 @@ class Facts(msgspec.Struct, frozen=True):
     host_id: Text | None = None
     server_address: Text | None = None
     clock_offset_s: float = 0.0
+    uv: Text = UNWANTED
 
     def __post_init__(self) -> None:
         """Check the addresses.
@@ -144,6 +147,7 @@ def facts_of(tools: HostTools, config: Config, wanted: Wanted) -> Facts:
         ports=config.cluster.port_range,
         python=config.provision.python,
         environments=keys,
+        source_is_given=bool(config.provision.index_url or config.provision.wheels),
         data=[
             {"path": file.path, "sha256": file.sha256} for file in (*wanted.wheels, *wanted.data)
         ],

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import platform
+import shutil
+import sys
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from dnnbench.errors import HostError
+from dnnbench.hosts.onhost import uv
 from dnnbench.hosts.provision.answers import convert
 from dnnbench.hosts.provision.facts import Facts, chosen_python, facts_of, refuse_unfit
 from dnnbench.hosts.provision.wanted import environment_of
@@ -178,6 +183,7 @@ def _environment(
         return "ok", needed[0]
     _refuse_follower(tools, leader)
     pushed = _push_missing(tools, facts, wanted.wheels)
+    own_uv, by_uv = _uv(tools, config, facts)
     index_url = config.provision.index_url
     if index_url is not None:
         check_index_url(
@@ -191,9 +197,23 @@ def _environment(
             "requirements": needed,
             "index_url": index_url,
             "find_links": "wheels" if wanted.wheels else None,
+            "uv": own_uv,
         },
     )
-    return "changed", f"{needed[0]}, Python {python.version}{pushed}"
+    return "changed", f"{needed[0]}, Python {python.version}{pushed}{by_uv}"
+
+
+def _uv(tools: HostTools, config: Config, facts: Facts) -> tuple[bool | str | None, str]:
+    """Return what ``install`` takes as ``uv``, pushed there if need be, and a note on it."""
+    if not config.provision.uv or facts.uv not in (uv.THERE, uv.MISSING):
+        return None, ""
+    if facts.uv == uv.THERE:
+        return True, ", by its uv"
+    own = uv.found() or shutil.which("uv", path=str(Path(sys.executable).parent))
+    if own is None or facts.machine != platform.machine():
+        return None, ""
+    tools.connection.push(Path(own), f"{facts.directory}/tools/uv")
+    return "tools/uv", ", by a uv pushed there"
 
 
 def _package(
