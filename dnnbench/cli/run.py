@@ -23,6 +23,7 @@ from dnnbench.errors import (
 from dnnbench.hosts.local import LocalAgents
 from dnnbench.hosts.model_check import check_model
 from dnnbench.report.files import write_markdown
+from dnnbench.settings.checks import check_device
 from dnnbench.settings.hostlists.sources import note_on_job
 from dnnbench.settings.load import load
 from dnnbench.settings.schema import settings as all_settings
@@ -34,7 +35,7 @@ from dnnbench.sweep.results import NameTakenError, create, new_sweep_id, open_sw
 from dnnbench.sweep.runner import run_sweep
 from dnnbench.sweep.store import SweepStore
 from dnnbench.text.safe import json_text
-from dnnbench.trial.machine import snapshot
+from dnnbench.trial.machine import gpus, snapshot
 from dnnbench.trial.models import MODELS
 from dnnbench.trial.spec import ModelSpec
 
@@ -92,6 +93,7 @@ def command(
             return
     else:
         resolved = load(config_path, os.environ, settings, hosts)
+        check_device(resolved.config, resolved.origins["train.device"], gpus())
         find_user_module(resolved.config.train.model, resolved.origins["train.model"])
         if not resolved.config.hosts and (note := note_on_job(os.environ)):
             printer.note(note)

@@ -54,6 +54,7 @@ def facts(analysis: Analysis) -> Fields:
         f"batch size {settings.batch_size}",
         count_text(settings.parameter_servers, "parameter server"),
         f"{settings.steps_per_run} steps per run",
+        f"workers on {settings.device.upper()}",
     ]
     lines += [
         ("Trial", ", ".join(trial)),

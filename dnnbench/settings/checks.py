@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dnnbench.errors import ConfigError, nearest
 from dnnbench.settings.schema import settings
@@ -40,6 +40,20 @@ def check_values(config: Config, origins: Mapping[str, str]) -> None:
     check_combinations(config, origins)
     check_backup_workers(config, origins["protocol.backup_workers"])
     check_ports(config, origins["cluster.ports"])
+
+
+NO_GPU: Final = "there is no NVIDIA GPU whose driver is loaded (no /dev/nvidia0)"
+GPU_REMEDY: Final = "choose --device cpu, or hosts that all have one"
+
+
+def check_device(config: Config, where: str, gpus: int) -> None:
+    """Refuse to compute on a GPU of this machine that it has not; hosts answer for themselves.
+
+    Raises:
+        ConfigError: a sweep on this machine is to use a GPU, and there are none.
+    """
+    if config.train.device == "gpu" and not config.hosts and not gpus:
+        raise ConfigError(NO_GPU, where=where, remedy=GPU_REMEDY)
 
 
 def check_model(name: str, where: str) -> None:

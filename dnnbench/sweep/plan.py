@@ -138,6 +138,7 @@ def _spec(
         epoch_definition=train.epoch,
         warmup_steps=train.warmup_steps,
         steps_per_run=train.steps_per_run,
+        device=train.device,
     )
 
 

@@ -78,6 +78,11 @@ def snapshot() -> MachineSnapshot:
     )
 
 
+def gpus(devices: Path = Path("/dev")) -> int:
+    """Return the number of NVIDIA's GPUs whose driver is loaded."""
+    return sum(path.name.removeprefix("nvidia").isdigit() for path in devices.glob("nvidia*"))
+
+
 def load_average() -> tuple[float, float, float]:
     """Return the run queue's mean length over 1, 5 and 15 minutes."""
     return os.getloadavg()

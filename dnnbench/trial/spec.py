@@ -29,6 +29,7 @@ else:  # checked where a value is read; mypy takes no list that is not written o
 
 Compensation = Literal["constant", "adaptive"]
 EpochDefinition = Literal["replicated", "sharded"]
+Device = Literal["cpu", "gpu"]
 
 EPOCH_DEFINITIONS: dict[EpochDefinition, str] = {
     "replicated": "one pass of a worker over all training examples; every worker has all of them",
@@ -171,6 +172,7 @@ class TrialSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         epochs: measured epochs; warm-up comes on top.
         warmup_steps: steps of every worker before the measured epochs; applied, not measured.
         steps_per_run: steps unrolled into one ``session.run``.
+        device: on which a worker computes; a parameter server never needs a GPU.
     """
 
     sweep: str
@@ -182,6 +184,7 @@ class TrialSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     epoch_definition: EpochDefinition = "replicated"
     warmup_steps: int = 50
     steps_per_run: int = 25
+    device: Device = "cpu"
 
 
 class TrialSpec(TrialSettings, frozen=True, kw_only=True):

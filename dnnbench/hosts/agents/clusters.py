@@ -233,7 +233,7 @@ def start_keeper(
     Raises:
         HostError: the host is taken, no port is free, or the like.
     """
-    environment, _ = environment_of(facts.machine)
+    environment, _ = environment_of(facts.machine, wanted.device)
     state = f"{facts.directory}/clusters/{cluster}/{tools.host}"
     answer = tools.call(
         "start",

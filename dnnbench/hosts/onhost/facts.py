@@ -42,6 +42,7 @@ def run(request: Request) -> Answer:
         "machine": kernel.machine,
         "cpu_flags_missing": machine.missing_cpu_flags(kernel.machine),
         "cores": machine.usable_cores(),
+        "gpus": machine.gpus(),
         "memory_bytes": machine.memory_bytes(),
         "disk_free_bytes": disk.f_bavail * disk.f_frsize,
         "addresses": machine.addresses(),

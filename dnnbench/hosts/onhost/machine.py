@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 
 # TensorFlow's x86-64 wheels are built with -mavx ("avx_linux" in its .bazelrc), since 1.6
@@ -30,6 +31,11 @@ def usable_cores() -> float:
         if quota.isdigit() and period.isdigit():  # neither "max" nor "-1"
             quotas.append(int(quota) / int(period))
     return min([float(len(os.sched_getaffinity(0))), *quotas])
+
+
+def gpus(devices: str = "/dev") -> int:
+    """Return the number of NVIDIA's GPUs whose driver is loaded."""
+    return len([name for name in os.listdir(devices) if re.fullmatch("nvidia[0-9]+", name)])
 
 
 def memory_bytes() -> int:

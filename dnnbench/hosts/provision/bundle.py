@@ -25,6 +25,8 @@ from dnnbench.errors import HostError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from dnnbench.trial.spec import Device
+
 TENSORFLOW: Final = "tensorflow"
 TENSORFLOW_CPU: Final = "tensorflow-cpu"
 BESIDE_TENSORFLOW: Final = ("keras", "msgspec")
@@ -130,21 +132,26 @@ def wheel() -> Wheel:
     )
 
 
-def requirements(machine: str = "x86_64") -> list[str]:
-    """Return what pip installs on a host, TensorFlow first, in the versions installed here.
+def _build(machine: str, device: Device) -> str:
+    """Return the package that has the smallest build of TensorFlow that serves."""
+    if device == "gpu":
+        return f"{TENSORFLOW}[and-cuda]"
+    return TENSORFLOW_CPU if machine in _MACHINES_WITH_CPU_BUILD else TENSORFLOW
 
-    TensorFlow is the CPU build, even on a host with a GPU: no role uses one.
+
+def requirements(machine: str = "x86_64", device: Device = "cpu") -> list[str]:
+    """Return what pip installs on a host, TensorFlow first, in the versions installed here.
 
     Args:
         machine: the host's architecture, as its kernel names it.
+        device: on which workers compute. The CPU build serves every host whose GPU nobody uses.
 
     Raises:
         HostError: a package is not installed here, so its version is unknown.
     """
     version = _version(TENSORFLOW) or _version(TENSORFLOW_CPU)
-    cpu_build = machine in _MACHINES_WITH_CPU_BUILD
     versions = {
-        TENSORFLOW_CPU if cpu_build else TENSORFLOW: version,
+        _build(machine, device): version,
         **{name: _version(name) for name in BESIDE_TENSORFLOW},
     }
     missing = [name for name, found in versions.items() if found is None]

@@ -14,6 +14,7 @@ from dnnbench.hosts.onhost.uv import UNWANTED
 from dnnbench.hosts.provision.answers import convert
 from dnnbench.hosts.provision.bundle import PYTHON_RANGE, PYTHON_VERSIONS
 from dnnbench.hosts.provision.wanted import environment_of
+from dnnbench.settings.checks import GPU_REMEDY, NO_GPU
 from dnnbench.trial.bounds import Count, Moment, Port, PositiveQuantity, Text
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from dnnbench.hosts.provision.tools import HostTools
     from dnnbench.hosts.provision.wanted import Wanted
     from dnnbench.settings.schema import Config
+    from dnnbench.trial.spec import Device
 
 CLOCK_TOLERANCE_S: Final = 1.0
 PUBLIC_ADDRESS: Final = (
@@ -30,9 +32,9 @@ PUBLIC_ADDRESS: Final = (
 )
 _GB: Final = 1e9
 _GIB: Final = 1 << 30
-_NEEDED_BYTES: Final = 2_000_000_000
+_NEEDED_BYTES: Final[dict[Device, int]] = {"cpu": 2_000_000_000, "gpu": 8_000_000_000}
 """The CPU build of TensorFlow 2.21 with its dependencies is 1.6 GB unpacked, plus 0.3 GB of wheels
-while pip installs them."""
+while they are installed. The GPU build has 2.2 GB of wheels; unpacked it was not measured."""
 
 
 class HostPython(msgspec.Struct, frozen=True):
@@ -60,6 +62,7 @@ class Facts(msgspec.Struct, frozen=True):
         packages: digests of the complete packages.
         data: path of a requested file -> ``ok``, ``missing`` or ``wrong``.
         pythons: interpreters; not looked for if the environment already exists.
+        gpus: NVIDIA's, with their driver.
         uv: whether an installation there can use uv, see `dnnbench.hosts.onhost.uv`.
         ports_free: number of free ports in the configured range.
         clock_offset_s: the host's clock minus this machine's.
@@ -85,6 +88,7 @@ class Facts(msgspec.Struct, frozen=True):
     server_address: Text | None = None
     clock_offset_s: float = 0.0
     uv: Text = UNWANTED
+    gpus: Count = 0
 
     def __post_init__(self) -> None:
         """Check the addresses.
@@ -112,7 +116,7 @@ class Facts(msgspec.Struct, frozen=True):
 
     def lacking(self, wanted: Wanted) -> list[str]:
         """Return what still has to be provisioned."""
-        environment, _ = environment_of(self.machine)
+        environment, _ = environment_of(self.machine, wanted.device)
         found = {
             "TensorFlow's environment": environment in self.environments,
             "this version of dnnbench": wanted.wheel.digest in self.packages,
@@ -141,7 +145,7 @@ def facts_of(tools: HostTools, config: Config, wanted: Wanted) -> Facts:
     """
     asked_s = time.time()
     # Both, because its architecture is one of the facts asked for.
-    keys = [environment_of(machine)[0] for machine in ("x86_64", "aarch64")]
+    keys = [environment_of(machine, wanted.device)[0] for machine in ("x86_64", "aarch64")]
     answer = tools.call(
         "facts",
         ports=config.cluster.port_range,
@@ -178,8 +182,10 @@ def refuse_unfit(facts: Facts, config: Config, host: str) -> None:
     """Refuse a host on which TensorFlow cannot run.
 
     Raises:
-        HostError: the processor is not supported, or no port is free.
+        HostError: the processor is not supported, a GPU is wanted and missing, or no port is free.
     """
+    if config.train.device == "gpu" and not facts.gpus:
+        raise HostError(NO_GPU, where=host, remedy=GPU_REMEDY)
     if facts.cpu_flags_missing:
         raise HostError(
             f"the processor lacks {', '.join(facts.cpu_flags_missing)}, which TensorFlow's "
@@ -218,13 +224,14 @@ def chosen_python(facts: Facts, config: Config, host: str) -> HostPython | None:
     Raises:
         HostError: there is no suitable interpreter, or too little disk space.
     """
-    key, _ = environment_of(facts.machine)
+    key, _ = environment_of(facts.machine, config.train.device)
     if key in facts.environments:
         return None
-    if facts.disk_free_bytes < _NEEDED_BYTES:
+    needed_bytes = _NEEDED_BYTES[config.train.device]
+    if facts.disk_free_bytes < needed_bytes:
         raise HostError(
             f"no disk space: {facts.directory} has {facts.disk_free_bytes / _GB:.1f} GB free, the "
-            f"environment needs {_NEEDED_BYTES / _GB:.1f} GB",
+            f"environment needs {needed_bytes / _GB:.1f} GB",
             where=host,
             remedy="free some space there, or set [cluster] directory to another disk",
         )

@@ -177,7 +177,7 @@ def provision(
 def _environment(
     tools: HostTools, config: Config, wanted: Wanted, facts: Facts, leader: str | None
 ) -> tuple[State, str]:
-    key, needed = environment_of(facts.machine)
+    key, needed = environment_of(facts.machine, wanted.device)
     python = chosen_python(facts, config, tools.host)
     if python is None:
         return "ok", needed[0]
@@ -225,7 +225,7 @@ def _package(
     _refuse_follower(tools, leader)
     path = f"wheels/{wanted.wheel.digest}/{wanted.wheel.file_name}"
     tools.connection.push(wanted.wheel.content, f"{facts.directory}/{path}")
-    key, _ = environment_of(facts.machine)
+    key, _ = environment_of(facts.machine, wanted.device)
     _install(tools, package={"digest": wanted.wheel.digest, "wheel": path, "environment": key})
     return "changed", f"dnnbench, wheel {wanted.wheel.digest}"
 

@@ -13,6 +13,7 @@ from dnnbench.data import catalogue
 from dnnbench.data.locate import stored_files
 from dnnbench.errors import ConfigError
 from dnnbench.hosts.provision.bundle import Wheel, environment_key, requirements, wheel
+from dnnbench.trial.spec import Device
 
 if TYPE_CHECKING:
     from dnnbench.settings.schema import Config
@@ -38,6 +39,7 @@ class Wanted(msgspec.Struct, frozen=True):
 
     Attributes:
         wheel: a wheel of the running dnnbench.
+        device: on which workers compute, which decides on the build of TensorFlow.
         data: the data set's files; empty for a generated one.
         wheels: every file of the local directory of wheels, if one is given.
         data_directory: the data set's directory on hosts, relative to dnnbench's; None for a
@@ -48,6 +50,7 @@ class Wanted(msgspec.Struct, frozen=True):
     data: list[DataFile]
     wheels: list[DataFile]
     data_directory: str | None = None
+    device: Device = "cpu"
 
     @property
     def package(self) -> str:
@@ -67,13 +70,13 @@ def wanted_for(config: Config, data: DataSpec | None) -> Wanted:
     """
     wheels = _wheels(config.provision.wheels)
     directory = None if data is None else _data_directory(data)
-    return Wanted(wheel(), _data_files(data), wheels, directory)
+    return Wanted(wheel(), _data_files(data), wheels, directory, config.train.device)
 
 
 @functools.cache  # needed for every host, and metadata is slow to read
-def environment_of(machine: str) -> tuple[str, list[str]]:
+def environment_of(machine: str, device: Device = "cpu") -> tuple[str, list[str]]:
     """Return the key of a host's virtual environment, and its requirements."""
-    needed = requirements(machine)
+    needed = requirements(machine, device)
     return environment_key(needed), needed
 
 

@@ -10,7 +10,7 @@ from msgspec import Meta
 from dnnbench.settings.setting import PROVISIONED, Setting
 from dnnbench.settings.values import LocalPath, Name, Positive
 from dnnbench.trial.models import MODELS
-from dnnbench.trial.spec import Compensation, EpochDefinition, OptimizerName
+from dnnbench.trial.spec import Compensation, Device, EpochDefinition, OptimizerName
 
 LAMBDA0: Final[dict[Compensation, float]] = {"adaptive": 2.0, "constant": 0.04}
 """The DC-ASGD paper's choices for CIFAR-10; 0.04 is also MXNet's default."""
@@ -165,6 +165,14 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "they save. 25 divides the 550 steps of an epoch.",
         ),
     ] = 25
+    device: Annotated[
+        Device,
+        Setting(
+            "Processor on which workers compute: cpu, or gpu, one of NVIDIA's on every host.",
+            "The report's Table 2 is of CPUs. Parameter servers have no use for a GPU.",
+            commands=PROVISIONED,
+        ),
+    ] = "cpu"
 
 
 class ProtocolConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

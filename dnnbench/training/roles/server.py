@@ -6,7 +6,9 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
+from dnnbench.errors import HostError
 from dnnbench.training.protocols.base import WORKER_INDEX
+from dnnbench.trial.machine import gpus
 from dnnbench.trial.messages import PortClash, PortReserved
 
 if TYPE_CHECKING:
@@ -56,6 +58,25 @@ def session_config(device_filters: list[str], threads: int) -> tf.compat.v1.Conf
     )
     config.graph_options.rewrite_options.disable_meta_optimizer = True
     return config
+
+
+def admit_gpu(config: tf.compat.v1.ConfigProto, index: int) -> None:
+    """Let this role compute on one of the host's GPUs, before TensorFlow has looked for any.
+
+    Roles on one host share its GPUs, worker by worker, and each takes memory only as it needs it.
+
+    Raises:
+        HostError: TensorFlow finds none.
+    """
+    import tensorflow as tf
+
+    os.environ["CUDA_VISIBLE_DEVICES"] = str(index % max(gpus(), 1))
+    config.gpu_options.allow_growth = True
+    if not tf.config.list_physical_devices("GPU"):
+        raise HostError(
+            "TensorFlow finds no GPU that it can use",
+            remedy="the role's log names the library or driver that is missing",
+        )
 
 
 def start_server(

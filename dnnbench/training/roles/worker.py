@@ -13,6 +13,7 @@ import numpy as np
 from dnnbench.errors import ConfigError
 from dnnbench.training.roles.process import release_unused_memory
 from dnnbench.training.roles.server import (
+    admit_gpu,
     import_graph,
     initialise_shard,
     reserve_port,
@@ -60,6 +61,8 @@ def work(channel: Channel, index: int, prepared: PreparedTrial, threads: int, po
     cluster = channel.expect(Connect).cluster
     filters = [f"/job:{PARAMETER_SERVER}", f"/job:{WORKER}/task:{index}"]
     config = session_config(filters, threads)
+    if prepared.spec.device == "gpu":
+        admit_gpu(config, index)
     target = ""  # a session of this process, which nobody else has to reach
     if prepared.spec.nodes > 1:
         server = start_server(channel, cluster, WORKER, index, config)

@@ -179,6 +179,7 @@ OTHERS: list[tuple[dict[str, Any], str]] = [
     ({"epoch_definition": "sharded"}, "epoch_definition is sharded, but replicated"),
     ({"warmup_steps": 0}, "warmup_steps is 0, but 50"),
     ({"steps_per_run": 1}, "steps_per_run is 1, but 25"),
+    ({"device": "gpu"}, "device is gpu, but cpu"),
     ({"sweep": "sweep-2"}, "sweep is sweep-2, but sweep-1"),
 ]
 

@@ -492,7 +492,7 @@ def test_a_resumed_sweep_goes_on_without_the_login_and_never_sends_what_stands_f
         steps._environment(
             SimpleNamespace(host="node1"),  # type: ignore[arg-type]
             store.resolved.config,
-            SimpleNamespace(wheels=[]),  # type: ignore[arg-type]
+            SimpleNamespace(wheels=[], device="cpu"),  # type: ignore[arg-type]
             facts,
             None,
         )

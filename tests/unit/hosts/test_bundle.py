@@ -60,6 +60,7 @@ def test_hosts_get_the_build_that_suits_them_in_this_side_s_version(
     beside = ["keras==3.1", "msgspec==0.19"]
     assert bundle.requirements() == ["tensorflow-cpu==2.21.0", *beside]
     assert bundle.requirements("aarch64") == ["tensorflow==2.21.0", *beside]
+    assert bundle.requirements("x86_64", "gpu") == ["tensorflow[and-cuda]==2.21.0", *beside]
 
 
 def test_without_tensorflow_here_no_version_is_guessed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ from dnnbench.hosts.provision.wanted import (
     environment_of,
     wanted_for,
 )
-from dnnbench.settings.schema import ClusterConfig, Config, ProvisionConfig
+from dnnbench.settings.schema import ClusterConfig, Config, ProvisionConfig, TrainConfig
 from dnnbench.sweep.placement import Host
 from dnnbench.trial.spec import DataSpec
 
@@ -97,6 +97,32 @@ def test_where_an_environment_is_no_python_and_no_space_is_needed() -> None:
     assert chosen_python(facts(environments=[KEY], disk_free_bytes=0), Config(), "node1") is None
     other = facts(machine="aarch64", environments=[OTHER_KEY], pythons=[])
     assert chosen_python(other, Config(), "node1") is None
+
+
+GPU = Config(train=TrainConfig(device="gpu"))
+
+
+def test_a_host_without_a_gpu_is_refused_where_workers_want_one() -> None:
+    refuse_unfit(facts(), Config(), "node1")
+    refuse_unfit(facts(gpus=1), GPU, "node1")
+    with pytest.raises(HostError) as caught:
+        refuse_unfit(facts(), GPU, "node1")
+    assert str(caught.value) == (
+        "node1: there is no NVIDIA GPU whose driver is loaded (no /dev/nvidia0); choose --device "
+        "cpu, or hosts that all have one"
+    )
+
+
+def test_the_build_with_a_gpu_is_an_environment_of_its_own() -> None:
+    key, needed = environment_of("x86_64", "gpu")
+    assert key != KEY
+    assert needed[0].startswith("tensorflow[and-cuda]==")
+    wanted = msgspec.structs.replace(wanted_for(GPU, None), device="gpu")
+    assert wanted_for(GPU, None) == wanted
+    assert facts(environments=[KEY]).lacking(wanted)[0] == "TensorFlow's environment"
+    assert "TensorFlow's environment" not in facts(environments=[key]).lacking(wanted)
+    with pytest.raises(HostError, match="environment needs 8"):
+        chosen_python(facts(disk_free_bytes=7 * 10**9), GPU, "node1")
 
 
 OLD, BARE = [python("3.8"), python("3.14")], [python("3.12", venv=False)]

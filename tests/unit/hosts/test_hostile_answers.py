@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 WANTED: Any = SimpleNamespace(
-    wheels=[], data=[], wheel=SimpleNamespace(digest="d"), package="packages/d"
+    wheels=[], data=[], wheel=SimpleNamespace(digest="d"), package="packages/d", device="cpu"
 )
 FACTS: dict[str, Any] = {
     "directory": "/home/me/.dnnbench",
@@ -138,7 +138,7 @@ def end(tools: HostTools) -> None:
 
 
 def start(tools: HostTools) -> None:
-    facts: Any = SimpleNamespace(directory="/d", machine="x86_64", gpu=False)
+    facts: Any = SimpleNamespace(directory="/d", machine="x86_64")
     settings: dict[str, Any] = {"lease_s": 1.0, "ports": 2, "admitted": None}
     started = start_keeper(tools, facts, Config(), WANTED, cluster="c", purpose="p", **settings)
     assert all(0 < port < 65_536 for port in started.ports)

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from support import PROJECT
 
 from dnnbench.errors import ConfigError
+from dnnbench.settings.checks import check_device
 from dnnbench.settings.documents import template
+from dnnbench.settings.hostlists.host import HostConfig
 from dnnbench.settings.hostlists.sources import HostsChoice
 from dnnbench.settings.load import load
 from dnnbench.settings.schema import PROFILES, Config, Resolved, settings, without_secrets
@@ -514,3 +516,12 @@ def test_a_password_with_escapes_is_accepted_and_hidden() -> None:
     resolved = load(None, {"DNNBENCH_PROVISION_INDEX_URL": url}, {})
     assert resolved.config.provision.index_url == url
     assert without_secrets(resolved).config.provision.index_url == "https://***@h:8080/simple"
+
+
+def test_a_gpu_is_wanted_only_where_there_is_one() -> None:
+    config = load(None, {}, {"train.device": "gpu"}).config
+    check_device(config, "--device", 1)
+    check_device(Config(), "--device", 0)
+    check_device(msgspec.structs.replace(config, hosts=(HostConfig("node1"),)), "--device", 0)
+    with pytest.raises(ConfigError, match=r"^--device: there is no NVIDIA GPU"):
+        check_device(config, "--device", 0)
