@@ -15,11 +15,13 @@ from dnnbench.settings.checks import check_values
 from dnnbench.settings.hostlists.sources import HostsChoice, find_hosts
 from dnnbench.settings.schema import PROFILES, TABLES, Config, Resolved, settings
 from dnnbench.settings.setting import ENVIRONMENT_PREFIX
+from dnnbench.settings.several import Several, check_setting
 from dnnbench.settings.tomlfile import TomlFile, read_toml
-from dnnbench.settings.values import check, check_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from dnnbench.trial.variation import Value
 
 DEFAULT_PATH: Final = Path("dnnbench.toml")
 
@@ -57,7 +59,7 @@ def load(
     for layer in (_file_layer(file), _environment_layer(environ), _option_layer(options)):
         given.update(_expand_profile(layer))
     found = find_hosts(hosts or HostsChoice(), file)
-    config = Config(**_structs(given), hosts=found.hosts)
+    config = Config(**_structs(given), hosts=found.hosts, varied=_varied(given))
     origins = {key: given[key].origin if key in given else "default" for key in settings()}
     origins["hosts"] = found.origin or "default"
     check_values(config, origins)
@@ -82,7 +84,7 @@ def _file_layer(file: TomlFile | None) -> _Layer:
             where = file.where(key)
             if key not in settings():
                 raise _unknown_key(table, name, where)
-            checked = check(settings()[key].kind, value, where, subject=f"[{table}] {name}")
+            checked = check_setting(settings()[key], value, where, subject=f"[{table}] {name}")
             layer[key] = _Given(checked, where)
     return layer
 
@@ -97,7 +99,7 @@ def _environment_layer(environ: Mapping[str, str]) -> _Layer:
             remedy = nearest(name, variables, after=ENVIRONMENT_PREFIX)
             raise ConfigError(f"{name} is not known", where="environment", remedy=remedy)
         field = variables[name]
-        layer[field.key] = _Given(check_text(field.kind, environ[name], name), name)
+        layer[field.key] = _Given(check_setting(field, environ[name], name), name)
     return layer
 
 
@@ -106,7 +108,7 @@ def _option_layer(options: Mapping[str, object]) -> _Layer:
     for key, value in options.items():
         if value is not None:
             field = settings()[key]
-            layer[key] = _Given(check_text(field.kind, value, field.option), field.option)
+            layer[key] = _Given(check_setting(field, value, field.option), field.option)
     return layer
 
 
@@ -119,12 +121,19 @@ def _expand_profile(layer: _Layer) -> _Layer:
 
 
 def _structs(given: _Layer) -> dict[str, Any]:
-    """Put the values, already checked, into their tables."""
+    """Put the values, already checked, into their tables; the first one of several."""
     values: dict[str, dict[str, Any]] = {table: {} for table in TABLES}
     for key, entry in given.items():
         table, _, name = key.partition(".")
-        values[table][name] = entry.value
+        is_varied = isinstance(entry.value, Several)
+        values[table][name] = entry.value[0] if is_varied else entry.value
     return {table: struct(**values[table]) for table, struct in TABLES.items()}
+
+
+def _varied(given: _Layer) -> dict[str, tuple[Value, ...]]:
+    """Return the settings with several values, in the order of the tables."""
+    found = {key: given[key].value for key in settings() if key in given}
+    return {key: tuple(value) for key, value in found.items() if isinstance(value, Several)}
 
 
 def _unknown_key(table: str, name: str, where: str) -> ConfigError:

@@ -19,6 +19,7 @@ from dnnbench.settings.tables.hosts import ClusterConfig, ProvisionConfig, SshCo
 from dnnbench.settings.tables.sweep import CostConfig, RunConfig, SweepConfig
 from dnnbench.settings.tables.training import LAMBDA0, ProtocolConfig, TrainConfig
 from dnnbench.text.safe import redacted
+from dnnbench.trial.variation import Value
 
 __all__ = [
     "BY_PROFILE",
@@ -49,7 +50,12 @@ BY_PROFILE: Final = tuple(PROFILES["quick"])
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All settings, checked."""
+    """All settings, checked.
+
+    Attributes:
+        varied: ``train.learning_rate`` -> its values, of each setting that was given several; its
+            table holds the first. `dnnbench.settings.grid` combines them.
+    """
 
     sweep: SweepConfig = SweepConfig()
     train: TrainConfig = TrainConfig()
@@ -60,6 +66,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     provision: ProvisionConfig = ProvisionConfig()
     cost: CostConfig = CostConfig()
     hosts: tuple[HostConfig, ...] = ()
+    varied: dict[str, tuple[Value, ...]] = {}
 
 
 class Resolved(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dnnbench.errors import ConfigError
+from dnnbench.settings.grid import cells, with_variation
 from dnnbench.sweep.estimate import TimeModel
 from dnnbench.sweep.own_model import model_digest
 from dnnbench.sweep.placement import PLACEMENT_RULE, Host, local_inventory, place
@@ -56,7 +57,8 @@ def make_plan(
 ) -> Plan:
     """Plan the trials of a sweep.
 
-    Each repeat is a block with every cell once, shuffled by its own seed: a machine that warms up
+    The cells are the product of node counts, protocols and the settings that vary. Each repeat is a
+    block with every cell once, shuffled by its own seed: a machine that warms up
     or gets busy then affects all cells alike, and a sweep cut short has evenly filled cells.
 
     Args:
@@ -78,10 +80,17 @@ def make_plan(
     cores = usable_cores() if cores is None else cores
     largest = config.sweep.largest
     place(largest.nodes, config.sweep.servers_of(largest), hosts)
+    in_order = cells(config)
+    first = {cell: _spec(config, data, sweep_id, cell) for cell in in_order}
     specs = [
-        _spec(config, data, sweep_id, cell=cell, repeat=repeat)
+        msgspec.structs.replace(
+            first[cell],
+            id=cell.trial_id(repeat),
+            repeat=repeat,
+            seed=repeat_seed(config.sweep.seed, repeat),
+        )
         for repeat in range(1, config.sweep.repeats + 1)
-        for cell in _shuffled_cells(config, repeat)
+        for cell in _shuffled(in_order, order_seed(config.sweep.seed, repeat))
     ]
     _check_batches(specs)
     for spec in specs:
@@ -109,25 +118,29 @@ def _check_batches(specs: Sequence[TrialSpec]) -> None:
             )
 
 
-def _shuffled_cells(config: Config, repeat: int) -> list[CellKey]:
+def _shuffled(cells: Sequence[CellKey], seed: int) -> list[CellKey]:
     import random  # not needed to read a stored plan
 
-    cells = config.sweep.cells
-    random.Random(order_seed(config.sweep.seed, repeat)).shuffle(cells)  # noqa: S311 - order, not secrecy
-    return cells
+    shuffled = list(cells)
+    random.Random(seed).shuffle(shuffled)  # noqa: S311 - order, not secrecy
+    return shuffled
 
 
-def _spec(
-    config: Config, data: DataSpec, sweep_id: str, *, cell: CellKey, repeat: int
-) -> TrialSpec:
+def _spec(config: Config, data: DataSpec, sweep_id: str, cell: CellKey) -> TrialSpec:
+    """Return the first trial of a cell."""
+    config = with_variation(config, cell.variation)
     train = config.train
+    varied = tuple(name for name, _ in cell.variation)
+    if "label_noise" in varied:
+        data = msgspec.structs.replace(data, label_noise=train.label_noise)
     return TrialSpec(
-        id=cell.trial_id(repeat),
+        id=cell.trial_id(1),
         sweep=sweep_id,
         nodes=cell.nodes,
         parameter_servers=config.sweep.servers_of(cell),
-        repeat=repeat,
-        seed=repeat_seed(config.sweep.seed, repeat),
+        repeat=1,
+        seed=repeat_seed(config.sweep.seed, 1),
+        varied=varied,
         data=data,
         model=ModelSpec(
             train.model, l2=train.l2, dropout=train.dropout, digest=model_digest(train.model)
