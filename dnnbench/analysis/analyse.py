@@ -14,6 +14,7 @@ import msgspec
 from dnnbench.analysis.cell import Cell, make_cell, per_worker_throughput
 from dnnbench.analysis.comparisons import Growth, Overhead, growth, overhead
 from dnnbench.analysis.crowding import HostFacts, Placement, placements, roles_per_core
+from dnnbench.analysis.ranking import Ranking, rank
 from dnnbench.analysis.trial_figures import TrialFigures, measure
 from dnnbench.errors import ResultsError
 from dnnbench.trial.outcome import Status
@@ -24,10 +25,12 @@ from dnnbench.trial.spec import (
     ProtocolSpec,
     TrialSettings,
     grid,
+    place_of,
 )
+from dnnbench.trial.variation import Value, sort_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dnnbench.trial.outcome import TrialOutcome
     from dnnbench.trial.spec import TrialSpec
@@ -57,7 +60,10 @@ class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Settings(TrialSettings, frozen=True, kw_only=True):
-    """Settings common to all trials of a report, and those of each protocol."""
+    """Settings common to all trials of a report, and those of each protocol.
+
+    Of a setting that the sweep varies, this is one value of several (0 of ``label_noise``).
+    """
 
     protocols: dict[ProtocolName, ProtocolSpec]
 
@@ -83,6 +89,8 @@ class Analysis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         placements: which task ran on which host; empty if there was only one host.
+        varied: setting -> its values, of those that the sweep varies.
+        ranking: of the settings; None if none varies, or if no trial has an accuracy.
     """
 
     context: Context
@@ -93,6 +101,8 @@ class Analysis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     not_counted: list[NotCounted]
     warnings: list[str]
     placements: list[Placement] = []
+    varied: dict[str, list[Value]] = {}
+    ranking: Ranking | None = None
 
     @property
     def nodes(self) -> list[int]:
@@ -123,10 +133,22 @@ class Analysis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return cell
 
 
-def analyse(outcomes: Sequence[TrialOutcome], context: Context) -> Analysis:
+def analyse(
+    outcomes: Sequence[TrialOutcome],
+    context: Context,
+    *,
+    planned: Iterable[CellKey] | None = None,
+    target_accuracy: float | None = None,
+) -> Analysis:
     """Turn the outcomes of one sweep into the figures of a report.
 
     If a trial was repeated after a failure, only its successful outcome counts.
+
+    Args:
+        outcomes: of the trials.
+        context: what they do not tell.
+        planned: cells of the sweep; the product of node counts and protocols if None.
+        target_accuracy: for the ranking of settings, 0 to 1; see there if None.
 
     Raises:
         ResultsError: no outcomes, different data or settings among them, two successful outcomes of
@@ -144,7 +166,10 @@ def analyse(outcomes: Sequence[TrialOutcome], context: Context) -> Analysis:
         else:
             trials[spec.cell][spec.repeat] = measure(outcome)
     seen = trials.keys() | lost.keys()
-    keys = sorted({*grid(context.planned_nodes, context.planned_protocols), *seen})
+    if planned is None:
+        planned = grid(context.planned_nodes, context.planned_protocols)
+    keys = sorted({*planned, *seen})
+    varied = _varied(keys)
     placed = placements(outcomes) if len(context.hosts) > 1 else []
     times = {key: {i: t.epoch_s for i, t in trials[key].items()} for key in keys}
     return Analysis(
@@ -154,10 +179,21 @@ def analyse(outcomes: Sequence[TrialOutcome], context: Context) -> Analysis:
         growth=growth(times),
         overhead=overhead(times),
         not_counted=[_not_counted(o, trials) for o in outcomes if o.status != "ok"],
-        warnings=_setting_warnings(settings)
+        warnings=_setting_warnings(settings, varied)
         + [w for key in keys for _, t in sorted(trials[key].items()) for w in t.warnings],
         placements=placed,
+        varied=varied,
+        ranking=rank(outcomes, target_accuracy) if varied else None,
     )
+
+
+def _varied(keys: Iterable[CellKey]) -> dict[str, list[Value]]:
+    """Return the settings that vary, with the values of each in ascending order."""
+    found: dict[str, dict[Value, None]] = {}
+    for key in keys:
+        for name, value in key.variation:
+            found.setdefault(name, {})[value] = None
+    return {name: sorted(values, key=sort_key) for name, values in found.items()}
 
 
 def _cells(
@@ -169,11 +205,15 @@ def _cells(
     *,
     crowding: Mapping[int, float],
 ) -> list[Cell]:
-    one_process = next((key for key in keys if find_protocol(key.protocol).fixed_nodes == 1), None)
+    alone = [key for key in keys if find_protocol(key.protocol).fixed_nodes == 1]
+    fewest = {key.with_nodes(0): key.nodes for key in sorted(keys, reverse=True)}
     cells = []
     for key in keys:
         servers = parameter_servers_of(key.protocol, settings.parameter_servers)
-        smallest = min(other.nodes for other in keys if other.protocol == key.protocol)
+        smallest = fewest[key.with_nodes(0)]
+        one_process = next(
+            (k for k in alone if k == key.with_protocol(k.protocol).with_nodes(1)), None
+        )
         base = None
         if key.nodes != smallest:
             smallest_trials = trials.get(key.with_nodes(smallest), {})
@@ -213,6 +253,8 @@ def _settings(outcomes: Sequence[TrialOutcome]) -> Settings:
         _check_same(spec, first)
         _check_same(spec, first_of.setdefault(spec.protocol.name, spec))
     common = {name: getattr(first, name) for name in TrialSettings.__struct_fields__}
+    if any("label_noise" in spec.varied for spec in specs):
+        common["data"] = msgspec.structs.replace(first.data, label_noise=0.0)
     return Settings(
         protocols={name: first_of[name].protocol for name in PROTOCOLS if name in first_of},
         **common,
@@ -227,9 +269,10 @@ def _check_same(spec: TrialSpec, reference: TrialSpec) -> None:
     elif not spec.parameter_servers:  # its protocol needs none
         compared.remove("parameter_servers")
     expected = dict(_flat(reference, compared))
+    # The same bytes in another directory are the same data.
+    free = {"data.directory", *map(place_of, {*spec.varied, *reference.varied})}
     for name, found in _flat(spec, compared):
-        # The same bytes in another directory are the same data.
-        if name != "data.directory" and found != expected[name]:
+        if name not in free and found != expected[name]:
             raise ResultsError(
                 f"{name} is {found}, but {expected[name]} in {reference.id}",
                 where=spec.id,
@@ -249,9 +292,10 @@ def _flat(struct: msgspec.Struct, names: Sequence[str]) -> Iterator[tuple[str, o
             yield name, value
 
 
-def _setting_warnings(settings: Settings) -> list[str]:
+def _setting_warnings(settings: Settings, varied: Mapping[str, object]) -> list[str]:
     """Warn if the protocols also differ in what is not theirs, such as the learning rate."""
     own = {"name", *(option.name for known in PROTOCOLS.values() for option in known.options)}
+    own |= varied.keys()  # each cell is compared with one of the same setting
     specs = list(settings.protocols.values())
     return [
         f"{name} differs between the protocols: "

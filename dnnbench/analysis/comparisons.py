@@ -13,51 +13,56 @@ from dnnbench.analysis.published import (
 )
 from dnnbench.analysis.stats import RatioEstimate, ratio_percent
 from dnnbench.trial.spec import CellKey, ProtocolName
+from dnnbench.trial.variation import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
 class Growth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Growth of the epoch time from the smallest to the largest node count."""
+    """Growth of the epoch time from the smallest to the largest node count of one setting."""
 
     protocol: ProtocolName
     from_nodes: int
     to_nodes: int
     measured: RatioEstimate | None
     published_percent: float | None
+    variation: dict[str, Value] = {}
 
 
 class Overhead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Excess of a protocol's epoch time over that of its baseline."""
+    """Excess of a protocol's epoch time over that of its baseline, with the same setting."""
 
     nodes: int
     protocol: ProtocolName
     baseline: ProtocolName
     measured: RatioEstimate | None
     published_percent: float | None
+    variation: dict[str, Value] = {}
 
     @property
     def key(self) -> CellKey:
         """The cell that the overhead belongs to."""
-        return CellKey(nodes=self.nodes, protocol=self.protocol)
+        return CellKey(self.nodes, self.protocol, tuple(self.variation.items()))
 
 
 def growth(times: Mapping[CellKey, Mapping[int, float]]) -> list[Growth]:
     """Compare the largest node count with the smallest, unpaired: their repeats share nothing."""
-    ends: dict[ProtocolName, tuple[CellKey, CellKey]] = {}
+    ends: dict[CellKey, tuple[CellKey, CellKey]] = {}
     for key in sorted(times):
-        low, _ = ends.get(key.protocol, (key, key))
-        ends[key.protocol] = low, key
+        setting = key.with_nodes(0)
+        low, _ = ends.get(setting, (key, key))
+        ends[setting] = low, key
     return [
         Growth(
-            protocol=name,
+            protocol=low.protocol,
             from_nodes=low.nodes,
             to_nodes=high.nodes,
             measured=ratio_percent(times[high], times[low], paired=False),
             published_percent=_published_growth(low, high.nodes),
+            variation=dict(low.variation),
         )
-        for name, (low, high) in ends.items()
+        for low, high in ends.values()
         if low != high
     ]
 
@@ -79,6 +84,7 @@ def overhead(times: Mapping[CellKey, Mapping[int, float]]) -> list[Overhead]:
             baseline=base.protocol,
             measured=ratio_percent(times[key], times[base], paired=True),
             published_percent=_excess_percent(published_epoch_s(key), published_epoch_s(base)),
+            variation=dict(key.variation),
         )
         for key, base in pairs
         if base is not None and base in times

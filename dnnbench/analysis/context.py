@@ -18,8 +18,14 @@ if TYPE_CHECKING:
     from dnnbench.trial.outcome import TrialOutcome
 
 
-def load_analysis(store: SweepStore) -> tuple[Analysis, list[str]]:
+def load_analysis(
+    store: SweepStore, target_accuracy: float | None = None
+) -> tuple[Analysis, list[str]]:
     """Analyse a stored sweep.
+
+    Args:
+        store: the sweep.
+        target_accuracy: for the ranking of settings, 0 to 1; see there if None.
 
     Returns:
         The analysis, and notes for its reader on the stored results.
@@ -29,7 +35,13 @@ def load_analysis(store: SweepStore) -> tuple[Analysis, list[str]]:
     """
     outcomes = store.outcomes()
     sessions = store.sessions()
-    analysis = analyse(outcomes, _context(store, sessions, outcomes))
+    planned = [order.cell for order in store.plan.orders]
+    analysis = analyse(
+        outcomes,
+        _context(store, sessions, outcomes),
+        planned=planned,
+        target_accuracy=target_accuracy,
+    )
     return analysis, [*store.notes, *_changes(sessions)]
 
 

@@ -25,6 +25,8 @@ from dnnbench.sweep.results import open_sweep
 
 if TYPE_CHECKING:
     from dnnbench.cli.shared.printer import Printer
+    from dnnbench.settings.schema import Config
+    from dnnbench.sweep.store import SweepStore
 
 
 @click.command("report")
@@ -64,7 +66,7 @@ def command(
     """
     config = load(config_path, os.environ, settings).config
     store = open_sweep(Path(config.sweep.results_dir), sweep)
-    analysis, notes = load_analysis(store)
+    analysis, notes = load_analysis(store, _target(config, store))
     for note in notes:
         printer.note(f"note: {note}")
     if nodes is not None and nodes not in analysis.nodes:
@@ -83,3 +85,9 @@ def command(
         write_figure(analysis, figure, nodes)
     wish = Wish(analysis, printer.screen(output), nodes, figure)
     deliver(printer, FORMATS[layout](wish), output)
+
+
+def _target(config: Config, store: SweepStore) -> float | None:
+    """Return the target accuracy, by default the one that the sweep was run with."""
+    given = config.cost.target_accuracy
+    return store.resolved.config.cost.target_accuracy if given is None else given

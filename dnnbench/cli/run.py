@@ -223,7 +223,7 @@ def _report(store: SweepStore, printer: Printer, *, as_json: bool) -> None:
     """Print the report and write it to the sweep's directory."""
     from dnnbench.report import export, terminal  # after the trials, whose cores they would take
 
-    analysis, notes = load_analysis(store)
+    analysis, notes = load_analysis(store, store.resolved.config.cost.target_accuracy)
     for note in notes:
         printer.note(f"note: {note}")
     if as_json:

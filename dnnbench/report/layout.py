@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from dnnbench.report import wording as w
 from dnnbench.text.tables import NONE, Column
 from dnnbench.trial.spec import CellKey
+from dnnbench.trial.variation import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 NODES: Final = Column("Nodes")
 PROTOCOL: Final = Column("Protocol", is_text=True)
+SETTING: Final = Column("Setting", is_text=True)
 _MOST_BESIDE: Final = 2
 """Protocols that fit side by side into 80 columns; with more, each cell has a row."""
 
@@ -29,6 +31,17 @@ class Layout(NamedTuple):
     totals: list[list[str]]
 
 
+def cell_columns(analysis: Analysis) -> list[Column]:
+    """Return the columns that name a cell."""
+    return [NODES, PROTOCOL, *([SETTING] if analysis.varied else [])]
+
+
+def cell_names(analysis: Analysis, cell: Cell) -> list[str]:
+    """Return the name of a cell, one text per column of `cell_columns`."""
+    names = [str(cell.nodes), cell.protocol]
+    return [*names, in_words(cell.variation.items())] if analysis.varied else names
+
+
 def by_protocol(
     analysis: Analysis,
     headings: Sequence[str],
@@ -38,7 +51,8 @@ def by_protocol(
 ) -> Layout:
     """Lay out the same figures of every cell, so that protocols can be compared.
 
-    Two protocols are side by side, with one row per node count. With more, each cell has a row.
+    Two protocols are side by side, with one row per node count. With more, or if settings vary,
+    each cell has a row.
 
     Args:
         analysis: with the cells.
@@ -49,9 +63,9 @@ def by_protocol(
     """
     totals = totals or {}
     protocols = analysis.protocols
-    if len(protocols) > _MOST_BESIDE:
-        columns = [NODES, PROTOCOL, *map(Column, headings)]
-        rows = [[str(c.nodes), c.protocol, *figures(c)] for c in analysis.cells]
+    if len(protocols) > _MOST_BESIDE or analysis.varied:
+        columns = [*cell_columns(analysis), *map(Column, headings)]
+        rows = [[*cell_names(analysis, c), *figures(c)] for c in analysis.cells]
         return Layout(columns, rows, [[total, name, *row] for name, row in totals.items()])
     columns = [NODES, *(Column(name, protocol) for protocol in protocols for name in headings)]
     missing = [NONE] * len(headings)

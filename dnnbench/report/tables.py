@@ -5,12 +5,12 @@ The title of each table names the data set, and its first note defines the epoch
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dnnbench.analysis.published import SOURCE
-from dnnbench.report import details
+from dnnbench.report import details, ranking
 from dnnbench.report import wording as w
-from dnnbench.report.layout import NODES, PROTOCOL, by_protocol, notes, title
+from dnnbench.report.layout import by_protocol, cell_columns, cell_names, notes, title
 from dnnbench.text.tables import NONE, Column, Table
 from dnnbench.text.words import count_text, seconds
 
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from dnnbench.text.tables import Fields
 
 
+_MOST_NAMED: Final = 12
+"""Cells that a note names; of more, it gives the number."""
+
+
 def report_tables(analysis: Analysis) -> list[Table]:
     """Return the tables of the report in order, without those that have no rows."""
     tables = [
@@ -27,6 +31,7 @@ def report_tables(analysis: Analysis) -> list[Table]:
         comparisons(analysis),
         accuracy(analysis),
         accuracy_by_epoch(analysis),
+        *ranking.tables(analysis),
         details.staleness(analysis),
         details.throughput(analysis),
         details.cpu_time(analysis),
@@ -42,18 +47,25 @@ def facts(analysis: Analysis) -> Fields:
     settings, context = analysis.settings, analysis.context
     model = settings.model
     data = settings.data.title
+    regularization = {"l2": f"L2 {model.l2:g}", "dropout": f"dropout {model.dropout:g}"}
     versions = ", ".join(f"{name} {version}" for name, version in context.versions.items())
     lines = [
         ("Sweep", f"{settings.sweep} (profile {context.profile})"),
         ("Data", f"{data}: {context.data_note}" if context.data_note else data),
-        ("Model", f"{model.name}, L2 {model.l2:g}, dropout {model.dropout:g}"),
+        ("Model", ", ".join([model.name, *w.unvaried(analysis, **regularization)])),
     ]
-    lines += [(name, w.protocol_text(spec)) for name, spec in settings.protocols.items()]
+    varied = analysis.varied
+    lines += [(name, w.protocol_text(spec, varied)) for name, spec in settings.protocols.items()]
+    if varied:
+        lines.append(("Varied", w.varied_text(analysis)))
     trial = [
-        count_text(settings.epochs, "epoch"),
-        f"batch size {settings.batch_size}",
+        *w.unvaried(
+            analysis,
+            epochs=count_text(settings.epochs, "epoch"),
+            batch_size=f"batch size {settings.batch_size}",
+        ),
         count_text(settings.parameter_servers, "parameter server"),
-        f"{settings.steps_per_run} steps per run",
+        *w.unvaried(analysis, steps_per_run=f"{settings.steps_per_run} steps per run"),
         f"workers on {settings.device.upper()}",
     ]
     lines += [
@@ -82,6 +94,7 @@ def table_2(analysis: Analysis) -> Table:
             w.excess_text(g.published_percent),
         ]
         for g in analysis.growth
+        if not analysis.varied  # each setting has its own, among the comparisons
     }
     table = by_protocol(analysis, ("measured", "n", "published"), figures, growth, "Growth %")
     remarks = [
@@ -89,7 +102,7 @@ def table_2(analysis: Analysis) -> Table:
         f"Published: {SOURCE}; MNIST, one machine with 4 virtual cores per node.",
         w.sharing_text(analysis),
     ]
-    if analysis.growth:
+    if growth:
         ends = analysis.growth[0]
         remarks.append(f"Growth from {ends.from_nodes} to {ends.to_nodes} nodes.")
     return Table(
@@ -106,9 +119,11 @@ def comparisons(analysis: Analysis) -> Table:
     rows = []
     for over in analysis.overhead:
         name = f"{over.protocol} over {over.baseline}, {over.nodes} nodes"
+        name = w.with_variation(name, over.variation)
         rows.append((name, over.measured, over.published_percent))
     for growth in analysis.growth:
         name = f"{growth.protocol}, {growth.from_nodes} to {growth.to_nodes} nodes"
+        name = w.with_variation(name, growth.variation)
         rows.append((name, growth.measured, growth.published_percent))
     return Table(
         title(analysis, "Overhead and growth of the epoch time in %"),
@@ -148,7 +163,7 @@ def accuracy(analysis: Analysis) -> Table:
             w.accuracy_text(cell, cell.validation_accuracy),
         ],
     )
-    epochs = count_text(analysis.settings.epochs, "epoch")
+    epochs = w.common_text(analysis, "epochs", "epoch")
     return Table(
         title(analysis, f"Accuracy after {epochs}"),
         table.columns,
@@ -167,9 +182,9 @@ def accuracy_by_epoch(analysis: Analysis) -> Table:
     by_cell = [{a.epoch: a.test_accuracy.mean for a in cell.accuracy_by_epoch} for cell in cells]
     epochs = sorted({epoch for of in by_cell for epoch in of})
     texts = [[f"{100 * of[e]:.2f}" if e in of else NONE for e in epochs] for of in by_cell]
-    if len(cells) > len(epochs):
-        columns = [NODES, PROTOCOL, *(Column(f"epoch {epoch}") for epoch in epochs)]
-        rows = [[str(c.nodes), c.protocol, *row] for c, row in zip(cells, texts, strict=True)]
+    if len(cells) > len(epochs) or analysis.varied:
+        columns = [*cell_columns(analysis), *(Column(f"epoch {epoch}") for epoch in epochs)]
+        rows = [[*cell_names(analysis, c), *row] for c, row in zip(cells, texts, strict=True)]
     else:
         columns = [Column("Epoch"), *(Column(f"{c.nodes} nodes", c.protocol) for c in cells)]
         rows = [[str(e), *of] for e, *of in zip(epochs, *texts, strict=True)]
@@ -188,4 +203,6 @@ def accuracy_by_epoch(analysis: Analysis) -> Table:
 def _too_few(analysis: Analysis) -> list[str]:
     """Return a note that lists the cells whose mean has no interval."""
     cells = [str(cell.key) for cell in analysis.cells if cell.n == 1]
+    if len(cells) > _MOST_NAMED:
+        return [f"n = 1: no interval ({len(cells)} of {len(analysis.cells)} cells)."]
     return [f"n = 1: no interval ({', '.join(cells)})."] if cells else []

@@ -11,7 +11,7 @@ import msgspec
 
 from dnnbench.errors import ConfigError
 from dnnbench.trial.protocols import PROTOCOLS, find_protocol, position
-from dnnbench.trial.variation import Value, Variation, kept_by, variation_text
+from dnnbench.trial.variation import Value, Variation, in_words, kept_by, sort_key, variation_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -140,7 +140,7 @@ class CellKey(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         text = f"{self.protocol} at {self.nodes} node{'s' * (self.nodes != 1)}"
-        return f"{text}, {variation_text(self.variation)}" if self.variation else text
+        return f"{text}, {in_words(self.variation)}" if self.variation else text
 
     def trial_id(self, repeat: int) -> str:
         """Name a trial so that names sort by setting: ``n04-dc-sgd-learning_rate=0.3-r01``."""
@@ -162,8 +162,9 @@ class CellKey(msgspec.Struct, frozen=True):
         return None if name is None else self.with_protocol(name)
 
     @property
-    def _order(self) -> tuple[int, int, Variation]:
-        return self.nodes, position(self.protocol), self.variation
+    def _order(self) -> tuple[int, int, list[tuple[str, tuple[str, float]]]]:
+        variation = [(name, sort_key(value)) for name, value in self.variation]
+        return self.nodes, position(self.protocol), variation
 
 
 def grid(nodes: Iterable[int], protocols: Iterable[ProtocolName]) -> list[CellKey]:
@@ -219,6 +220,12 @@ VARIABLE: Final[dict[str, str]] = {
 A sweep has one data set and one model, and one definition of an epoch: its tables name them once. A
 setting that is a list itself cannot be told from a list of values.
 """
+
+
+def place_of(name: str) -> str:
+    """Return where a trial's spec holds a setting that may vary: ``protocol.learning_rate``."""
+    return f"{VARIABLE[name]}.{name}" if VARIABLE[name] else name
+
 
 if TYPE_CHECKING:
     VariedName = str

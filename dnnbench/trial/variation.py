@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 Value = bool | int | float | str | None
 """Of one setting."""
 Variation = tuple[tuple[str, Value], ...]
-"""Pairs of a setting and its value, in the order of the settings; hashable, and it sorts."""
+"""Pairs of a setting and its value, in the order of the settings; hashable."""
 
 
 def value_text(value: Value) -> str:
@@ -22,9 +22,19 @@ def value_text(value: Value) -> str:
     return str(value)
 
 
+def sort_key(value: Value) -> tuple[str, float]:
+    """Return a key by which any two values sort: numbers by size, before words."""
+    return ("", value) if isinstance(value, (int, float)) else (str(value), 0.0)
+
+
 def variation_text(variation: Iterable[tuple[str, Value]]) -> str:
     """Write a variation on one line: ``learning_rate=0.3 batch_size=500``."""
     return " ".join(f"{name}={value_text(value)}" for name, value in variation)
+
+
+def in_words(variation: Iterable[tuple[str, Value]]) -> str:
+    """Write a variation for people: ``learning rate 0.3, batch size 500``."""
+    return ", ".join(f"{name.replace('_', ' ')} {value_text(value)}" for name, value in variation)
 
 
 def belongs_to(protocol: str, setting: str) -> bool:

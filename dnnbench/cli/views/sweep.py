@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from dnnbench.sweep.progress import SweepProgress
 from dnnbench.text.safe import one_line
 from dnnbench.text.words import about_text, duration_text, seconds
+from dnnbench.trial.variation import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -260,9 +261,11 @@ def make_view(printer: Printer) -> QuietView:
 def setting_text(order: TrialSpec) -> str:
     """Describe a trial in a few words."""
     servers, workers = order.parameter_servers, order.workers
+    variation = order.cell.variation
+    setting = f", {in_words(variation)}" if variation else ""
     return (
         f"{order.protocol.name}, {order.nodes} nodes "
-        f"({servers} ps + {workers} worker{'s'[: workers != 1]}), repeat {order.repeat}"
+        f"({servers} ps + {workers} worker{'s'[: workers != 1]}){setting}, repeat {order.repeat}"
     )
 
 

@@ -148,9 +148,10 @@ class CostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     target_accuracy: Annotated[
         Share | None,
         Setting(
-            "Also show the cost of reaching this test accuracy, 0 to 1.",
-            unset="none",
+            "Test accuracy, 0 to 1, to reach: its cost is shown, and a grid is ranked by the time "
+            "to it.",
+            unset="no cost; in a grid, what half of the settings reach",
             example=0.95,
-            commands=("cost",),
+            commands=("run", "report", "cost"),
         ),
     ] = None
