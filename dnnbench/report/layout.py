@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from dnnbench.report import wording as w
 from dnnbench.text.tables import NONE, Column
 from dnnbench.trial.spec import CellKey
-from dnnbench.trial.variation import in_words
+from dnnbench.trial.variation import in_words, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from dnnbench.analysis.analyse import Analysis
     from dnnbench.analysis.cell import Cell
+    from dnnbench.analysis.ranking import Ranked
     from dnnbench.trial.spec import ProtocolName
 
 NODES: Final = Column("Nodes")
 PROTOCOL: Final = Column("Protocol", is_text=True)
-SETTING: Final = Column("Setting", is_text=True)
+_MOST_SETTINGS: Final = 2
+"""Settings that get a column each in 80 columns; more are written into one, which wraps."""
 _MOST_BESIDE: Final = 2
 """Protocols that fit side by side into 80 columns; with more, each cell has a row."""
 
@@ -32,14 +34,20 @@ class Layout(NamedTuple):
 
 
 def cell_columns(analysis: Analysis) -> list[Column]:
-    """Return the columns that name a cell."""
-    return [NODES, PROTOCOL, *([SETTING] if analysis.varied else [])]
+    """Return the columns that name a cell: a few settings that vary get one each."""
+    varied = analysis.varied
+    if len(varied) > _MOST_SETTINGS:
+        return [NODES, PROTOCOL, Column("Setting", is_text=True)]
+    return [NODES, PROTOCOL, *(Column(w.words(name)) for name in varied)]
 
 
-def cell_names(analysis: Analysis, cell: Cell) -> list[str]:
+def cell_names(analysis: Analysis, cell: Cell | Ranked) -> list[str]:
     """Return the name of a cell, one text per column of `cell_columns`."""
-    names = [str(cell.nodes), cell.protocol]
-    return [*names, in_words(cell.variation.items())] if analysis.varied else names
+    names, varied = [str(cell.nodes), cell.protocol], cell.variation
+    if len(analysis.varied) > _MOST_SETTINGS:
+        return [*names, in_words(varied.items()) or NONE]
+    values = (value_text(varied[name]) if name in varied else NONE for name in analysis.varied)
+    return [*names, *values]
 
 
 def by_protocol(

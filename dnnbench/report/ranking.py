@@ -5,16 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dnnbench.report import wording as w
-from dnnbench.report.layout import NODES, PROTOCOL, SETTING, notes, title
+from dnnbench.report.layout import cell_columns, cell_names, notes, title
 from dnnbench.text.tables import NONE, Column, Table
 from dnnbench.text.words import seconds
-from dnnbench.trial.variation import in_words
 
 if TYPE_CHECKING:
     from dnnbench.analysis.analyse import Analysis
-    from dnnbench.analysis.ranking import Ranked, Ranking
-
-_NAMES = [NODES, PROTOCOL, SETTING]
+    from dnnbench.analysis.ranking import Ranking
 
 
 def tables(analysis: Analysis) -> list[Table]:
@@ -32,11 +29,17 @@ def by_accuracy(analysis: Analysis, ranking: Ranking) -> Table:
         )
     return Table(
         title(analysis, "Settings by final test accuracy"),
-        [Column("Rank"), *_NAMES, Column("test %"), Column("behind the best"), Column("trials")],
+        [
+            Column("Rank"),
+            *cell_columns(analysis),
+            Column("test %"),
+            Column("behind the best"),
+            Column("trials"),
+        ],
         [
             [
                 _rank(cell.rank_by_accuracy),
-                *_names(cell),
+                *cell_names(analysis, cell),
                 w.mean_text(cell.test_accuracy, "{:.2f}".format, 100.0),
                 w.mean_text(cell.behind, "{:.2f}".format, 100.0),
                 f"{cell.trials - cell.diverged} of {cell.trials}",
@@ -64,11 +67,17 @@ def by_time(analysis: Analysis, ranking: Ranking) -> Table:
     )
     return Table(
         title(analysis, f"Settings by time to {percent} test accuracy"),
-        [Column("Rank"), *_NAMES, Column("seconds"), Column("epochs"), Column("reached")],
+        [
+            Column("Rank"),
+            *cell_columns(analysis),
+            Column("seconds"),
+            Column("epochs"),
+            Column("reached"),
+        ],
         [
             [
                 _rank(cell.rank_by_time),
-                *_names(cell),
+                *cell_names(analysis, cell),
                 w.mean_text(cell.time_to_target_s, seconds),
                 NONE if cell.epochs_to_target is None else f"{cell.epochs_to_target.mean:.1f}",
                 f"{cell.reached} of {cell.trials}",
@@ -82,10 +91,6 @@ def by_time(analysis: Analysis, ranking: Ranking) -> Table:
             "reached it. A setting of which some did not has no rank.",
         ),
     )
-
-
-def _names(cell: Ranked) -> list[str]:
-    return [str(cell.nodes), cell.protocol, in_words(cell.variation.items())]
 
 
 def _rank(rank: int | None) -> str:
