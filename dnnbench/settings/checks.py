@@ -201,12 +201,13 @@ def check_backup_workers(config: Config, where: str) -> None:
 def check_ports(config: Config, where: str) -> None:
     """Refuse a port range that is invalid, or too small for the largest trial."""
     first, last = config.cluster.port_range
-    most = config.sweep.largest.nodes
+    nodes = config.sweep.largest.nodes
+    most = max(nodes, min(nodes * config.sweep.parallel, sum(host.slots for host in config.hosts)))
     problem = None
     if not FIRST_PORT <= first <= last <= LAST_PORT:
         problem = f"a first port not above the last, both from {FIRST_PORT} to {LAST_PORT}"
     elif config.hosts and last - first + 1 < most:
         # Several hosts may be one machine, and all tasks of a trial then share the range.
-        problem = f"at least {most} ports, one for each node of the largest trial"
+        problem = f"at least {most} ports, one for each node of the largest trials"
     if problem:
         raise ConfigError(f"[cluster] ports: expected {problem}, got {first}-{last}", where=where)

@@ -10,7 +10,7 @@ from dnnbench.errors import ConfigError
 from dnnbench.settings.grid import cells, with_variation
 from dnnbench.sweep.estimate import TimeModel
 from dnnbench.sweep.own_model import model_digest
-from dnnbench.sweep.placement import PLACEMENT_RULE, Host, local_inventory, place
+from dnnbench.sweep.placement import PLACEMENT_RULE, Host, count_beside, local_inventory, place
 from dnnbench.trial.machine import usable_cores
 from dnnbench.trial.protocols import find_protocol
 from dnnbench.trial.seeds import order_seed, repeat_seed
@@ -30,6 +30,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         orders: the trials, in the order in which they run.
         estimated_s: trial id -> seconds; without the trials that nothing is known of.
         data_note: why this data set replaces the wanted one; None if it does not.
+        parallel: trials that run side by side, if their sizes allow it.
     """
 
     sweep: str
@@ -38,6 +39,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     placement_rule: str
     estimated_s: dict[str, float]
     data_note: str | None = None
+    parallel: int = 1
 
     def placement(self, spec: TrialSpec) -> dict[str, str]:
         """Return task -> host of a trial."""
@@ -74,8 +76,16 @@ def make_plan(
 
     Raises:
         ConfigError: the hosts have too few slots for the largest trial, a worker has too few
-            examples for a batch, or a trial has more updates than can be counted.
+            examples for a batch, a trial has more updates than can be counted, or trials are to run
+            side by side on this machine.
     """
+    if config.sweep.parallel > 1 and hosts is None:
+        raise ConfigError(
+            f"expected hosts for {config.sweep.parallel} trials side by side: on this machine "
+            "alone, they would share its cores",
+            where="[sweep] parallel",
+            remedy="list hosts, or run one trial at a time",
+        )
     hosts = local_inventory() if hosts is None else list(hosts)
     cores = usable_cores() if cores is None else cores
     largest = config.sweep.largest
@@ -99,7 +109,11 @@ def make_plan(
     known = measured_s or {}
     estimates = ((s.id, known.get(s.cell) or model.trial_s(s, cores)) for s in specs)
     estimated_s = {name: seconds for name, seconds in estimates if seconds is not None}
-    return Plan(sweep_id, specs, hosts, PLACEMENT_RULE, estimated_s, data_note)
+    parallel = max(
+        count_beside(cell.nodes, config.sweep.servers_of(cell), hosts, config.sweep.parallel)
+        for cell in config.sweep.cells
+    )
+    return Plan(sweep_id, specs, hosts, PLACEMENT_RULE, estimated_s, data_note, parallel)
 
 
 def _check_batches(specs: Sequence[TrialSpec]) -> None:

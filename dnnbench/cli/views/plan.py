@@ -26,10 +26,13 @@ def render(plan: Plan, pending: Sequence[TrialSpec], screen: Screen) -> str:
     """Lay out the trials that would run, in their order."""
     estimates = [plan.estimated_s.get(order.id) for order in pending]
     known_s = [seconds for seconds in estimates if seconds is not None]
-    about = about_text(sum(known_s) if len(known_s) == len(estimates) else None)
+    whole_s = sum(known_s) / plan.parallel if len(known_s) == len(estimates) else None
+    beside = f", up to {plan.parallel} side by side" if plan.parallel > 1 else ""
     first = plan.orders[0]
     varied = dict.fromkeys(name for order in plan.orders for name in order.varied)
-    sweep = f"Sweep {plan.sweep}: {count_text(len(pending), 'trial')}, {about}"
+    sweep = (
+        f"Sweep {plan.sweep}: {count_text(len(pending), 'trial')}{beside}, {about_text(whole_s)}"
+    )
     data = first.data.name if "label_noise" in varied else first.data.title
     epochs = "epochs" if "epochs" in varied else count_text(first.epochs, "epoch")
     each = {

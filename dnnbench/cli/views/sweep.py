@@ -11,7 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from dnnbench.sweep.progress import SweepProgress
+from dnnbench.sweep.progress import SweepProgress, TrialProgress
 from dnnbench.text.safe import one_line
 from dnnbench.text.words import about_text, duration_text, seconds
 from dnnbench.trial.variation import in_words
@@ -82,8 +82,8 @@ class QuietView:
         """Show the progress of a trial."""
         assert self.sweep
         with self._lock:
-            self.sweep.event(event)
-            self._show_event(self.sweep, order)
+            self.sweep.event(order, event)
+            self._show_event(self.sweep, self.sweep.running[order.id])
 
     def trial_ended(self, outcome: TrialOutcome) -> None:
         """Show the outcome of a trial."""
@@ -96,7 +96,7 @@ class QuietView:
     def _show_phase(self, text: str) -> None: ...
     def _show_notice(self, text: str) -> None: ...
     def _show_trial(self, sweep: SweepProgress, order: TrialSpec) -> None: ...
-    def _show_event(self, sweep: SweepProgress, order: TrialSpec) -> None: ...
+    def _show_event(self, sweep: SweepProgress, trial: TrialProgress) -> None: ...
     def _show_outcome(self, outcome: TrialOutcome) -> None: ...
 
 
@@ -115,25 +115,27 @@ class PlainView(QuietView):
         self._line(f"{len(pending)} of {sweep.total} trials to run, {about}")
 
     def _show_phase(self, text: str) -> None:
-        if self.sweep and self.sweep.current is None:
+        if self.sweep and not self.sweep.running:
             self._line(f"{text} ...")
 
     def _show_notice(self, text: str) -> None:
         self._line(f"note: {text}")
 
     def _show_trial(self, sweep: SweepProgress, order: TrialSpec) -> None:
-        number = f"{sweep.ended + 1}/{sweep.total}"
+        number = f"{sweep.ended + len(sweep.running)}/{sweep.total}"
         self._line(f"[{number}] {order.id}: {setting_text(order)}")
 
-    def _show_event(self, sweep: SweepProgress, order: TrialSpec) -> None:
+    def _show_event(self, sweep: SweepProgress, trial: TrialProgress) -> None:
         if self._clock() - self._printed_s >= LINE_INTERVAL_S:
-            self._line(f"  {_workers_text(sweep, order)}; {_left_text(sweep)}")
+            name = f"{trial.spec.id}: " if len(sweep.running) > 1 else ""
+            self._line(f"  {name}{_workers_text(trial)}; {_left_text(sweep)}")
 
     def _show_outcome(self, outcome: TrialOutcome) -> None:
         if outcome.status == "not run" and self.sweep:  # no line has named this trial yet
             self._line(f"[{self.sweep.ended}/{self.sweep.total}] {outcome.order.id}")
+        name = f"{outcome.order.id}: " if self.sweep and self.sweep.plan.parallel > 1 else ""
         for line in outcome_lines(outcome):
-            self._line(f"  {line}")
+            self._line(f"  {name}{line}")
 
     def _line(self, text: str) -> None:
         self._print(text)
@@ -208,13 +210,22 @@ class LiveView(QuietView):
             return Text(self._phase)
         waited = duration_text(self._clock() - self._phase_start_s)
         phase = Text(f"{self._phase} {waited}" if self._phase else "", style="cyan")
-        if sweep.current is None:
-            return Group(_sweep_line(sweep), phase)
+        trials = list(sweep.running.values())
+        if len(trials) != 1:
+            return Group(_sweep_line(sweep), phase, *map(self._trial_line, trials))
+        spec = trials[0].spec
         trial = Text(no_wrap=True, overflow="ellipsis")
-        trial.append(sweep.current.id, style="bold").append(f"  {setting_text(sweep.current)}")
-        return Group(_sweep_line(sweep), trial, phase, "", self._roles(sweep, sweep.current.epochs))
+        trial.append(spec.id, style="bold").append(f"  {setting_text(spec)}")
+        return Group(_sweep_line(sweep), trial, phase, "", self._roles(trials[0]))
 
-    def _roles(self, sweep: SweepProgress, epochs: int) -> Table:
+    def _trial_line(self, trial: TrialProgress) -> RenderableType:
+        """Lay out one of several trials side by side."""
+        from rich.text import Text  # only on a terminal
+
+        line = Text(no_wrap=True, overflow="ellipsis")
+        return line.append(trial.spec.id, style="bold").append(f"  {_workers_text(trial)}")
+
+    def _roles(self, trial: TrialProgress) -> Table:
         """Lay out as many roles as fit on the screen, and the workers' total."""
         from rich.progress_bar import ProgressBar  # only on a terminal
         from rich.table import Table
@@ -228,7 +239,7 @@ class LiveView(QuietView):
         table.add_column("step", no_wrap=True, justify="right", min_width=7)
         table.add_column("examples/s", no_wrap=True, justify="right")
         table.add_column("loss", no_wrap=True, justify="right", min_width=6)
-        roles = list(sweep.roles.values())
+        roles, epochs = list(trial.roles.values()), trial.spec.epochs
         room = max(self._console.height - _OTHER_LINES, 1)
         shown = roles if len(roles) <= room else roles[: room - 1]
         for role in shown:
@@ -245,7 +256,7 @@ class LiveView(QuietView):
             )
         if len(shown) < len(roles):
             table.add_row(Text(f"and {len(roles) - len(shown)} more", style="dim"))
-        per_s, loss, done = _together(sweep, epochs)
+        per_s, loss, done = _together(trial)
         together = ProgressBar(total=1.0, completed=done) if done else ""
         table.add_row("workers", "", "", together, "", per_s, loss, style="bold")
         return table
@@ -316,18 +327,18 @@ def _left_text(sweep: SweepProgress) -> str:
     return about_text(left_s) if left_s is None else f"{about_text(left_s)} left"
 
 
-def _together(sweep: SweepProgress, epochs: int) -> tuple[str, str, float]:
+def _together(trial: TrialProgress) -> tuple[str, str, float]:
     """Return examples/s and mean loss of all workers as text, and how much they have done."""
-    workers = sweep.workers
+    workers = trial.workers
     per_s = [role.examples_per_s for role in workers if role.examples_per_s is not None]
     losses = [role.loss for role in workers if role.loss is not None]
-    done = sum(role.done(epochs) for role in workers) / max(len(workers), 1)
+    done = sum(role.done(trial.spec.epochs) for role in workers) / max(len(workers), 1)
     mean = sum(losses) / len(losses) if losses else None
     return _number(sum(per_s) if per_s else None, ",.0f"), _number(mean, ".4f"), done
 
 
-def _workers_text(sweep: SweepProgress, order: TrialSpec) -> str:
-    per_s, loss, done = _together(sweep, order.epochs)
+def _workers_text(trial: TrialProgress) -> str:
+    per_s, loss, done = _together(trial)
     if not per_s:
         return "starting"
     return f"{done:.0%} trained, {per_s} examples/s, loss {loss}"

@@ -62,6 +62,16 @@ class SweepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "Several, so that every mean has an interval. Set by the profile.",
         ),
     ] = 3
+    parallel: Annotated[
+        int,
+        Meta(ge=1, le=1000),
+        Setting(
+            "Trials to run side by side, each on hosts of its own.",
+            "One, because trials that share a network or a machine disturb each other's times. "
+            "Accuracy does not depend on it as long as every host has its own cores.",
+            metavar="N",
+        ),
+    ] = 1
     seed: Annotated[
         int,
         Meta(ge=0, le=2**63 - 1),

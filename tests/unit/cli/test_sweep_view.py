@@ -167,22 +167,23 @@ def test_roles_follow_their_events(clock: Clock) -> None:
     order = plan.orders[0]
     sweep = SweepProgress(plan, plan.orders, clock)
     sweep.trial_started(order)
+    trial = sweep.running[order.id]
     tasks = task_names(4, 1)
     for task in tasks:
-        sweep.event(PortReserved(task=task, pid=1, port=2))
-        sweep.event(ServerReady(task=task))
-    assert [sweep.roles[task].state for task in tasks] == ["serving", "ready", "ready", "ready"]
+        trial.event(PortReserved(task=task, pid=1, port=2))
+        trial.event(ServerReady(task=task))
+    assert [trial.roles[task].state for task in tasks] == ["serving", "ready", "ready", "ready"]
     record = make_outcome(order).epochs[0]
-    sweep.event(EpochEnd(task=record.task, record=record))
-    sweep.event(progress_of(worker=1, step=275, epoch=2))
-    sweep.event(RoleFailed(task="worker:2", cause="boom"))
-    done = [role.done(order.epochs) for role in sweep.workers]
+    trial.event(EpochEnd(task=record.task, record=record))
+    trial.event(progress_of(worker=1, step=275, epoch=2))
+    trial.event(RoleFailed(task="worker:2", cause="boom"))
+    done = [role.done(order.epochs) for role in trial.workers]
     assert done == [0.5, 0.75, 0.0]
-    assert sweep.roles["worker:2"].state == "failed"
-    sweep.event(Trained(task="worker:0", updates_pushed=1100))
-    assert sweep.roles["worker:0"].state == "done"
-    sweep.event(PortReserved(task="worker:1", pid=3, port=4))
-    assert sweep.roles["worker:1"].done(order.epochs) == 0.0
+    assert trial.roles["worker:2"].state == "failed"
+    trial.event(Trained(task="worker:0", updates_pushed=1100))
+    assert trial.roles["worker:0"].state == "done"
+    trial.event(PortReserved(task="worker:1", pid=3, port=4))
+    assert trial.roles["worker:1"].done(order.epochs) == 0.0
 
 
 # --- plain lines ---------------------------------------------------------------------------------
