@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from dnnbench.sweep.progress import SweepProgress, TrialProgress
 from dnnbench.text.safe import one_line
@@ -17,7 +17,7 @@ from dnnbench.text.words import about_text, duration_text, seconds
 from dnnbench.trial.variation import in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
     from rich.console import RenderableType
     from rich.table import Table
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from dnnbench.trial.messages import AnyEvent
     from dnnbench.trial.outcome import TrialOutcome
     from dnnbench.trial.spec import TrialSpec
+
+_Item = TypeVar("_Item")
 
 REFRESHES_PER_S: Final = 2
 LINE_INTERVAL_S: Final = 10.0
@@ -212,18 +214,27 @@ class LiveView(QuietView):
         phase = Text(f"{self._phase} {waited}" if self._phase else "", style="cyan")
         trials = list(sweep.running.values())
         if len(trials) != 1:
-            return Group(_sweep_line(sweep), phase, *map(self._trial_line, trials))
+            return Group(_sweep_line(sweep), phase, *self._lines(trials))
         spec = trials[0].spec
         trial = Text(no_wrap=True, overflow="ellipsis")
         trial.append(spec.id, style="bold").append(f"  {setting_text(spec)}")
         return Group(_sweep_line(sweep), trial, phase, "", self._roles(trials[0]))
 
-    def _trial_line(self, trial: TrialProgress) -> RenderableType:
-        """Lay out one of several trials side by side."""
+    def _lines(self, trials: Sequence[TrialProgress]) -> Iterator[RenderableType]:
+        """Lay out trials side by side, one line each, as many as fit on the screen."""
         from rich.text import Text  # only on a terminal
 
-        line = Text(no_wrap=True, overflow="ellipsis")
-        return line.append(trial.spec.id, style="bold").append(f"  {_workers_text(trial)}")
+        shown = self._that_fit(trials)
+        for trial in shown:
+            line = Text(no_wrap=True, overflow="ellipsis")
+            yield line.append(trial.spec.id, style="bold").append(f"  {_workers_text(trial)}")
+        if len(shown) < len(trials):
+            yield Text(f"and {len(trials) - len(shown)} more", style="dim")
+
+    def _that_fit(self, items: Sequence[_Item]) -> Sequence[_Item]:
+        """Return all items if the screen has room for a line each, else one less than fit."""
+        room = max(self._console.height - _OTHER_LINES, 1)
+        return items if len(items) <= room else items[: room - 1]
 
     def _roles(self, trial: TrialProgress) -> Table:
         """Lay out as many roles as fit on the screen, and the workers' total."""
@@ -240,8 +251,7 @@ class LiveView(QuietView):
         table.add_column("examples/s", no_wrap=True, justify="right")
         table.add_column("loss", no_wrap=True, justify="right", min_width=6)
         roles, epochs = list(trial.roles.values()), trial.spec.epochs
-        room = max(self._console.height - _OTHER_LINES, 1)
-        shown = roles if len(roles) <= room else roles[: room - 1]
+        shown = self._that_fit(roles)
         for role in shown:
             trains = bool(role.epoch)
             bar = ProgressBar(total=1.0, completed=role.done(epochs)) if trains else ""

@@ -306,6 +306,38 @@ def test_a_small_terminal_cuts_and_does_not_break(clock: Clock, width: int, heig
     assert max(map(len, plain(drawn(view, console)).splitlines())) <= width
 
 
+def test_trials_side_by_side_have_a_line_each(clock: Clock) -> None:
+    view, console = live_view(clock, 4)
+    assert view.sweep
+    first, second = view.sweep.plan.orders
+    view.trial_started(second)
+    view.event(second, progress_of(0, 55))
+    lines = plain(drawn(view, console)).splitlines()
+    assert "n04-downpour-r01  9% trained, 37,037 examples/s, loss 0.2500" in lines[2]
+    assert "n04-downpour-r02  2% trained, 12,346 examples/s, loss 0.2500" in lines[3]
+    view.trial_ended(make_outcome(first))
+    assert "worker:2" in plain(drawn(view, console))
+
+
+def test_plain_lines_name_the_trial_when_several_run(clock: Clock) -> None:
+    lines: list[str] = []
+    plan = msgspec.structs.replace(plan_of(4), parallel=2)
+    first, second = plan.orders
+    with PlainView(lines.append, clock) as view:
+        view.sweep_started(plan, plan.orders)
+        for order in plan.orders:
+            view.trial_started(order)
+        clock.now_s += LINE_INTERVAL_S
+        view.event(second, progress_of(0, 55))
+        view.trial_ended(make_outcome(first, 3.5))
+    assert [line.partition(":")[0] for line in lines[1:]] == [
+        "[1/2] n04-downpour-r01",
+        "[2/2] n04-downpour-r02",
+        "  n04-downpour-r02",
+        "  n04-downpour-r01",
+    ]
+
+
 def test_no_color_is_respected(clock: Clock) -> None:
     coloured = re.compile(r"\x1b\[[0-9;]*3[0-9]")
     options: dict[str, Any] = {"color_system": "256"}
