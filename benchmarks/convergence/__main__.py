@@ -14,14 +14,20 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from benchmarks.convergence.experiment import QUICK, Experiment, run
+from benchmarks.convergence.sections import sections
+from benchmarks.convergence.trials import collect, read, write
+from benchmarks.document import fill_sections
 from benchmarks.processes import BenchmarkError
 from dnnbench.data.locate import locate
 from dnnbench.errors import EXIT_INTERRUPTED, DnnbenchError
+from dnnbench.sweep.documents import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _RESULTS = Path("results") / "convergence"
+_DOCUMENT = Path("docs") / "convergence.md"
+_FIGURES = Path("docs") / "convergence.json"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -66,12 +72,30 @@ def _parser() -> argparse.ArgumentParser:
         help="directory of a data set's files; by default the usual places",
     )
     _add_results_dir(runs)
+
+    collects = commands.add_parser("collect", help="write the figures of all stored trials")
+    collects.set_defaults(command=_collect)
+    _add_results_dir(collects)
+    _add_figures(collects)
+
+    documents = commands.add_parser("document", help="fill in the document, draw its pictures")
+    documents.set_defaults(command=_document)
+    _add_figures(documents)
+    documents.add_argument(
+        "--document", type=Path, default=_DOCUMENT, metavar="FILE", help=f"default: {_DOCUMENT}"
+    )
     return parser
 
 
 def _add_results_dir(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--results-dir", type=Path, default=_RESULTS, metavar="DIR", help=f"default: {_RESULTS}"
+    )
+
+
+def _add_figures(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--figures", type=Path, default=_FIGURES, metavar="FILE", help=f"default: {_FIGURES}"
     )
 
 
@@ -93,6 +117,21 @@ def _run(given: argparse.Namespace) -> int:
     if failed:
         print(f"{len(failed)} trials failed; the same command repeats them", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _collect(given: argparse.Namespace) -> int:
+    write(collect(given.results_dir), given.figures)
+    return 0
+
+
+def _document(given: argparse.Namespace) -> int:
+    from benchmarks.convergence.pictures import draw  # Matplotlib takes a while to import
+
+    figures = read(given.figures)
+    text = given.document.read_text(encoding="utf-8")
+    write_whole(given.document, fill_sections(text, sections(figures)).encode())
+    draw(figures, given.document.parent / "images")
+    return 0
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dnnbench.analysis.analyse import Analysis, Context, analyse
 from dnnbench.analysis.crowding import host_facts, total_cores
-from dnnbench.settings.schema import PROFILES
+from dnnbench.settings.schema import PROFILES, settings
 from dnnbench.sweep.placement import local_inventory
 
 if TYPE_CHECKING:
@@ -81,11 +81,12 @@ def _versions(machines: Iterable[MachineSnapshot]) -> dict[str, str]:
 
 def profile_text(config: Config) -> str:
     """Name the profile and the settings that were changed from it."""
-    actual = {"sweep.repeats": config.sweep.repeats, "train.epochs": config.train.epochs}
-    profile = PROFILES[config.sweep.profile]
-    changed = [
-        f"{key.partition('.')[2]} {value}" for key, value in actual.items() if profile[key] != value
-    ]
+    changed = []
+    for key, planned in PROFILES[config.sweep.profile].items():
+        field = settings()[key]
+        value = getattr(getattr(config, field.table), field.name)
+        if value != planned:
+            changed.append(f"{field.name} {field.as_text(value)}")
     text: str = config.sweep.profile
     return f"{text} with {', '.join(changed)}" if changed else text
 

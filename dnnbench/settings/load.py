@@ -1,7 +1,8 @@
 """Merge the settings: default < dnnbench.toml < environment < option.
 
 A profile sets its keys with the precedence of the place where it is given, so ``--profile paper``
-overrides ``repeats`` in the file, and ``--repeats 5`` overrides the profile.
+overrides ``repeats`` in the file, and ``--repeats 5`` overrides the profile. Of several profiles
+only the one with the highest precedence sets any key.
 """
 
 from __future__ import annotations
@@ -56,8 +57,9 @@ def load(
     if path is not None or os.path.lexists(DEFAULT_PATH):  # a dangling link is a mistake
         file = read_toml(path or DEFAULT_PATH)
     given: _Layer = {}
-    for layer in (_file_layer(file), _environment_layer(environ), _option_layer(options)):
-        given.update(_expand_profile(layer))
+    layers = [_file_layer(file), _environment_layer(environ), _option_layer(options)]
+    for layer in _with_profile(layers):
+        given.update(layer)
     found = find_hosts(hosts or HostsChoice(), file)
     config = Config(**_structs(given), hosts=found.hosts, varied=_varied(given))
     origins = {key: given[key].origin if key in given else "default" for key in settings()}
@@ -112,12 +114,15 @@ def _option_layer(options: Mapping[str, object]) -> _Layer:
     return layer
 
 
-def _expand_profile(layer: _Layer) -> _Layer:
-    if "sweep.profile" not in layer:
-        return layer
+def _with_profile(layers: list[_Layer]) -> list[_Layer]:
+    """Add the keys of the last profile to its layer."""
+    chosen = [number for number, layer in enumerate(layers) if "sweep.profile" in layer]
+    if not chosen:
+        return layers
+    layer = layers[chosen[-1]]
     profile = layer["sweep.profile"]
-    implied = {key: _Given(n, profile.origin) for key, n in PROFILES[profile.value].items()}
-    return implied | layer
+    implied = {key: _Given(value, profile.origin) for key, value in PROFILES[profile.value].items()}
+    return [*layers[: chosen[-1]], implied | layer, *layers[chosen[-1] + 1 :]]
 
 
 def _structs(given: _Layer) -> dict[str, Any]:

@@ -9,7 +9,7 @@ Checks that involve two settings are in `dnnbench.settings.checks`.
 from __future__ import annotations
 
 import functools
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -40,11 +40,20 @@ __all__ = [
     "without_secrets",
 ]
 
-PROFILES: Final[dict[str, dict[str, int]]] = {
+PROFILES: Final[dict[str, dict[str, Any]]] = {
     "quick": {"sweep.repeats": 3, "train.epochs": 2},
     "paper": {"sweep.repeats": 20, "train.epochs": 20},
+    "delay": {
+        "sweep.nodes": (12,),
+        "sweep.protocols": ("sequential", "downpour", "dc-sgd-c", "dc-sgd-a"),
+        "sweep.repeats": 5,
+        "train.learning_rate": 0.3,
+        "train.epoch": "sharded",  # every protocol passes over the data as often
+        "train.epochs": 5,
+        "train.warmup_steps": 0,  # applied, too: 11 workers would take 11 times as many
+    },
 }
-"""Profile -> the settings that it sets."""
+"""Profile -> the settings that it sets; ``delay`` is chosen from docs/convergence.md."""
 BY_PROFILE: Final = tuple(PROFILES["quick"])
 """Settings whose default is the profile's."""
 

@@ -119,11 +119,15 @@ class Field(NamedTuple):
     @property
     def default_text(self) -> str:
         """Its default as a user would type it; empty if there is none."""
-        if isinstance(self.default, bool):
-            return "yes" if self.default else "no"
-        if isinstance(self.default, tuple):
-            return ",".join(map(str, self.default))
-        return self.setting.unset if self.default is None else f"{self.default}"
+        return self.as_text(self.default)
+
+    def as_text(self, value: Any) -> str:
+        """Return a value of it as a user would type it; the meaning of None if it is unset."""
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        if isinstance(value, tuple):
+            return ",".join(map(str, value))
+        return self.setting.unset if value is None else f"{value}"
 
     def kind_is(self, kind: type) -> bool:
         """Return whether its values are of a type, apart from constraints and None."""

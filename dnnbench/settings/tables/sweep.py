@@ -22,11 +22,12 @@ class SweepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Trials of a sweep."""
 
     profile: Annotated[
-        Literal["quick", "paper"],
+        Literal["quick", "paper", "delay"],
         Setting(
-            "quick: 3 repeats of 2 epochs; paper: 20 repeats of 20 epochs.",
-            "quick takes minutes on 2 cores; paper is what the report ran, and takes hours. "
-            "repeats and epochs in this file override a profile in this file.",
+            "quick: 3 repeats of 2 epochs; paper: 20 repeats of 20 epochs; delay: 5 repeats of 12 "
+            "nodes at a learning rate that delay compensation withstands and downpour does not.",
+            "quick and delay take minutes on 2 cores; paper is what the report ran, and takes "
+            "hours. Other keys in this file override a profile in this file.",
         ),
     ] = "quick"
     nodes: Annotated[

@@ -1,0 +1,283 @@
+"""The figures as the sections of docs/convergence.md."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tabulate import tabulate
+
+from benchmarks.convergence.comparisons import (
+    BASELINE,
+    Cells,
+    Comparison,
+    at_best_rates,
+    at_every_rate,
+    median_or_none,
+    over_all_rates,
+    stable_up_to,
+)
+from dnnbench.analysis.stats import estimate
+from dnnbench.text.words import count_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from benchmarks.convergence.comparisons import Cell
+    from benchmarks.convergence.trials import Figures
+    from dnnbench.analysis.stats import Estimate
+
+TARGET_ERROR = {"mnist": 6.0, "fashion-mnist": 16.0}
+"""Data set -> test error in percent that a trial is to reach; others have no such table."""
+COMPENSATED = ("dc-sgd-c", "dc-sgd-a")
+_NONE = "-"
+
+Row = dict[str, str]
+
+
+def sections(figures: Figures) -> dict[str, str]:
+    """Return the text of each section by its name."""
+    cells = Cells(figures.trials)
+    tables: dict[str, Callable[[Cells, str], str]] = {
+        "stable": _stable,
+        "errors": _errors,
+        "pooled": _pooled,
+        "comparisons": _comparisons,
+        "best": _best,
+        "target": _target,
+        "staleness": _staleness,
+    }
+    texts = {"conditions": _conditions(figures, cells)}
+    for name, write in tables.items():
+        parts = (f"**{dataset}**\n\n{write(cells, dataset)}" for dataset in cells.datasets)
+        texts[name] = "\n\n".join(parts) + "\n"
+    return texts
+
+
+def _conditions(figures: Figures, cells: Cells) -> str:
+    facts = figures.conditions
+    counts = []
+    for dataset in cells.datasets:
+        of_nodes = (_trial_count(figures, dataset, nodes) for nodes in cells.nodes(dataset))
+        counts.append(f"{dataset} ({'; '.join(of_nodes)})")
+    versions = ", ".join(f"{name} {version}" for name, version in facts.versions.items())
+    low, high = facts.load_average
+    failed = ""
+    if facts.repeated:
+        failed = f" {count_text(facts.repeated, 'execution')} failed and had no result."
+    return (
+        f"{len(figures.trials)} trials, {facts.first_at} to {facts.last_at}: {', '.join(counts)}. "
+        f"{facts.passes} passes over the training examples in batches of {facts.batch_size}."
+        f"{failed}\n\n"
+        f"{facts.cpu_model}, {facts.cores:g} cores, {facts.kernel}, {versions}, commit "
+        f"{', '.join(facts.commits)}. Load average before and after the sweeps, which themselves "
+        f"add to it: {low:.1f} to {high:.1f}.\n"
+    )
+
+
+def _trial_count(figures: Figures, dataset: str, nodes: int) -> str:
+    seeds: dict[tuple[str, float], set[int]] = {}
+    for trial in figures.trials:
+        if (trial.dataset, trial.nodes) == (dataset, nodes):
+            seeds.setdefault((trial.protocol, trial.rate), set()).add(trial.seed)
+    sizes = sorted({len(found) for found in seeds.values()})
+    text = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+    return f"{nodes} nodes: {text} seeds per cell"
+
+
+def _stable(cells: Cells, dataset: str) -> str:
+    """Return the largest rate of each protocol at which no trial was lost."""
+    rows = []
+    for protocol in cells.protocols:
+        row = {"protocol": f"`{protocol}`"}
+        for nodes in cells.nodes(dataset):
+            rate = stable_up_to(cells, dataset, nodes, protocol)
+            row[f"{nodes} nodes"] = _NONE if rate is None else f"{rate:g}"
+        rows.append(row)
+    return _markdown(rows)
+
+
+def _errors(cells: Cells, dataset: str) -> str:
+    rows = []
+    for nodes in cells.nodes(dataset):
+        for rate in cells.rates(dataset):
+            row = {"nodes": str(nodes), "learning rate": f"{rate:g}"}
+            for protocol in cells.protocols:
+                cell = cells.get(dataset, nodes, protocol, rate)
+                row[f"`{protocol}`"] = _error(cell) if cell else _NONE
+            rows.append(row)
+    return _markdown(rows)
+
+
+def _error(cell: Cell) -> str:
+    """Write a mean with its interval, and beside it the trials that it leaves out."""
+    counts = cell.counts
+    lost = [
+        f"{counts[result]} {result}" for result in ("did not learn", "diverged") if counts[result]
+    ]
+    sizes = ", ".join([f"n = {len(cell.learned)}", *lost])
+    return f"{_estimate(cell.error)} ({sizes})" if cell.error else f"{_NONE} ({sizes})"
+
+
+def _estimate(value: Estimate | None, digits: int = 2) -> str:
+    if value is None:
+        return _NONE
+    spread = "" if value.half_width is None else f" ± {value.half_width:.{digits}f}"
+    return f"{value.mean:.{digits}f}{spread}"
+
+
+def _comparisons(cells: Cells, dataset: str) -> str:
+    found = at_every_rate(cells, dataset)
+    found.sort(key=lambda c: (c.ours.key.nodes, c.ours.key.rate))
+    rows = [
+        {
+            "nodes": str(comparison.ours.key.nodes),
+            "learning rate": f"{comparison.ours.key.rate:g}",
+            "protocol": f"`{comparison.ours.key.protocol}`",
+        }
+        | _test(comparison)
+        for comparison in found
+    ]
+    return _markdown(rows)
+
+
+def _pooled(cells: Cells, dataset: str) -> str:
+    rows = [
+        {
+            "nodes": str(one.nodes),
+            "protocol": f"`{one.protocol}`",
+            "learning rates": ", ".join(f"{rate:g}" for rate in one.rates),
+            "p": _p(one.p),
+            "p, Holm": _p(one.adjusted),
+            "conclusion": one.verdict,
+        }
+        for one in over_all_rates(cells, dataset)
+    ]
+    return _markdown(rows)
+
+
+def _test(comparison: Comparison) -> Row:
+    """Return the columns of a test."""
+    difference = _NONE
+    if comparison.difference is not None:
+        difference = (
+            f"{comparison.difference:+.2f} ({comparison.low:+.2f} to {comparison.high:+.2f})"
+        )
+    ours, theirs = comparison.ours, comparison.theirs
+    return {
+        "learned": f"{len(ours.learned)} of {len(ours.trials)}",
+        f"`{BASELINE}` learned": f"{len(theirs.learned)} of {len(theirs.trials)}",
+        "difference, points": difference,
+        "test": {"welch": "Welch", "ranks": "ranks", "none": _NONE}[comparison.method],
+        "p": _NONE if comparison.method == "none" else _p(comparison.p),
+        "p, Holm": _NONE if comparison.method == "none" else _p(comparison.adjusted),
+        "conclusion": comparison.verdict,
+    }
+
+
+def _p(value: float) -> str:
+    return "< 0.0001" if value < 1e-4 else f"{value:.2g}"  # noqa: PLR2004 - digits to show
+
+
+def _best(cells: Cells, dataset: str) -> str:
+    found = at_best_rates(cells, dataset)
+    largest = cells.rates(dataset)[-1]
+    rows = []
+    for nodes in cells.nodes(dataset):
+        base = cells.best(dataset, nodes, BASELINE)
+        for protocol in cells.protocols:
+            cell = cells.best(dataset, nodes, protocol)
+            row = {"nodes": str(nodes), "protocol": f"`{protocol}`"}
+            if cell is None:
+                rows.append(row | {"learning rate": _NONE})
+                continue
+            edge = ", the largest tried" if cell.key.rate == largest else ""
+            row |= {"learning rate": f"{cell.key.rate:g}{edge}", "test error %": _error(cell)}
+            comparison = _of_pair(found, cell, base)
+            rows.append(row | (_short(comparison) if comparison else {}))
+    return _markdown(rows)
+
+
+def _of_pair(
+    comparisons: Iterable[Comparison], ours: Cell, theirs: Cell | None
+) -> Comparison | None:
+    """Return the comparison of two cells; that of ``sequential`` is one per node count."""
+    return next((c for c in comparisons if c.ours == ours and c.theirs == theirs), None)
+
+
+def _short(comparison: Comparison) -> Row:
+    columns = _test(comparison)
+    shown = ("difference, points", "p, Holm", "conclusion")
+    return {f"{name}": columns[name] for name in shown}
+
+
+def _target(cells: Cells, dataset: str) -> str:
+    target = TARGET_ERROR.get(dataset)
+    if target is None:
+        return "No target is set for this data set.\n"
+    rows = []
+    for nodes in cells.nodes(dataset):
+        for protocol in cells.protocols:
+            usable = [
+                (passes, cell)
+                for rate in cells.rates(dataset)
+                if (cell := cells.get(dataset, nodes, protocol, rate))
+                and (passes := median_or_none(cell.passes_to(target))) is not None
+            ]
+            row = {"nodes": str(nodes), "protocol": f"`{protocol}`"}
+            if not usable:
+                rows.append(row | {"learning rate": _NONE})
+                continue
+            passes, cell = min(usable, key=lambda found: found[0])
+            reached = cell.passes_to(target)
+            rows.append(
+                row
+                | {
+                    "learning rate": f"{cell.key.rate:g}",
+                    "reached by": f"{sum(n is not None for n in reached)} of {len(reached)}",
+                    "passes": f"{passes:g}",
+                    "CPU s": _median_of(cell, reached, "cpu_s"),
+                    "wall s": _median_of(cell, reached, "seconds"),
+                }
+            )
+    head = f"Test error of {target:g} % or less, at the rate that reaches it in the fewest passes."
+    return f"{head}\n\n{_markdown(rows)}"
+
+
+def _median_of(cell: Cell, reached: Sequence[int | None], name: str) -> str:
+    values = [
+        None if passes is None else getattr(trial, name)[passes - 1]
+        for trial, passes in zip(cell.trials, reached, strict=True)
+    ]
+    median = median_or_none(values)
+    return _NONE if median is None else f"{median:.1f}"
+
+
+def _staleness(cells: Cells, dataset: str) -> str:
+    rows = []
+    for nodes in cells.nodes(dataset):
+        for rate in cells.rates(dataset):
+            base = cells.get(dataset, nodes, BASELINE, rate)
+            row = {"nodes": str(nodes), "learning rate": f"{rate:g}"}
+            if base:
+                late = max(trial.staleness_p95 for trial in base.trials)
+                row["mean staleness"] = _estimate(estimate([t.staleness for t in base.trials]), 1)
+                row["p95"] = str(late)
+            for protocol in COMPENSATED:
+                cell = cells.get(dataset, nodes, protocol, rate)
+                row[f"`{protocol}`: compensation / gradient"] = _ratio(cell) if cell else _NONE
+            rows.append(row)
+    return _markdown(rows)
+
+
+def _ratio(cell: Cell) -> str:
+    """Write the mean ratio of the trials that learned; it says little of the others."""
+    found = [t.compensation for t in cell.learned if t.compensation is not None]
+    if not found:
+        return _NONE
+    return f"{sum(found) / len(found):.2g} (n = {len(found)})"
+
+
+def _markdown(rows: Sequence[Row]) -> str:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    table = [{name: row.get(name, "") for name in columns} for row in rows]
+    return tabulate(table, headers="keys", tablefmt="github", disable_numparse=True)
