@@ -330,6 +330,16 @@ def stable_up_to(cells: Cells, dataset: str, nodes: int, protocol: str) -> float
     return largest
 
 
+def delay_factor(staleness: int) -> float:
+    """Return by how much a constant staleness shrinks the largest stable learning rate.
+
+    On a quadratic of curvature h, w[t+1] = w[t] - rate h w[t-staleness] converges if and only if
+    rate h < 2 sin(pi / (2 (2 staleness + 1))): the roots of z^(s+1) - z^s + rate h are inside the
+    unit circle. Without staleness the limit is 2.
+    """
+    return math.sin(math.pi / (2 * (2 * staleness + 1)))
+
+
 def median_or_none(values: Sequence[float | None]) -> float | None:
     """Return the median, a missing value counting as larger than any; None if it is missing."""
     ordered = sorted(math.inf if value is None else value for value in values)

@@ -12,6 +12,7 @@ from benchmarks.convergence.comparisons import (
     Comparison,
     at_best_rates,
     at_every_rate,
+    delay_factor,
     median_or_none,
     over_all_rates,
     stable_up_to,
@@ -40,6 +41,7 @@ def sections(figures: Figures) -> dict[str, str]:
     tables: dict[str, Callable[[Cells, str], str]] = {
         "stable": _stable,
         "errors": _errors,
+        "limit": _limit,
         "pooled": _pooled,
         "comparisons": _comparisons,
         "best": _best,
@@ -93,6 +95,34 @@ def _stable(cells: Cells, dataset: str) -> str:
             rate = stable_up_to(cells, dataset, nodes, protocol)
             row[f"{nodes} nodes"] = _NONE if rate is None else f"{rate:g}"
         rows.append(row)
+    return _markdown(rows)
+
+
+def _limit(cells: Cells, dataset: str) -> str:
+    """Set the measured limits of Downpour's rate beside those of a delayed quadratic."""
+    tried = cells.rates(dataset)
+    rows = []
+    for nodes in cells.nodes(dataset):
+        kept = stable_up_to(cells, dataset, nodes, BASELINE)
+        lost = [rate for rate in tried if kept is None or rate > kept]
+        late = [
+            trial.staleness
+            for rate in tried
+            if (cell := cells.get(dataset, nodes, BASELINE, rate))
+            for trial in cell.trials
+        ]
+        rows.append(
+            {
+                "nodes": str(nodes),
+                "workers - 1": str(nodes - 2),
+                "measured mean staleness": _estimate(estimate(late), 1),
+                "largest stable rate, quadratic, relative to no staleness": (
+                    f"{delay_factor(nodes - 2):.3f}"
+                ),
+                f"`{BASELINE}`: all learned up to": _NONE if kept is None else f"{kept:g}",
+                "not all at": f"{lost[0]:g}" if lost else _NONE,
+            }
+        )
     return _markdown(rows)
 
 

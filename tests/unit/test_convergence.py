@@ -21,6 +21,7 @@ from benchmarks.convergence.comparisons import (
     at_best_rates,
     at_every_rate,
     compare,
+    delay_factor,
     holm,
     median_or_none,
     over_all_rates,
@@ -195,6 +196,20 @@ def test_a_median_counts_what_is_missing_as_largest() -> None:
     assert median_or_none([]) is None
 
 
+@pytest.mark.parametrize("staleness", [0, 1, 2, 6, 10])
+def test_a_delayed_quadratic_is_stable_up_to_the_given_rate(staleness: int) -> None:
+    limit = 2 * delay_factor(staleness)
+
+    def largest_root(rate: float) -> float:
+        polynomial = np.zeros(staleness + 2)
+        polynomial[0] = 1.0
+        polynomial[1] -= 1.0
+        polynomial[-1] += rate
+        return float(np.abs(np.roots(polynomial)).max())
+
+    assert largest_root(0.99 * limit) < 1.0 < largest_root(1.01 * limit)
+
+
 def make_trial(
     protocol: str, rate: float, seed: int, error: float | None, result: Result = "ok"
 ) -> Trial:
@@ -326,6 +341,8 @@ def test_the_tables_show_the_lost_beside_every_mean() -> None:
     assert "12.08 (n = 1, 1 did not learn, 3 diverged)" in texts["errors"]
     (lossy,) = rows(texts["comparisons"], "0.3", "`dc-sgd-a`")
     assert lossy[3:6] == ["5 of 5", "3 of 5", "-"]
+    (limit,) = rows(texts["limit"], "12")
+    assert limit == ["12", "10", "9.5 ± 0.0", "0.075", "0.1", "0.3"]
     (sequential,) = rows(texts["best"], "`sequential`")
     assert sequential[2] == "0.3, the largest tried"
     (target,) = rows(texts["target"], "`dc-sgd-a`")
