@@ -12,11 +12,10 @@ from benchmarks.convergence.comparisons import (
     Comparison,
     at_best_rates,
     at_every_rate,
-    delay_factor,
-    median_or_none,
     over_all_rates,
     stable_up_to,
 )
+from benchmarks.convergence.significance import delay_factor, median_or_none
 from dnnbench.analysis.stats import estimate
 from dnnbench.text.words import count_text
 

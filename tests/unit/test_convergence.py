@@ -21,15 +21,12 @@ from benchmarks.convergence.comparisons import (
     at_best_rates,
     at_every_rate,
     compare,
-    delay_factor,
-    holm,
-    median_or_none,
     over_all_rates,
-    rank_test,
     stable_up_to,
 )
 from benchmarks.convergence.experiment import PROTOCOLS, QUICK, Experiment
 from benchmarks.convergence.sections import sections
+from benchmarks.convergence.significance import delay_factor, holm, median_or_none, rank_test
 from benchmarks.convergence.trials import Conditions, Figures, Trial, collect, read, write
 from benchmarks.processes import BenchmarkError
 from dnnbench.data.locate import locate
