@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 BASELINE = "downpour"
 ASYNCHRONOUS = ("dc-sgd-c", "dc-sgd-a", "staleness-aware")
 """Compared with the baseline at every rate: they take as many updates as it does."""
+COMPENSATED = ("dc-sgd-c", "dc-sgd-a")
 LEVEL = 0.05
 _SPREAD = 2
 """Fewest values that have a spread."""
@@ -231,6 +232,13 @@ def at_best_rates(cells: Cells, dataset: str) -> list[Comparison]:
         if protocol != BASELINE
     ]
     return corrected(compare(ours, theirs) for ours, theirs in pairs if ours and theirs)
+
+
+def of_pair(
+    comparisons: Iterable[Comparison], ours: Cell, theirs: Cell | None
+) -> Comparison | None:
+    """Return the comparison of two cells; that of ``sequential`` is one per node count."""
+    return next((c for c in comparisons if c.ours == ours and c.theirs == theirs), None)
 
 
 class Pooled(NamedTuple):

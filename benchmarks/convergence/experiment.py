@@ -1,8 +1,9 @@
 """The plan of the experiment, and its run as ordinary sweeps that an interruption does not lose.
 
 Every block (data set, node count, seed, learning rate) is a sweep of its own with one trial per
-protocol. Blocks with equal seeds start from the same parameters. A block that is complete is not
-run again, so the same command resumes the experiment, and a larger one adds to it.
+protocol; ``sequential`` has blocks of its own, with one node. Blocks with equal seeds start from
+the same parameters. A block that is complete is not run again, so the same command resumes the
+experiment, and a larger one adds to it.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class Experiment(msgspec.Struct, frozen=True):
     """The settings of an experiment.
 
     Attributes:
-        nodes: in the order in which they run; ``sequential`` runs once, beside the first of them.
+        nodes: of the other protocols than ``sequential``, in the order in which they run.
         seeds: how many sweeps, each with a seed of its own, a block has.
         epochs: passes over the training examples: epochs are sharded.
     """
@@ -72,10 +73,16 @@ class Experiment(msgspec.Struct, frozen=True):
         return [
             Block(self, dataset, nodes, FIRST_SEED + number, rate)
             for dataset in self.datasets
-            for nodes in self.nodes
+            for nodes in self._node_counts
             for number in range(self.seeds)
             for rate in self.rates
         ]
+
+    @property
+    def _node_counts(self) -> tuple[int, ...]:
+        if SEQUENTIAL not in self.protocols:
+            return self.nodes
+        return (1,) if self.protocols == (SEQUENTIAL,) else (1, *self.nodes)
 
 
 QUICK = Experiment(
@@ -110,11 +117,11 @@ class Block(NamedTuple):
         No warm-up: its steps are applied, and 11 workers would take more of them than one does.
         """
         asked = self.experiment
-        has_sequential = self.nodes == asked.nodes[0]
+        others = tuple(name for name in asked.protocols if name != SEQUENTIAL)
         config = Config(
             sweep=SweepConfig(
                 nodes=(self.nodes,),
-                protocols=tuple(p for p in asked.protocols if p != SEQUENTIAL or has_sequential),
+                protocols=(SEQUENTIAL,) if self.nodes == 1 else others,
                 repeats=1,
                 seed=self.seed,
                 results_dir=str(results_dir),

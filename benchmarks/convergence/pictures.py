@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.convergence.comparisons import Cells, Effect, at_every_rate
-from benchmarks.convergence.sections import COMPENSATED
+from benchmarks.convergence.comparisons import COMPENSATED, Cells, Effect, at_every_rate
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,32 +4,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tabulate import tabulate
-
 from benchmarks.convergence.comparisons import (
     BASELINE,
+    COMPENSATED,
     Cells,
     Comparison,
     at_best_rates,
     at_every_rate,
+    of_pair,
     over_all_rates,
     stable_up_to,
 )
+from benchmarks.convergence.layout import NONE, estimate_text, markdown, p_text
 from benchmarks.convergence.significance import delay_factor, median_or_none
+from benchmarks.convergence.summary import conditions, findings
 from dnnbench.analysis.stats import estimate
-from dnnbench.text.words import count_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from benchmarks.convergence.comparisons import Cell
     from benchmarks.convergence.trials import Figures
-    from dnnbench.analysis.stats import Estimate
 
 TARGET_ERROR = {"mnist": 6.0, "fashion-mnist": 16.0}
 """Data set -> test error in percent that a trial is to reach; others have no such table."""
-COMPENSATED = ("dc-sgd-c", "dc-sgd-a")
-_NONE = "-"
 
 Row = dict[str, str]
 
@@ -38,6 +36,7 @@ def sections(figures: Figures) -> dict[str, str]:
     """Return the text of each section by its name."""
     cells = Cells(figures.trials)
     tables: dict[str, Callable[[Cells, str], str]] = {
+        "findings": findings,
         "stable": _stable,
         "errors": _errors,
         "limit": _limit,
@@ -47,42 +46,11 @@ def sections(figures: Figures) -> dict[str, str]:
         "target": _target,
         "staleness": _staleness,
     }
-    texts = {"conditions": _conditions(figures, cells)}
+    texts = {"conditions": conditions(figures, cells)}
     for name, write in tables.items():
         parts = (f"**{dataset}**\n\n{write(cells, dataset)}" for dataset in cells.datasets)
         texts[name] = "\n\n".join(parts) + "\n"
     return texts
-
-
-def _conditions(figures: Figures, cells: Cells) -> str:
-    facts = figures.conditions
-    counts = []
-    for dataset in cells.datasets:
-        of_nodes = (_trial_count(figures, dataset, nodes) for nodes in cells.nodes(dataset))
-        counts.append(f"{dataset} ({'; '.join(of_nodes)})")
-    versions = ", ".join(f"{name} {version}" for name, version in facts.versions.items())
-    low, high = facts.load_average
-    failed = ""
-    if facts.repeated:
-        failed = f" {count_text(facts.repeated, 'execution')} failed and had no result."
-    return (
-        f"{len(figures.trials)} trials, {facts.first_at} to {facts.last_at}: {', '.join(counts)}. "
-        f"{facts.passes} passes over the training examples in batches of {facts.batch_size}."
-        f"{failed}\n\n"
-        f"{facts.cpu_model}, {facts.cores:g} cores, {facts.kernel}, {versions}, commit "
-        f"{', '.join(facts.commits)}. Load average before and after the sweeps, which themselves "
-        f"add to it: {low:.1f} to {high:.1f}.\n"
-    )
-
-
-def _trial_count(figures: Figures, dataset: str, nodes: int) -> str:
-    seeds: dict[tuple[str, float], set[int]] = {}
-    for trial in figures.trials:
-        if (trial.dataset, trial.nodes) == (dataset, nodes):
-            seeds.setdefault((trial.protocol, trial.rate), set()).add(trial.seed)
-    sizes = sorted({len(found) for found in seeds.values()})
-    text = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
-    return f"{nodes} nodes: {text} seeds per cell"
 
 
 def _stable(cells: Cells, dataset: str) -> str:
@@ -92,9 +60,9 @@ def _stable(cells: Cells, dataset: str) -> str:
         row = {"protocol": f"`{protocol}`"}
         for nodes in cells.nodes(dataset):
             rate = stable_up_to(cells, dataset, nodes, protocol)
-            row[f"{nodes} nodes"] = _NONE if rate is None else f"{rate:g}"
+            row[f"{nodes} nodes"] = NONE if rate is None else f"{rate:g}"
         rows.append(row)
-    return _markdown(rows)
+    return markdown(rows)
 
 
 def _limit(cells: Cells, dataset: str) -> str:
@@ -114,15 +82,15 @@ def _limit(cells: Cells, dataset: str) -> str:
             {
                 "nodes": str(nodes),
                 "workers - 1": str(nodes - 2),
-                "measured mean staleness": _estimate(estimate(late), 1),
+                "measured mean staleness": estimate_text(estimate(late), 1),
                 "largest stable rate, quadratic, relative to no staleness": (
                     f"{delay_factor(nodes - 2):.3f}"
                 ),
-                f"`{BASELINE}`: all learned up to": _NONE if kept is None else f"{kept:g}",
-                "not all at": f"{lost[0]:g}" if lost else _NONE,
+                f"`{BASELINE}`: all learned up to": NONE if kept is None else f"{kept:g}",
+                "not all at": f"{lost[0]:g}" if lost else NONE,
             }
         )
-    return _markdown(rows)
+    return markdown(rows)
 
 
 def _errors(cells: Cells, dataset: str) -> str:
@@ -132,9 +100,9 @@ def _errors(cells: Cells, dataset: str) -> str:
             row = {"nodes": str(nodes), "learning rate": f"{rate:g}"}
             for protocol in cells.protocols:
                 cell = cells.get(dataset, nodes, protocol, rate)
-                row[f"`{protocol}`"] = _error(cell) if cell else _NONE
+                row[f"`{protocol}`"] = _error(cell) if cell else NONE
             rows.append(row)
-    return _markdown(rows)
+    return markdown(rows)
 
 
 def _error(cell: Cell) -> str:
@@ -144,14 +112,7 @@ def _error(cell: Cell) -> str:
         f"{counts[result]} {result}" for result in ("did not learn", "diverged") if counts[result]
     ]
     sizes = ", ".join([f"n = {len(cell.learned)}", *lost])
-    return f"{_estimate(cell.error)} ({sizes})" if cell.error else f"{_NONE} ({sizes})"
-
-
-def _estimate(value: Estimate | None, digits: int = 2) -> str:
-    if value is None:
-        return _NONE
-    spread = "" if value.half_width is None else f" ± {value.half_width:.{digits}f}"
-    return f"{value.mean:.{digits}f}{spread}"
+    return f"{estimate_text(cell.error)} ({sizes})" if cell.error else f"{NONE} ({sizes})"
 
 
 def _comparisons(cells: Cells, dataset: str) -> str:
@@ -166,7 +127,7 @@ def _comparisons(cells: Cells, dataset: str) -> str:
         | _test(comparison)
         for comparison in found
     ]
-    return _markdown(rows)
+    return markdown(rows)
 
 
 def _pooled(cells: Cells, dataset: str) -> str:
@@ -175,18 +136,18 @@ def _pooled(cells: Cells, dataset: str) -> str:
             "nodes": str(one.nodes),
             "protocol": f"`{one.protocol}`",
             "learning rates": ", ".join(f"{rate:g}" for rate in one.rates),
-            "p": _p(one.p),
-            "p, Holm": _p(one.adjusted),
+            "p": p_text(one.p),
+            "p, Holm": p_text(one.adjusted),
             "conclusion": one.verdict,
         }
         for one in over_all_rates(cells, dataset)
     ]
-    return _markdown(rows)
+    return markdown(rows)
 
 
 def _test(comparison: Comparison) -> Row:
     """Return the columns of a test."""
-    difference = _NONE
+    difference = NONE
     if comparison.difference is not None:
         difference = (
             f"{comparison.difference:+.2f} ({comparison.low:+.2f} to {comparison.high:+.2f})"
@@ -196,15 +157,11 @@ def _test(comparison: Comparison) -> Row:
         "learned": f"{len(ours.learned)} of {len(ours.trials)}",
         f"`{BASELINE}` learned": f"{len(theirs.learned)} of {len(theirs.trials)}",
         "difference, points": difference,
-        "test": {"welch": "Welch", "ranks": "ranks", "none": _NONE}[comparison.method],
-        "p": _NONE if comparison.method == "none" else _p(comparison.p),
-        "p, Holm": _NONE if comparison.method == "none" else _p(comparison.adjusted),
+        "test": {"welch": "Welch", "ranks": "ranks", "none": NONE}[comparison.method],
+        "p": NONE if comparison.method == "none" else p_text(comparison.p),
+        "p, Holm": NONE if comparison.method == "none" else p_text(comparison.adjusted),
         "conclusion": comparison.verdict,
     }
-
-
-def _p(value: float) -> str:
-    return "< 0.0001" if value < 1e-4 else f"{value:.2g}"  # noqa: PLR2004 - digits to show
 
 
 def _best(cells: Cells, dataset: str) -> str:
@@ -217,20 +174,13 @@ def _best(cells: Cells, dataset: str) -> str:
             cell = cells.best(dataset, nodes, protocol)
             row = {"nodes": str(nodes), "protocol": f"`{protocol}`"}
             if cell is None:
-                rows.append(row | {"learning rate": _NONE})
+                rows.append(row | {"learning rate": NONE})
                 continue
             edge = ", the largest tried" if cell.key.rate == largest else ""
             row |= {"learning rate": f"{cell.key.rate:g}{edge}", "test error %": _error(cell)}
-            comparison = _of_pair(found, cell, base)
+            comparison = of_pair(found, cell, base)
             rows.append(row | (_short(comparison) if comparison else {}))
-    return _markdown(rows)
-
-
-def _of_pair(
-    comparisons: Iterable[Comparison], ours: Cell, theirs: Cell | None
-) -> Comparison | None:
-    """Return the comparison of two cells; that of ``sequential`` is one per node count."""
-    return next((c for c in comparisons if c.ours == ours and c.theirs == theirs), None)
+    return markdown(rows)
 
 
 def _short(comparison: Comparison) -> Row:
@@ -254,7 +204,7 @@ def _target(cells: Cells, dataset: str) -> str:
             ]
             row = {"nodes": str(nodes), "protocol": f"`{protocol}`"}
             if not usable:
-                rows.append(row | {"learning rate": _NONE})
+                rows.append(row | {"learning rate": NONE})
                 continue
             passes, cell = min(usable, key=lambda found: found[0])
             reached = cell.passes_to(target)
@@ -269,7 +219,7 @@ def _target(cells: Cells, dataset: str) -> str:
                 }
             )
     head = f"Test error of {target:g} % or less, at the rate that reaches it in the fewest passes."
-    return f"{head}\n\n{_markdown(rows)}"
+    return f"{head}\n\n{markdown(rows)}"
 
 
 def _median_of(cell: Cell, reached: Sequence[int | None], name: str) -> str:
@@ -278,7 +228,7 @@ def _median_of(cell: Cell, reached: Sequence[int | None], name: str) -> str:
         for trial, passes in zip(cell.trials, reached, strict=True)
     ]
     median = median_or_none(values)
-    return _NONE if median is None else f"{median:.1f}"
+    return NONE if median is None else f"{median:.1f}"
 
 
 def _staleness(cells: Cells, dataset: str) -> str:
@@ -289,24 +239,20 @@ def _staleness(cells: Cells, dataset: str) -> str:
             row = {"nodes": str(nodes), "learning rate": f"{rate:g}"}
             if base:
                 late = max(trial.staleness_p95 for trial in base.trials)
-                row["mean staleness"] = _estimate(estimate([t.staleness for t in base.trials]), 1)
+                row["mean staleness"] = estimate_text(
+                    estimate([t.staleness for t in base.trials]), 1
+                )
                 row["p95"] = str(late)
             for protocol in COMPENSATED:
                 cell = cells.get(dataset, nodes, protocol, rate)
-                row[f"`{protocol}`: compensation / gradient"] = _ratio(cell) if cell else _NONE
+                row[f"`{protocol}`: compensation / gradient"] = _ratio(cell) if cell else NONE
             rows.append(row)
-    return _markdown(rows)
+    return markdown(rows)
 
 
 def _ratio(cell: Cell) -> str:
     """Write the mean ratio of the trials that learned; it says little of the others."""
     found = [t.compensation for t in cell.learned if t.compensation is not None]
     if not found:
-        return _NONE
+        return NONE
     return f"{sum(found) / len(found):.2g} (n = {len(found)})"
-
-
-def _markdown(rows: Sequence[Row]) -> str:
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    table = [{name: row.get(name, "") for name in columns} for row in rows]
-    return tabulate(table, headers="keys", tablefmt="github", disable_numparse=True)
