@@ -105,9 +105,11 @@ class Cells:
             {k.nodes for k in self._cells if k.dataset == dataset and k.protocol != SEQUENTIAL}
         )
 
-    def rates(self, dataset: str) -> list[float]:
-        """Return the learning rates of a data set, ascending."""
-        return sorted({key.rate for key in self._cells if key.dataset == dataset})
+    def rates(self, dataset: str, nodes: int) -> list[float]:
+        """Return the learning rates tried at a node count, ascending."""
+        return sorted(
+            {key.rate for key in self._cells if (key.dataset, key.nodes) == (dataset, nodes)}
+        )
 
     def get(self, dataset: str, nodes: int, protocol: str, rate: float) -> Cell | None:
         """Return a cell, for ``sequential`` that of its one node; None if it has no trial."""
@@ -116,7 +118,7 @@ class Cells:
 
     def best(self, dataset: str, nodes: int, protocol: str) -> Cell | None:
         """Return the cell of the rate with the smallest validation error; all trials learned."""
-        cells = [self.get(dataset, nodes, protocol, rate) for rate in self.rates(dataset)]
+        cells = [self.get(dataset, nodes, protocol, rate) for rate in self.rates(dataset, nodes)]
         usable = [cell for cell in cells if cell and cell.validation_error < math.inf]
         return min(usable, key=lambda cell: cell.validation_error, default=None)
 
@@ -218,7 +220,7 @@ def at_every_rate(cells: Cells, dataset: str) -> list[Comparison]:
         )
         for nodes in cells.nodes(dataset)
         for protocol in ASYNCHRONOUS
-        for rate in cells.rates(dataset)
+        for rate in cells.rates(dataset, nodes)
     ]
     return corrected(compare(ours, theirs) for ours, theirs in pairs if ours and theirs)
 
@@ -282,11 +284,11 @@ def over_all_rates(cells: Cells, dataset: str) -> list[Pooled]:
 
 
 def stable_up_to(cells: Cells, dataset: str, nodes: int, protocol: str) -> float | None:
-    """Return the largest rate up to which, at every smaller one too, all trials learned."""
+    """Return the largest rate up to which, at every smaller one tried too, all trials learned."""
     largest = None
-    for rate in cells.rates(dataset):
+    for rate in cells.rates(dataset, nodes):
         cell = cells.get(dataset, nodes, protocol, rate)
-        if cell is None or not cell.all_learned:
+        if cell and not cell.all_learned:
             break
-        largest = rate
+        largest = rate if cell else largest
     return largest

@@ -70,7 +70,7 @@ def draw_map(cells: Cells, path: Path) -> None:
         for protocol, axis in zip(COMPENSATED, line, strict=True):
             here = [c for c in found if c.ours.key.protocol == protocol]
             shown |= {comparison.effect for comparison in here}
-            _panel(axis, here, cells.nodes(dataset), cells.rates(dataset))
+            _panel(axis, here, cells.nodes(dataset))
             axis.set_title(f"{protocol} against downpour, {dataset}", fontsize="medium")
     handles = [
         Patch(facecolor=color, edgecolor="black", linewidth=0.5, label=effect)
@@ -84,10 +84,11 @@ def draw_map(cells: Cells, path: Path) -> None:
     plt.close(figure)
 
 
-def _panel(axis: Axes, comparisons: list[Comparison], nodes: list[int], rates: list[float]) -> None:
-    """Draw one cell per comparison, with its figures as text."""
+def _panel(axis: Axes, comparisons: list[Comparison], nodes: list[int]) -> None:
+    """Draw one cell per comparison, with its figures as text; what was not tried stays white."""
     from matplotlib.patches import Rectangle
 
+    rates = sorted({comparison.ours.key.rate for comparison in comparisons})
     for comparison in comparisons:
         x = rates.index(comparison.ours.key.rate)
         y = nodes.index(comparison.ours.key.nodes)
@@ -137,7 +138,7 @@ def draw_curves(cells: Cells, path: Path) -> None:
         for nodes, axis in zip(cells.nodes(dataset), line, strict=False):
             for protocol in cells.protocols:
                 _curve(axis, cells, dataset, nodes, protocol)
-            rates = cells.rates(dataset)
+            rates = cells.rates(dataset, nodes)
             axis.set(xscale="log", yscale="log", xlabel="learning rate")
             axis.set_xticks(rates, [f"{rate:g}" for rate in rates])
             axis.set_xticks([], minor=True)
@@ -161,7 +162,7 @@ def draw_curves(cells: Cells, path: Path) -> None:
 def _curve(axis: Axes, cells: Cells, dataset: str, nodes: int, protocol: str) -> None:
     """Draw a line over the rates at which all trials learned, and hollow points where not all."""
     color, marker = _STYLES[protocol]
-    found = [cells.get(dataset, nodes, protocol, rate) for rate in cells.rates(dataset)]
+    found = [cells.get(dataset, nodes, protocol, rate) for rate in cells.rates(dataset, nodes)]
     kept = [cell for cell in found if cell and cell.error]
     whole = [cell for cell in kept if cell.all_learned]
     axis.errorbar(

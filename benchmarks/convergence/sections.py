@@ -67,9 +67,9 @@ def _stable(cells: Cells, dataset: str) -> str:
 
 def _limit(cells: Cells, dataset: str) -> str:
     """Set the measured limits of Downpour's rate beside those of a delayed quadratic."""
-    tried = cells.rates(dataset)
     rows = []
     for nodes in cells.nodes(dataset):
+        tried = cells.rates(dataset, nodes)
         kept = stable_up_to(cells, dataset, nodes, BASELINE)
         lost = [rate for rate in tried if kept is None or rate > kept]
         late = [
@@ -96,7 +96,7 @@ def _limit(cells: Cells, dataset: str) -> str:
 def _errors(cells: Cells, dataset: str) -> str:
     rows = []
     for nodes in cells.nodes(dataset):
-        for rate in cells.rates(dataset):
+        for rate in cells.rates(dataset, nodes):
             row = {"nodes": str(nodes), "learning rate": f"{rate:g}"}
             for protocol in cells.protocols:
                 cell = cells.get(dataset, nodes, protocol, rate)
@@ -166,9 +166,9 @@ def _test(comparison: Comparison) -> Row:
 
 def _best(cells: Cells, dataset: str) -> str:
     found = at_best_rates(cells, dataset)
-    largest = cells.rates(dataset)[-1]
     rows = []
     for nodes in cells.nodes(dataset):
+        largest = cells.rates(dataset, nodes)[-1]
         base = cells.best(dataset, nodes, BASELINE)
         for protocol in cells.protocols:
             cell = cells.best(dataset, nodes, protocol)
@@ -198,7 +198,7 @@ def _target(cells: Cells, dataset: str) -> str:
         for protocol in cells.protocols:
             usable = [
                 (passes, cell)
-                for rate in cells.rates(dataset)
+                for rate in cells.rates(dataset, nodes)
                 if (cell := cells.get(dataset, nodes, protocol, rate))
                 and (passes := median_or_none(cell.passes_to(target))) is not None
             ]
@@ -234,15 +234,16 @@ def _median_of(cell: Cell, reached: Sequence[int | None], name: str) -> str:
 def _staleness(cells: Cells, dataset: str) -> str:
     rows = []
     for nodes in cells.nodes(dataset):
-        for rate in cells.rates(dataset):
+        for rate in cells.rates(dataset, nodes):
             base = cells.get(dataset, nodes, BASELINE, rate)
             row = {"nodes": str(nodes), "learning rate": f"{rate:g}"}
             if base:
-                late = max(trial.staleness_p95 for trial in base.trials)
-                row["mean staleness"] = estimate_text(
-                    estimate([t.staleness for t in base.trials]), 1
-                )
-                row["p95"] = str(late)
+                mean = estimate([trial.staleness for trial in base.trials])
+                row |= {
+                    "mean staleness": estimate_text(mean, 1),
+                    "p95": str(max(trial.staleness_p95 for trial in base.trials)),
+                    "max": str(max(trial.staleness_max for trial in base.trials)),
+                }
             for protocol in COMPENSATED:
                 cell = cells.get(dataset, nodes, protocol, rate)
                 row[f"`{protocol}`: compensation / gradient"] = _ratio(cell) if cell else NONE

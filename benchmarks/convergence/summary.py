@@ -35,8 +35,8 @@ def conditions(figures: Figures, cells: Cells) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in facts.versions.items())
     low, high = facts.load_average
     failed = ""
-    if facts.repeated:
-        failed = f" {count_text(facts.repeated, 'execution')} failed and had no result."
+    if facts.unfinished:
+        failed = f" {count_text(facts.unfinished, 'execution')} ended without a result."
     return (
         f"{len(figures.trials)} trials, {facts.first_at} to {facts.last_at}: {', '.join(counts)}. "
         f"{facts.passes} passes over the training examples in batches of {facts.batch_size}."

@@ -59,6 +59,7 @@ class Trial(msgspec.Struct, frozen=True, array_like=True):
     cpu_s: list[float]
     staleness: float
     staleness_p95: int
+    staleness_max: int
     compensation: float | None
 
 
@@ -68,7 +69,7 @@ class Conditions(msgspec.Struct, frozen=True):
     Attributes:
         load_average: smallest and largest of one minute, before and after the sweeps.
         commits: of dnnbench, oldest first.
-        repeated: executions that failed, and were repeated or are still to be.
+        unfinished: executions that failed or were interrupted, and are still to be unfinished.
     """
 
     passes: int
@@ -81,7 +82,7 @@ class Conditions(msgspec.Struct, frozen=True):
     versions: dict[str, str]
     commits: list[str]
     load_average: tuple[float, float]
-    repeated: int
+    unfinished: int
 
 
 class Figures(msgspec.Struct, frozen=True):
@@ -154,7 +155,7 @@ def _conditions(
         versions={"Python": machine.python, **{k: v for k, v in versions.items() if v}},
         commits=list(dict.fromkeys(str(session.before.git_commit) for session in sessions)),
         load_average=(min(loads), max(loads)),
-        repeated=failed,
+        unfinished=failed,
     )
 
 
@@ -188,6 +189,7 @@ def _trial(outcome: TrialOutcome, seed: int) -> Trial:
         cpu_s=_rounded(accumulate(cpu_s[number] for number in passes)),
         staleness=_round(staleness.mean),
         staleness_p95=staleness.percentile(95),
+        staleness_max=staleness.percentile(100),
         compensation=_round(mean(ratios)) if ratios else None,
     )
 

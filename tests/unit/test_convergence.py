@@ -115,7 +115,7 @@ def test_outcomes_become_figures_and_failed_ones_are_only_counted(tmp_path: Path
     one_process.append(make_outcome(one_process.plan.orders[0]))
     store_outcomes(tmp_path, make_diverged, make_stuck, make_failed)
     figures = collect(tmp_path)
-    assert figures.conditions.repeated == 1
+    assert figures.conditions.unfinished == 1
     assert (figures.conditions.passes, figures.conditions.batch_size) == (2, 500)
     by_protocol = {trial.protocol: trial for trial in figures.trials}
     assert sorted(by_protocol) == ["downpour", "sequential", "sync"]
@@ -229,6 +229,7 @@ def make_trial(
         cpu_s=[3.0, 4.0],
         staleness=9.5,
         staleness_p95=12,
+        staleness_max=80 + seed,
         compensation=0.02 if protocol.startswith("dc") else None,
     )
 
@@ -262,7 +263,7 @@ def make_figures() -> Figures:
         versions={"tensorflow": "2.21.0"},
         commits=["abc"],
         load_average=(0.1, 9.9),
-        repeated=1,
+        unfinished=1,
     )
     return Figures(conditions, list(Trial.__struct_fields__), trials)
 
@@ -336,7 +337,7 @@ def rows(table: str, *cells: str) -> list[list[str]]:
 def test_the_tables_show_the_lost_beside_every_mean() -> None:
     texts = sections(make_figures())
     assert "60 trials" in texts["conditions"]
-    assert "1 execution failed and had no result" in texts["conditions"]
+    assert "1 execution ended without a result" in texts["conditions"]
     assert "mnist (12 nodes: 5 seeds per cell)" in texts["conditions"]
     assert "11.06 ± 0.05 (n = 3, 1 did not learn, 1 diverged)" in texts["errors"]
     assert "12.08 (n = 1, 1 did not learn, 3 diverged)" in texts["errors"]
@@ -353,7 +354,8 @@ def test_the_tables_show_the_lost_beside_every_mean() -> None:
     assert sequential[2] == "0.3, the largest tried"
     (target,) = rows(texts["target"], "`dc-sgd-a`")
     assert target[2:] == ["0.1", "5 of 5", "2", "4.0", "2.0"]
-    assert "0.02 (n = 5)" in texts["staleness"]
+    (late,) = rows(texts["staleness"], "12", "0.1")
+    assert late[2:] == ["9.5 ± 0.0", "12", "84", "0.02 (n = 5)", "0.02 (n = 5)"]
 
 
 def test_the_pictures_are_drawn_and_their_cells_are_told_in_words(tmp_path: Path) -> None:
