@@ -37,6 +37,8 @@ _STYLES: Final = {
 }
 _MOST_ERROR: Final = 30.0
 """Largest error of the curves, in percent: what is above has all but failed."""
+_MARGIN: Final = 1.25
+"""Factor between the outermost rates and the frame of the curves."""
 _DPI: Final = 130
 
 
@@ -138,50 +140,61 @@ def draw_curves(cells: Cells, path: Path) -> None:
         for nodes, axis in zip(cells.nodes(dataset), line, strict=False):
             for protocol in cells.protocols:
                 _curve(axis, cells, dataset, nodes, protocol)
-            rates = cells.rates(dataset, nodes)
-            axis.set(xscale="log", yscale="log", xlabel="learning rate")
-            axis.set_xticks(rates, [f"{rate:g}" for rate in rates])
-            axis.set_xticks([], minor=True)
+            _scale(axis, cells.rates(dataset, nodes))
             axis.set_title(f"{dataset}, {nodes} nodes", fontsize="medium")
-            axis.grid(visible=True, which="both", linewidth=0.4, alpha=0.5)
-            low, high = axis.get_ylim()
-            axis.set_ylim(low, min(high, _MOST_ERROR))
-            axis.yaxis.set_major_formatter("{x:g}")
-            axis.yaxis.set_minor_formatter("{x:g}")
         line[0].set_ylabel("final test error, %")
+        line[0].set_ylim(top=min(line[0].get_ylim()[1], _MOST_ERROR))
         for axis in line[len(cells.nodes(dataset)) :]:
             axis.set_visible(False)
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(
-        handles, labels, loc="outside lower center", ncols=6, fontsize="small", frameon=False
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=2 * columns,
+        fontsize="small",
+        frameon=False,
     )
     figure.savefig(path, dpi=_DPI)
     plt.close(figure)
 
 
+def _scale(axis: Axes, rates: list[float]) -> None:
+    """Make both axes logarithmic, with plain numbers at them."""
+    axis.set(xscale="log", yscale="log", xlabel="learning rate")
+    axis.set_xlim(rates[0] / _MARGIN, rates[-1] * _MARGIN)
+    axis.set_xticks(rates, [f"{rate:g}" for rate in rates])
+    axis.set_xticks([], minor=True)
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.yaxis.set_minor_formatter("{x:g}")
+    axis.grid(visible=True, which="both", linewidth=0.4, alpha=0.5)
+
+
 def _curve(axis: Axes, cells: Cells, dataset: str, nodes: int, protocol: str) -> None:
-    """Draw a line over the rates at which all trials learned, and hollow points where not all."""
+    """Draw each trial that learned, a line over the means, and hollow means where not all did."""
     color, marker = _STYLES[protocol]
     found = [cells.get(dataset, nodes, protocol, rate) for rate in cells.rates(dataset, nodes)]
-    kept = [cell for cell in found if cell and cell.error]
-    whole = [cell for cell in kept if cell.all_learned]
-    axis.errorbar(
-        [cell.key.rate for cell in whole],
-        [cell.error.mean for cell in whole if cell.error],
-        [cell.error.half_width or 0.0 for cell in whole if cell.error],
-        color=color,
-        marker=marker,
-        markersize=5,
-        linewidth=1.2,
-        capsize=2,
-        label=protocol,
-    )
-    partial = [cell for cell in kept if not cell.all_learned]
+    kept = [(cell, cell.error.mean) for cell in found if cell and cell.error]
+    trials = [trial for cell, _ in kept for trial in cell.learned]
     axis.plot(
-        [cell.key.rate for cell in partial],
-        [cell.error.mean for cell in partial if cell.error],
-        marker,
+        [trial.rate for trial in trials],
+        [trial.test_error or 0.0 for trial in trials],
+        ".",
         color=color,
-        markerfacecolor="none",
-        markersize=6,
+        alpha=0.45,
+        markersize=4,
     )
+    whole = [(cell.key.rate, mean) for cell, mean in kept if cell.all_learned]
+    partial = [(cell.key.rate, mean) for cell, mean in kept if not cell.all_learned]
+    for points, line, fill in ((whole, "-", color), (partial, "none", "none")):
+        axis.plot(
+            [rate for rate, _ in points],
+            [mean for _, mean in points],
+            marker=marker,
+            linestyle=line,
+            linewidth=1.2,
+            color=color,
+            markerfacecolor=fill,
+            markersize=6,
+            label=protocol if points is whole else None,
+        )
