@@ -164,11 +164,10 @@ def _step_costs(
     worker_cpu, server_cpu = cell.worker_cpu_s_per_example, cell.parameter_server_cpu_s_per_example
     assert worker_cpu is not None, "a trial of the cell succeeded"
     assert server_cpu is not None, "likewise"
-    assert cell.epoch_s is not None, "likewise"
     place = f"{cell.nodes} nodes, n = {cell.n}"
     step = None
     if given.worker_s is None and _has_own_cores(cell):
-        step = Figure(cell.epoch_s.mean / _steps(trials), "measured", f"wall time at {place}")
+        step = Figure(_step_s(trials), "measured", f"wall time at {place}")
     worker = Figure(worker_cpu.mean * _batch(analysis), "measured", f"CPU time at {place}")
     if given.worker_s is not None:
         worker = Figure(given.worker_s, "given", "--worker-ms")
@@ -258,8 +257,7 @@ def _one_process(
     for cell in analysis.cells:
         if find_protocol(cell.protocol).fixed_nodes == 1 and cell.epoch_s:
             trials = [o for o in outcomes if o.status == "ok" and o.order.cell == cell.key]
-            step_s = cell.epoch_s.mean / _steps(trials)
-            return Figure(step_s, "measured", f"{cell.protocol}, wall time, n = {cell.n}")
+            return Figure(_step_s(trials), "measured", f"{cell.protocol}, wall time, n = {cell.n}")
     return None
 
 
@@ -267,7 +265,7 @@ def _batch(analysis: Analysis) -> int:
     return analysis.settings.batch_size
 
 
-def _steps(trials: Sequence[TrialOutcome]) -> float:
-    """Return the steps of a worker's epoch, the mean over workers and epochs."""
+def _step_s(trials: Sequence[TrialOutcome]) -> float:
+    """Return the wall time of a step, the mean over the trials' workers and epochs."""
     records = [record for trial in trials for record in trial.epochs]
-    return sum(record.steps for record in records) / len(records)
+    return sum(r.duration_s for r in records) / sum(r.steps for r in records)

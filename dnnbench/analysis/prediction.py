@@ -2,8 +2,8 @@
 
 The model is a closed network of queues. Its customers are the workers. A worker's cycle is a step:
 its own time, in which it waits for nobody; the push over the link to each parameter server; update
-and pull on the server's CPU; the parameters on the link back. Push and pull go to all shards side by
-side. Shards are equal, so each behaves as if it were the only one. See docs/prediction.md.
+and pull on the server's CPU; the parameters on the link back. Push and pull go to all shards at
+once. Shards are equal, so each behaves as if it were the only one. See docs/prediction.md.
 """
 
 from __future__ import annotations

@@ -154,7 +154,7 @@ def published_fits(prediction: Prediction) -> list[PublishedFit]:
     return [
         _published_fit(costs.protocol, costs.server_cpu_s.value * costs.servers)
         for costs in prediction.inputs.costs
-        if costs.protocol in TABLE_2_GROWTH_PERCENT
+        if costs.protocol in TABLE_2_GROWTH_PERCENT and costs.server_cpu_s.value
     ]
 
 

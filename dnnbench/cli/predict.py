@@ -92,7 +92,7 @@ def _option(
 )
 @_option(
     "--server-ms",
-    _Time,
+    _PositiveTime,
     "MS",
     "CPU time of a parameter server per update.  [default: from the sweep]",
 )

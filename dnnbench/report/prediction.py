@@ -48,9 +48,9 @@ def warnings(prediction: Prediction) -> list[str]:
     return [
         (
             f"roles shared cores at {' and '.join(map(str, nodes))} nodes, so their wall time says "
-            "nothing about hosts with cores of their own; a worker's own time is taken from its CPU "
-            "time, which contains no wait for threads and network, and all work that could overlap"
-        ),
+            "nothing about hosts with cores of their own. A worker's own time is its CPU time "
+            "instead: without the wait for threads to wake, with all work that could overlap"
+        )
     ]
 
 
@@ -108,14 +108,14 @@ def epochs(prediction: Prediction) -> Table:
 
     notes = [
         (
-            "s/epoch: mean value analysis of a closed network of queues, exact for one core per server "
-            "and Seidmann's approximation for more. At least: its lower bound, if no worker waits for "
-            "another before a resource is saturated; constant times come close to it."
+            "s/epoch: mean value analysis of a closed network of queues, exact for one core per "
+            "server, Seidmann's approximation for more. At least: its lower bound, if no worker "
+            "waits for another before a resource is saturated; constant times come close to it."
         ),
         "CPU % and link %: utilization of a parameter server's cores and of its link, each way.",
         (
-            "Staleness: mean in updates; the measured share of an update per other worker, times the "
-            "other workers."
+            "Staleness: mean in updates; the measured share of an update per other worker, times "
+            "the other workers."
         ),
         f"Bound by: {WORKER} until a resource of the parameter servers is saturated.",
     ]
@@ -158,8 +158,8 @@ def saturation(prediction: Prediction) -> Table:
         ],
         [
             (
-                "From as many workers on, more of them hardly bring more updates; updates/s: the most "
-                "that the resource lets through."
+                "From as many workers on, more of them hardly bring more updates; updates/s: the "
+                "most that the resource lets through."
             ),
             (
                 f"More than {MOST_CORES} cores do not help a parameter server: the updates of its "
