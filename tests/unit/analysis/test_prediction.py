@@ -40,7 +40,7 @@ PARAMETERS = 55_050
 WORKER_S, SERVER_S = 20e-6 * 100, 5e-6 * 100  # of the factory's outcomes, batches of 100
 STEPS = 550
 AS_MEASURED = Given()
-ON_HOSTS = {"host_cores": 48, "hosts": make_hosts(12)}
+ON_HOSTS: dict[str, Any] = {"host_cores": 48, "hosts": make_hosts(12)}
 
 
 def assumed(value: float) -> Figure:
