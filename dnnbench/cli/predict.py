@@ -20,6 +20,7 @@ from dnnbench.analysis.inputs import (
 )
 from dnnbench.analysis.prediction import Hosts, predict
 from dnnbench.analysis.worthwhile import published_fits, thresholds
+from dnnbench.cli.shared.completion import sweep_argument
 from dnnbench.cli.shared.options import common_options, settings_options
 from dnnbench.cli.shared.output import deliver, output_options
 from dnnbench.errors import ConfigError
@@ -66,7 +67,7 @@ def _option(
 
 
 @click.command("predict")
-@click.argument("sweep", required=False)
+@sweep_argument()
 @_option(
     "--nodes",
     _NodeCounts,
@@ -131,11 +132,12 @@ def command(
     settings: dict[str, object],
     config_path: Path | None,
 ) -> None:
-    """Predict seconds per epoch, utilization, staleness and cost for other numbers of hosts.
+    """Predict a sweep on other numbers of hosts.
 
-    SWEEP is the name of a sweep or the path of its directory; by default the newest. Its CPU times
-    per step and update are the inputs of a closed network of queues, for hosts with cores of their
-    own. With --machine, --price-book or --usd-per-hour, the cost is shown, too.
+    SWEEP is the name of a sweep or the path of its directory; by default the newest. Its times per
+    step and update are the inputs of a queueing model, which gives seconds per epoch, utilization
+    and staleness for hosts with cores of their own, and the cost with --machine, --price-book or
+    --usd-per-hour.
     """
     resolved = load(config_path, os.environ, settings)
     store = open_sweep(Path(resolved.config.sweep.results_dir), sweep)

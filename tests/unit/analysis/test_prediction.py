@@ -143,7 +143,7 @@ def test_a_protocol_is_predicted_if_its_workers_wait_for_parameter_servers_alone
 def test_protocols_that_are_not_covered_have_a_reason() -> None:
     one = make_order(1, ProtocolSpec("sequential"), parameter_servers=0)
     alone = make_outcome(one, 0.55, parameters=PARAMETERS)
-    context = {"planned_protocols": ["downpour", "sync", "sequential"], "planned_nodes": [4]}
+    context: dict[str, Any] = {"planned_protocols": ["downpour", "sync", "sequential"], "planned_nodes": [4]}
     inputs = inputs_of([*trials(), *trials(4, "sync"), alone], **context)
     assert inputs.not_predicted.keys() == {"sync", "sequential"}
     assert inputs.workload.one_process_s
