@@ -132,10 +132,14 @@ def read_inputs(analysis: Analysis, outcomes: Sequence[TrialOutcome], given: Giv
     for name in analysis.protocols:
         if reason := reason_not_predicted(find_protocol(name)):
             refused[name] = reason
-        elif cells := [c for c in analysis.cells if c.protocol == name and c.n]:
-            costs.append(_step_costs(analysis, cells, outcomes, given))
-        else:
+            continue
+        cells = [c for c in analysis.cells if c.protocol == name and c.n]
+        if not cells:
             refused[name] = "none of its trials succeeded"
+        elif reason := _unknown_own_time(analysis, cells, given):
+            refused[name] = reason
+        else:
+            costs.append(_step_costs(analysis, cells, outcomes, given))
     if not costs:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
         raise ResultsError(
@@ -152,6 +156,15 @@ def reason_not_predicted(protocol: Protocol) -> str | None:
         return "it has no parameter server, for which the workers of the model queue"
     if protocol.synchronous:
         return "its workers wait for each other; those of the model wait for parameter servers only"
+    return None
+
+
+def _unknown_own_time(analysis: Analysis, cells: Sequence[Cell], given: Given) -> str | None:
+    """Return why a worker's own time per step cannot be told; None if it can."""
+    uses_cpu_time = given.worker_s is None and not any(map(_has_own_cores, cells))
+    if uses_cpu_time and analysis.settings.device != "cpu":
+        device = analysis.settings.device.upper()
+        return f"its workers shared cores, and their CPU time is not that of the {device}"
     return None
 
 

@@ -125,6 +125,14 @@ def test_what_the_user_gives_replaces_what_was_measured() -> None:
     ]
 
 
+def test_cpu_time_is_not_taken_for_that_of_a_gpu() -> None:
+    outcomes = trials(device="gpu")
+    assert inputs_of(outcomes, **ON_HOSTS).costs
+    assert inputs_of(outcomes, Given(worker_s=1e-3)).costs
+    with pytest.raises(ResultsError, match="CPU time is not that of the GPU"):
+        inputs_of(outcomes)
+
+
 def test_the_number_of_parameters_is_never_guessed() -> None:
     outcomes = [msgspec.structs.replace(o, parameters=None) for o in trials()]
     with pytest.raises(ResultsError, match="number of the model's parameters"):
@@ -143,7 +151,10 @@ def test_a_protocol_is_predicted_if_its_workers_wait_for_parameter_servers_alone
 def test_protocols_that_are_not_covered_have_a_reason() -> None:
     one = make_order(1, ProtocolSpec("sequential"), parameter_servers=0)
     alone = make_outcome(one, 0.55, parameters=PARAMETERS)
-    context: dict[str, Any] = {"planned_protocols": ["downpour", "sync", "sequential"], "planned_nodes": [4]}
+    context: dict[str, Any] = {
+        "planned_protocols": ["downpour", "sync", "sequential"],
+        "planned_nodes": [4],
+    }
     inputs = inputs_of([*trials(), *trials(4, "sync"), alone], **context)
     assert inputs.not_predicted.keys() == {"sync", "sequential"}
     assert inputs.workload.one_process_s
