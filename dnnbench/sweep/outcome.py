@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from dnnbench.trial.messages import Diverged, EpochEnd, Evaluated, Log, Served, Trained, WarmedUp
+from dnnbench.trial.messages import (
+    Diverged,
+    EpochEnd,
+    Evaluated,
+    Log,
+    Prepared,
+    Served,
+    Trained,
+    WarmedUp,
+)
 from dnnbench.trial.outcome import TrialOutcome
 from dnnbench.trial.seeds import task_seed
 from dnnbench.trial.tasks import WORKER, split_task
@@ -51,6 +60,7 @@ class OutcomeBuilder:
         self._evaluations: list[EvaluationRecord] = []
         self._pushed: dict[str, int] = {}
         self._divergence: Divergence | None = None
+        self._parameters: int | None = None
 
     @contextmanager
     def training(self) -> Iterator[None]:
@@ -64,6 +74,8 @@ class OutcomeBuilder:
         """Add an event."""
         if isinstance(event, Log):
             self._logs.setdefault(event.task, deque(maxlen=_LOG_TAIL_LINES)).append(event.line)
+        elif isinstance(event, Prepared):
+            self._parameters = event.parameters
         elif isinstance(event, WarmedUp):
             self._warmups.append(event.record)
         elif isinstance(event, EpochEnd):
@@ -126,6 +138,7 @@ class OutcomeBuilder:
             evaluations=self._evaluations,
             failure=None if diverged else failure,
             divergence=self._divergence,
+            parameters=self._parameters,
         )
 
 

@@ -172,6 +172,7 @@ class TrialOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         placement: task -> host.
         seeds: worker -> the seed of its batches and its dropout, derived from the order's.
         divergence: set if and only if ``diverged``.
+        parameters: trainable ones of the model; None in older files.
     """
 
     order: TrialSpec
@@ -190,3 +191,4 @@ class TrialOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     evaluations: list[EvaluationRecord] = []
     failure: Failure | None = None
     divergence: Divergence | None = None
+    parameters: Count | None = None

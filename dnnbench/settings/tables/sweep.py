@@ -82,7 +82,7 @@ class SweepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         LocalPath,
         Setting(
             "Directory of the stored sweeps.",
-            commands=("run", "report", "cost"),
+            commands=("run", "report", "cost", "predict"),
             metavar="DIR",
         ),
     ] = "results"
@@ -133,7 +133,7 @@ class CostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Setting(
             "Price book: a name or a file.",
             "The month of the report.",
-            commands=("cost",),
+            commands=("cost", "predict"),
             metavar="NAME|FILE",
         ),
     ] = "gcp-2017-08"
@@ -142,7 +142,7 @@ class CostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Setting(
             "Machine type of every node.",
             "As in the report.",
-            commands=("cost",),
+            commands=("cost", "predict"),
             metavar="TYPE",
         ),
     ] = "n1-standard-4"
@@ -152,7 +152,7 @@ class CostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "USD per node and hour, instead of the book's price.",
             unset="the book's",
             example=0.25,
-            commands=("cost",),
+            commands=("cost", "predict"),
             metavar="USD",
         ),
     ] = None
