@@ -45,6 +45,7 @@ class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         planned_nodes: node counts of the sweep; cells that never ran are shown as missing.
         planned_repeats: trials planned for each cell.
         data_note: why this data set was used, if the user did not ask for it.
+        parallel: trials that ran side by side, on hosts of their own.
         versions: ``python``, ``tensorflow``, ``dnnbench`` and so on -> version.
     """
 
@@ -57,6 +58,7 @@ class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data_note: str | None = None
     versions: dict[str, str] = {}
     hosts: dict[str, HostFacts] = {}
+    parallel: int = 1
 
 
 class Settings(TrialSettings, frozen=True, kw_only=True):

@@ -66,6 +66,7 @@ def _context(
         data_note=store.plan.data_note,
         versions=_versions([machine, *others]),
         hosts=facts,
+        parallel=store.plan.parallel,
     )
 
 
