@@ -85,7 +85,7 @@ def profile_text(config: Config) -> str:
     changed = []
     for key, planned in PROFILES[config.sweep.profile].items():
         field = settings()[key]
-        value = getattr(getattr(config, field.table), field.name)
+        value = config.varied.get(key, getattr(getattr(config, field.table), field.name))
         if value != planned:
             changed.append(f"{field.name} {field.as_text(value)}")
     text: str = config.sweep.profile
