@@ -70,7 +70,8 @@ class Case(NamedTuple):
     nodes: int
     measured_s: float
     predicted_s: float
-    at_least_s: float
+    shortest_s: float
+    longest_s: float
     cpu: float
     link: float
     busy: float
@@ -87,7 +88,8 @@ class Case(NamedTuple):
             "nodes": self.nodes,
             "measured ms": 1e3 * self.measured_s,
             "predicted ms": 1e3 * self.predicted_s,
-            "at least ms": 1e3 * self.at_least_s,
+            "from ms": 1e3 * self.shortest_s,
+            "to ms": 1e3 * self.longest_s,
             "error %": f"{100 * self.error:+.1f}",
             "server's CPU %": round(100 * self.cpu),
             "server's link %": round(100 * self.link),
@@ -293,6 +295,7 @@ def _case(
         _step_s(outcome),
         row.step_s,
         row.shortest_epoch_s * row.step_s / row.epoch_s,
+        row.longest_epoch_s * row.step_s / row.epoch_s,
         row.cpu_utilization,
         row.link_utilization,
         cpu_s / outcome.training_s / usable_cores(),
