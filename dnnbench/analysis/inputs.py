@@ -125,9 +125,16 @@ def read_inputs(analysis: Analysis, outcomes: Sequence[TrialOutcome], given: Giv
         given: figures of the user.
 
     Raises:
-        ResultsError: no trial of a protocol that can be predicted succeeded, or the number of
-            parameters is neither stored nor given.
+        ResultsError: the sweep varies a setting, no trial of a protocol that can be predicted
+            succeeded, or the number of parameters is neither stored nor given.
     """
+    if analysis.varied:
+        names = ", ".join(name.replace("_", " ") for name in analysis.varied)
+        raise ResultsError(
+            f"varies {names}; a prediction is for one setting",
+            where=analysis.settings.sweep,
+            remedy="run a sweep with one value of each",
+        )
     costs, refused = [], {}
     for name in analysis.protocols:
         if reason := reason_not_predicted(find_protocol(name)):

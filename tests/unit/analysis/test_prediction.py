@@ -134,6 +134,16 @@ def test_cpu_time_is_not_taken_for_that_of_a_gpu() -> None:
         inputs_of(outcomes)
 
 
+def test_a_sweep_that_varies_a_setting_is_refused() -> None:
+    outcomes = [
+        trial
+        for size in (100, 200)
+        for trial in trials(batch_size=size, varied=("batch_size",), id=f"batch {size}")
+    ]
+    with pytest.raises(ResultsError, match="varies batch size; a prediction is for one setting"):
+        inputs_of(outcomes)
+
+
 def test_the_number_of_parameters_is_never_guessed() -> None:
     outcomes = [msgspec.structs.replace(o, parameters=None) for o in trials()]
     with pytest.raises(ResultsError, match="number of the model's parameters"):
