@@ -141,13 +141,13 @@ def _paced(place: Path, data: tuple[str, ...], *, quick: bool) -> list[Case]:
         pace: _sweep(place / f"pace{pace}", *data, "--pace", str(pace), "--nodes", _listed(nodes))
         for pace in (longest, *others)
     }
-    alone = _Alone.of(stores[longest])
+    alone = Alone.of(stores[longest])
     cases = []
     for pace, store in stores.items():
         # Beside the pace, a worker handles messages and wakes up late.
         own_s = alone.own_s + (pace - longest) / 1e3
         cases += [
-            _case(f"pace {pace} ms", outcome, alone.inputs(own_s, alone.server_s))
+            compared(f"pace {pace} ms", outcome, alone.inputs(own_s, alone.server_s))
             for outcome in store.outcomes()
             if outcome.order.nodes > nodes[0] or pace != longest
         ]
@@ -212,7 +212,7 @@ def _hosts(place: Path, data: tuple[str, ...], *, quick: bool) -> list[Case]:
                 raise BenchmarkError(f"{setting.name}: {ended.last_line}")
             return open_sweep(seat / "results")
 
-        alone = _Alone.of(sweep(_Setting("no limits", nodes=HOST_NODES[:1])))
+        alone = Alone.of(sweep(_Setting("no limits", nodes=HOST_NODES[:1])))
         server = next(iter(network.nodes))
         for setting in SETTINGS[:: len(SETTINGS) - 1] if quick else SETTINGS:
             network.limit(server, setting.share if setting.share < 1.0 else 2.0, PERIOD_US)
@@ -221,7 +221,7 @@ def _hosts(place: Path, data: tuple[str, ...], *, quick: bool) -> list[Case]:
                     network.shape(node, setting.bit_per_s)
             inputs = alone.inputs(alone.own_s, alone.server_s / setting.share)
             outcomes = sweep(setting).outcomes()
-            cases += [_case(setting.name, o, inputs, setting.bit_per_s) for o in outcomes]
+            cases += [compared(setting.name, o, inputs, setting.bit_per_s) for o in outcomes]
     return cases
 
 
@@ -255,7 +255,7 @@ def _network(directory: Path, count: int) -> Iterator[tuple[Any, Any]]:
 # --- both -----------------------------------------------------------------------------------------
 
 
-class _Alone(NamedTuple):
+class Alone(NamedTuple):
     """One worker and one parameter server, each with a core, on an unlimited network.
 
     Attributes:
@@ -268,10 +268,18 @@ class _Alone(NamedTuple):
     server_s: float
 
     @classmethod
-    def of(cls, store: SweepStore) -> _Alone:
+    def of(cls, store: SweepStore) -> Alone:
         """Return the times of a sweep's trial with the fewest nodes."""
         analysis, _ = load_analysis(store)
-        found = read_inputs(analysis, store.outcomes(), Given())
+        return cls.of_inputs(read_inputs(analysis, store.outcomes(), Given()))
+
+    @classmethod
+    def of_inputs(cls, found: Inputs) -> Alone:
+        """Return the times in a sweep's inputs.
+
+        Raises:
+            BenchmarkError: they are not of one worker with a core of its own.
+        """
         (costs,) = found.costs
         if costs.step_s is None or costs.workers != 1:
             raise BenchmarkError("one worker and its parameter server need a core each")
@@ -289,12 +297,13 @@ class _Alone(NamedTuple):
         return msgspec.structs.replace(self.measured, costs=[costs])
 
 
-def _case(
+def compared(
     setting: str,
     outcome: TrialOutcome,
     inputs: Inputs,
     bit_per_s: float = _UNLIMITED_BIT_PER_S,
 ) -> Case:
+    """Return a measured step beside the predicted one."""
     hosts = Hosts(
         cores=Figure(1, "given", NAME),
         bandwidth_bit_per_s=Figure(bit_per_s, "given", NAME),
