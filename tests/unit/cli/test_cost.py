@@ -118,7 +118,6 @@ def test_the_default_machine_is_one_of_the_book_in_use(
         (("--region", "mars"), "price book gcp-2017-08 has no region 'mars'; it has us-central1"),
         (("--accuracy", "97", "--target-accuracy", "0.9"), "expected one accuracy, found two"),
         (("--accuracy", "0"), "--accuracy"),
-        (("--within", "2h"), "--within: expected the accuracy to reach within this time; add"),
         (("--within", "2 parsecs", "--accuracy", "9"), "such as 90min or 2h, got '2 parsecs'"),
         (("--within", "0h", "--accuracy", "9"), "such as 90min or 2h, got '0h'"),
         (("--throughput", "x"), "expected TYPE=EXAMPLES_PER_S, such as g5.xlarge=40000, got 'x'"),
@@ -135,6 +134,17 @@ def test_what_cannot_be_priced_is_one_line(
     assert result.code == 2
     assert line in result.err
     assert result.err.count("\n") == 1
+
+
+def test_a_time_needs_an_accuracy_of_the_command_or_of_the_run(
+    call: Callable[..., Result], swept: Callable[..., None]
+) -> None:
+    swept()
+    result = call("cost", "--within", "2h")
+    assert result.code == 2
+    assert "--within: expected the accuracy to reach within this time; add" in result.err
+    swept("--target-accuracy", "0.01")
+    assert "Plans: 1 % test accuracy within 2 h 00 min" in call("cost", "--within", "2h").out
 
 
 def test_a_users_catalogue_is_a_book_by_its_name(call: Callable[..., Result]) -> None:

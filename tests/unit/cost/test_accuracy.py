@@ -289,3 +289,12 @@ def test_without_a_trial_of_one_process_a_machine_alone_cannot_be_told() -> None
 def test_a_throughput_must_be_a_number_of_a_known_machine(throughput: str, line: str) -> None:
     with pytest.raises(ConfigError, match=line):
         plans([trial(1)], 60.0, throughput)
+
+
+def test_each_setting_of_a_grid_has_a_cost_of_its_own() -> None:
+    trials = [trial(1, batch_size=size, varied=("batch_size",)) for size in (100, 500)]
+    cost = priced(trials, bases_of_book(AWS))
+    found = {one.variation["batch_size"] for one in cost.machines if one.machine == "m5.xlarge"}
+    assert found == {100, 500}
+    assert "downpour, batch size 100" in render_markdown(table_1(), cost)
+    assert ",batch size 500\n" in as_csv(table_1(), cost)

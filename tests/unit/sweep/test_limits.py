@@ -25,43 +25,51 @@ def test_a_trial_runs_up_to_the_limit_and_not_past_it(clock: list[float]) -> Non
     order = make_order()
     limits = a_minute({order.id: 20.0})
     clock[0] += 40.0
-    limits.check(order, [])
+    assert limits.admits(order)
     clock[0] += 1.0
-    with pytest.raises(LimitError) as refused:
-        limits.check(order, [])
-    assert str(refused.value) == (
+    assert limits.refusal is None
+    assert not limits.admits(order)
+    assert str(limits.refusal) == (
         f"{order.id}: not started, as it would end past --max-hours 0.0167: 41 s have passed, and "
         "it is expected to take 20 s; run the rest with `dnnbench run --resume`, which may have "
         "limits of its own"
     )
-    assert refused.value.exit_code == 6
+    assert isinstance(limits.refusal, LimitError)
+    assert limits.refusal.exit_code == 6
+
+
+def test_after_one_refusal_no_trial_starts_however_short() -> None:
+    long, short = make_order(8), make_order(4)
+    limits = a_minute({long.id: 61.0, short.id: 1.0})
+    assert not limits.admits(long)
+    assert not limits.admits(short)
+    assert limits.refusal is not None
+    assert limits.refusal.where == long.id
 
 
 def test_what_trials_of_the_cell_took_counts_more_than_the_estimate(clock: list[float]) -> None:
     order, other = make_order(repeat=3), make_order(8)
-    ended = [make_outcome(make_order(repeat=r), duration_s=s) for r, s in ((1, 10.0), (2, 30.0))]
     limits = a_minute({order.id: 1.0, other.id: 1.0})
+    for repeat, duration_s in ((1, 10.0), (2, 30.0)):
+        limits.note(make_outcome(make_order(repeat=repeat), duration_s=duration_s))
     clock[0] += 40.0
-    limits.check(order, ended)
+    assert limits.admits(order)
     clock[0] += 0.5
-    limits.check(other, ended)
-    with pytest.raises(LimitError, match="expected to take 20 s"):
-        limits.check(order, ended)
+    assert limits.admits(other)
+    assert not limits.admits(order)
+    assert "expected to take 20 s" in str(limits.refusal)
 
 
 def test_a_trial_of_which_nothing_is_known_is_started_until_the_time_is_up(
     clock: list[float],
 ) -> None:
     limits = a_minute({})
-    for now in (100.0, 160.0):
+    for now, admitted in ((100.0, True), (160.0, True), (161.0, False)):
         clock[0] = now
-        limits.check(make_order(), [])
-    clock[0] = 161.0
-    with pytest.raises(LimitError):
-        limits.check(make_order(), [])
+        assert limits.admits(make_order()) is admitted
 
 
-def test_without_limits_nothing_is_refused(clock: list[float]) -> None:
+def test_without_limits_every_trial_starts(clock: list[float]) -> None:
     limits = Limits([], {})
     clock[0] += 1e9
-    limits.check(make_order(), [])
+    assert limits.admits(make_order())
