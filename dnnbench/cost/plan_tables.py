@@ -13,17 +13,9 @@ if TYPE_CHECKING:
     from dnnbench.cost.accuracy import MachineCost, Spread
     from dnnbench.cost.sweep import SweepCost
 
-_MINUTE_S = 60
+_SHORT_S = 10
 MOST_ROWS = 12
 """Machine types and plans that a terminal shows; other programs get all of them."""
-_MACHINE_COLUMNS = [
-    Column("Machine", is_text=True),
-    NODES,
-    Column("Protocol", is_text=True),
-    Column("reached"),
-    Column("time"),
-    *(Column(name, "USD") for name in ("workers", "servers", "set-up", "billed", "spot")),
-]
 _SCALING = (
     "Times are those measured here, not scaled: a machine type counts if it has a vCPU for each "
     "core that a role had, and is taken to be as fast per core, and no faster for having more."
@@ -41,9 +33,12 @@ def machines(cost: SweepCost) -> Table:
         "Each machine type with its cheapest node count and protocol.",
         "workers, servers (parameter servers' own machines), set-up: at the list price, median.",
         "billed: all of it on new machines, by the price book's rules; median (range).",
-        "spot: the list price of machines that the cloud may take back, if it never does.",
         _SCALING,
     ]
+    if any(one.spot_usd for one in rows):
+        notes.insert(
+            3, "spot: the list price where the cloud may take machines back, but does not."
+        )
     if cost.on_gpu:
         notes.append("Workers computed on GPUs: those of a machine type are taken to be as fast.")
     elif any(one.gpu for one in rows):
@@ -56,7 +51,13 @@ def machines(cost: SweepCost) -> Table:
     if left:
         notes.append(f"{left} more, dearer: with --format csv or json.")
     title = titled(cost, f"Cost to {100 * cost.accuracy:g} % test accuracy by machine type")
-    return Table(title, _MACHINE_COLUMNS, [_machine_row(one) for one in rows[:MOST_ROWS]], notes)
+    has_spot = any(one.spot_usd for one in rows)
+    columns = [Column("Machine", is_text=True), NODES, Column("Protocol", is_text=True)]
+    columns.append(Column("time"))
+    amounts = ("workers", "servers", "set-up", "billed", *(("spot",) if has_spot else ()))
+    columns += [Column(name, "USD") for name in amounts]
+    shown = [_machine_row(one)[: len(columns)] for one in rows[:MOST_ROWS]]
+    return Table(title, columns, shown, notes)
 
 
 def plans(cost: SweepCost) -> Table:
@@ -106,7 +107,6 @@ def _machine_row(one: MachineCost) -> list[str]:
         one.machine,
         str(one.nodes),
         _protocol(one),
-        f"{one.reached}/{one.trials}",
         _time(one),
         usd(one.workers_usd.median),
         usd(one.parameter_servers_usd.median),
@@ -124,7 +124,7 @@ def _protocol(one: MachineCost) -> str:
 def _time(one: MachineCost) -> str:
     """Write the median time; with decimals if it is short."""
     median_s = float(one.time_s.median)
-    return duration_text(median_s) if median_s >= _MINUTE_S else f"{seconds(median_s)} s"
+    return duration_text(median_s) if median_s >= _SHORT_S else f"{seconds(median_s)} s"
 
 
 def _range(amount: Spread) -> str:
