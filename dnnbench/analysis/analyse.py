@@ -12,8 +12,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dnnbench.analysis.cell import Cell, make_cell, per_worker_throughput
+from dnnbench.analysis.comparability import differences, shared_hosts
 from dnnbench.analysis.comparisons import Growth, Overhead, growth, overhead
-from dnnbench.analysis.crowding import HostFacts, Placement, placements, roles_per_core
+from dnnbench.analysis.crowding import (
+    HostFacts,
+    Placement,
+    on_own_hosts,
+    placements,
+    roles_per_core,
+)
+from dnnbench.analysis.published import published_epoch_s
 from dnnbench.analysis.trial_figures import TrialFigures, measure
 from dnnbench.errors import ResultsError
 from dnnbench.trial.outcome import Status
@@ -27,7 +35,7 @@ from dnnbench.trial.spec import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from dnnbench.trial.outcome import TrialOutcome
     from dnnbench.trial.spec import TrialSpec
@@ -83,6 +91,8 @@ class Analysis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         placements: which task ran on which host; empty if there was only one host.
+        unlike_report: reasons why published figures do not stand beside measured ones; empty if
+            they all do, or if the report has none for these cells.
     """
 
     context: Context
@@ -93,6 +103,7 @@ class Analysis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     not_counted: list[NotCounted]
     warnings: list[str]
     placements: list[Placement] = []
+    unlike_report: list[str] = []
 
     @property
     def nodes(self) -> list[int]:
@@ -147,16 +158,34 @@ def analyse(outcomes: Sequence[TrialOutcome], context: Context) -> Analysis:
     keys = sorted({*grid(context.planned_nodes, context.planned_protocols), *seen})
     placed = placements(outcomes) if len(context.hosts) > 1 else []
     times = {key: {i: t.epoch_s for i, t in trials[key].items()} for key in keys}
+    own_hosts = _own_hosts(outcomes, context)
+    unlike = differences(settings)
+
+    def published_s(key: CellKey) -> float | None:
+        return None if unlike or not own_hosts.get(key.nodes) else published_epoch_s(key)
+
     return Analysis(
         context=context,
         settings=settings,
-        cells=_cells(keys, trials, lost, settings, context, crowding=_crowding(placed, context)),
-        growth=growth(times),
-        overhead=overhead(times),
+        cells=_cells(
+            keys,
+            trials,
+            lost,
+            settings,
+            context,
+            crowding=_crowding(placed, context),
+            own_hosts=own_hosts,
+            published_s=published_s,
+        ),
+        growth=growth(times, published_s),
+        overhead=overhead(times, published_s),
         not_counted=[_not_counted(o, trials) for o in outcomes if o.status != "ok"],
         warnings=_setting_warnings(settings)
         + [w for key in keys for _, t in sorted(trials[key].items()) for w in t.warnings],
         placements=placed,
+        unlike_report=[*unlike, *shared_hosts(own_hosts)]
+        if any(published_epoch_s(key) for key in keys)
+        else [],
     )
 
 
@@ -168,16 +197,18 @@ def _cells(
     context: Context,
     *,
     crowding: Mapping[int, float],
+    own_hosts: Mapping[int, bool],
+    published_s: Callable[[CellKey], float | None],
 ) -> list[Cell]:
     one_process = next((key for key in keys if find_protocol(key.protocol).fixed_nodes == 1), None)
     cells = []
     for key in keys:
         servers = parameter_servers_of(key.protocol, settings.parameter_servers)
-        smallest = min(other.nodes for other in keys if other.protocol == key.protocol)
+        counts = [other.nodes for other in keys if other.protocol == key.protocol]
         base = None
-        if key.nodes != smallest:
-            smallest_trials = trials.get(key.with_nodes(smallest), {})
-            base = per_worker_throughput(smallest_trials, smallest - servers)
+        if len(counts) > 1:
+            smallest_trials = trials.get(key.with_nodes(min(counts)), {})
+            base = per_worker_throughput(smallest_trials, min(counts) - servers)
         good = trials[key]
         cell = make_cell(
             key,
@@ -186,6 +217,8 @@ def _cells(
             planned=context.planned_repeats,
             workers=key.nodes - servers,
             roles_per_core=crowding.get(key.nodes, key.nodes / context.host_cores),
+            own_hosts=own_hosts.get(key.nodes, False),
+            published_s=published_s(key),
             base_throughput=base,
             one_process={} if one_process in (key, None) else trials.get(one_process, {}),
         )
@@ -200,6 +233,16 @@ def _crowding(placed: Sequence[Placement], context: Context) -> dict[int, float]
         here = roles_per_core(placement.tasks, context.hosts)
         crowding[placement.nodes] = max(crowding.get(placement.nodes, 0.0), here)
     return crowding
+
+
+def _own_hosts(outcomes: Sequence[TrialOutcome], context: Context) -> dict[int, bool]:
+    """Return nodes -> whether every role of every successful trial had a machine to itself."""
+    own: dict[int, bool] = {}
+    for outcome in outcomes:
+        if outcome.status == "ok":
+            here = on_own_hosts(outcome.placement, context.hosts)
+            own[outcome.order.nodes] = here and own.get(outcome.order.nodes, True)
+    return own
 
 
 def _settings(outcomes: Sequence[TrialOutcome]) -> Settings:

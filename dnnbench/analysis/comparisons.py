@@ -9,17 +9,23 @@ import msgspec
 from dnnbench.analysis.published import (
     TABLE_2_EPOCH_S,
     TABLE_2_GROWTH_PERCENT,
-    published_epoch_s,
 )
 from dnnbench.analysis.stats import RatioEstimate, ratio_percent
 from dnnbench.trial.spec import CellKey, ProtocolName
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    Published = Callable[[CellKey], float | None]
 
 
 class Growth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Growth of the epoch time from the smallest to the largest node count."""
+    """Growth of the epoch time from the smallest to the largest node count.
+
+    Attributes:
+        measured: None if an end has fewer than two trials.
+        published_percent: None if the setting is not the report's.
+    """
 
     protocol: ProtocolName
     from_nodes: int
@@ -29,7 +35,12 @@ class Growth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Overhead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Excess of a protocol's epoch time over that of its baseline."""
+    """Excess of a protocol's epoch time over that of its baseline.
+
+    Attributes:
+        measured: None if there are fewer than two trials.
+        published_percent: None if the setting is not the report's.
+    """
 
     nodes: int
     protocol: ProtocolName
@@ -43,8 +54,11 @@ class Overhead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return CellKey(nodes=self.nodes, protocol=self.protocol)
 
 
-def growth(times: Mapping[CellKey, Mapping[int, float]]) -> list[Growth]:
-    """Compare the largest node count with the smallest, unpaired: their repeats share nothing."""
+def growth(times: Mapping[CellKey, Mapping[int, float]], published_s: Published) -> list[Growth]:
+    """Compare the largest node count with the smallest, unpaired: their repeats share nothing.
+
+    ``published_s`` returns the epoch time of a cell that the report has under the same setting.
+    """
     ends: dict[ProtocolName, tuple[CellKey, CellKey]] = {}
     for key in sorted(times):
         low, _ = ends.get(key.protocol, (key, key))
@@ -55,21 +69,24 @@ def growth(times: Mapping[CellKey, Mapping[int, float]]) -> list[Growth]:
             from_nodes=low.nodes,
             to_nodes=high.nodes,
             measured=ratio_percent(times[high], times[low], paired=False),
-            published_percent=_published_growth(low, high.nodes),
+            published_percent=_published_growth(low, high, published_s),
         )
         for name, (low, high) in ends.items()
         if low != high
     ]
 
 
-def _published_growth(low: CellKey, high_nodes: int) -> float | None:
-    published = TABLE_2_EPOCH_S.get(low.protocol, {})
-    if published and (low.nodes, high_nodes) == (min(published), max(published)):
-        return TABLE_2_GROWTH_PERCENT[low.protocol]
-    return _excess_percent(published.get(high_nodes), published.get(low.nodes))
+def _published_growth(low: CellKey, high: CellKey, published_s: Published) -> float | None:
+    excess = _excess_percent(published_s(high), published_s(low))
+    of_table = TABLE_2_EPOCH_S.get(low.protocol, {})
+    if excess is not None and (low.nodes, high.nodes) == (min(of_table), max(of_table)):
+        return TABLE_2_GROWTH_PERCENT[low.protocol]  # as the report's text rounds it
+    return excess
 
 
-def overhead(times: Mapping[CellKey, Mapping[int, float]]) -> list[Overhead]:
+def overhead(
+    times: Mapping[CellKey, Mapping[int, float]], published_s: Published
+) -> list[Overhead]:
     """Compare protocols with their baselines, paired: equal repeats share their seed."""
     pairs = [(key, key.baseline()) for key in sorted(times)]
     return [
@@ -78,7 +95,7 @@ def overhead(times: Mapping[CellKey, Mapping[int, float]]) -> list[Overhead]:
             protocol=key.protocol,
             baseline=base.protocol,
             measured=ratio_percent(times[key], times[base], paired=True),
-            published_percent=_excess_percent(published_epoch_s(key), published_epoch_s(base)),
+            published_percent=_excess_percent(published_s(key), published_s(base)),
         )
         for key, base in pairs
         if base is not None and base in times

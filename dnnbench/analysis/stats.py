@@ -50,8 +50,8 @@ class RatioEstimate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         percent: 100 x (geometric mean ratio - 1).
-        low_percent: lower end of the interval; None if there is no interval.
-        high_percent: upper end, likewise.
+        low_percent: lower end of the interval.
+        high_percent: upper end.
         method: ``paired``: t interval of the log-ratios of pairs; ``welch``: Welch's interval of
             the difference of mean logarithms.
         n: number of values in the numerator and in the denominator; the number of pairs, twice, if
@@ -59,8 +59,8 @@ class RatioEstimate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     percent: float
-    low_percent: float | None
-    high_percent: float | None
+    low_percent: float
+    high_percent: float
     method: Literal["paired", "welch"]
     n: tuple[int, int]
 
@@ -169,8 +169,8 @@ def ratio_percent(
             paired interval; everything else gets Welch's.
 
     Returns:
-        None if a side is empty or has a value that is not positive; no interval if neither method
-        has two values to estimate a spread from.
+        None if neither method has two values to estimate a spread from, or a value is not positive:
+        a ratio of single values cannot be told from chance.
     """
     if not (above and below) or min(*above.values(), *below.values()) <= 0.0:
         return None
@@ -179,12 +179,12 @@ def ratio_percent(
         logs = [math.log(above[i] / below[i]) for i in pairs]
         centre, error = mean(logs), _error(logs)
         return _as_percent(centre, error, len(logs) - 1, "paired", (len(pairs), len(pairs)))
+    n = len(above), len(below)
+    if min(n) < 2:  # noqa: PLR2004  # a spread needs two
+        return None
     logs_above = [math.log(v) for v in above.values()]
     logs_below = [math.log(v) for v in below.values()]
     centre = mean(logs_above) - mean(logs_below)
-    n = len(above), len(below)
-    if min(n) < 2:  # noqa: PLR2004  # a spread needs two
-        return RatioEstimate(math.expm1(centre) * 100.0, None, None, "welch", n)
     error_above, error_below = _error(logs_above), _error(logs_below)
     error = math.hypot(error_above, error_below)
     if error == 0.0:  # no spread at all: the degrees of freedom do not matter

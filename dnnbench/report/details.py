@@ -11,7 +11,6 @@ from dnnbench.text.words import count_text, seconds
 
 if TYPE_CHECKING:
     from dnnbench.analysis.analyse import Analysis
-    from dnnbench.analysis.cell import Cell
 
 
 def staleness(analysis: Analysis) -> Table:
@@ -73,7 +72,7 @@ def throughput(analysis: Analysis) -> Table:
                 *([] if has_speedup else [str(cell.workers)]),
                 w.mean_text(cell.examples_per_s, "{:,.0f}".format),
                 f"{cell.efficiency.percent:.1f}" if cell.efficiency else NONE,
-                "base" if _is_base(analysis, cell) else w.interval_text(cell.efficiency, ".1f"),
+                w.interval_text(cell.efficiency, ".1f"),
                 *(w.speedup_cells(cell.speedup) if has_speedup else []),
             ]
             for cell in analysis.cells
@@ -192,8 +191,3 @@ def not_counted(analysis: Analysis) -> Table:
         ],
         notes(analysis),
     )
-
-
-def _is_base(analysis: Analysis, cell: Cell) -> bool:
-    smallest = min(c.nodes for c in analysis.cells if c.protocol == cell.protocol)
-    return cell.efficiency is not None and cell.nodes == smallest

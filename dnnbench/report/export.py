@@ -88,6 +88,7 @@ def _row(analysis: Analysis, cell: Cell) -> dict[str, object]:
         "trials_not_run": cell.not_run,
         "trials_missing": cell.missing,
         "epoch_published_s": cell.published_epoch_s,
+        "not_comparable_with_published": "; ".join(analysis.unlike_report),
         "epoch_minimum_s": cell.epoch_s.minimum if cell.epoch_s else None,
         "epoch_maximum_s": cell.epoch_s.maximum if cell.epoch_s else None,
         "overhead_percent": overhead.percent if overhead else None,

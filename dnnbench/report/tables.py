@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dnnbench.analysis.published import SOURCE
 from dnnbench.report import details
 from dnnbench.report import wording as w
 from dnnbench.report.layout import NODES, PROTOCOL, by_protocol, notes, title
@@ -65,7 +64,14 @@ def facts(analysis: Analysis) -> Fields:
 
 
 def table_2(analysis: Analysis) -> Table:
-    """Return seconds per epoch, measured and published, with the growth below."""
+    """Return seconds per epoch, with the growth below.
+
+    The published figures, and the name of their table, are there only where the setting is theirs.
+    """
+    headings = ["measured", "n"]
+    has_published = any(cell.published_epoch_s for cell in analysis.cells)
+    if has_published:
+        headings.append("published")
 
     def figures(cell: Cell) -> list[str]:
         published = cell.published_epoch_s
@@ -73,27 +79,27 @@ def table_2(analysis: Analysis) -> Table:
             w.mean_text(cell.epoch_s, seconds),
             w.n_text(cell),
             NONE if published is None else f"{published:.2f}",
-        ]
+        ][: len(headings)]
 
     growth = {
         g.protocol: [
             w.excess_text(g.measured.percent if g.measured else None),
             "",
             w.excess_text(g.published_percent),
-        ]
+        ][: len(headings)]
         for g in analysis.growth
     }
-    table = by_protocol(analysis, ("measured", "n", "published"), figures, growth, "Growth %")
+    table = by_protocol(analysis, headings, figures, growth, "Growth %")
     remarks = [
         "Mean over n trials ± the half-width of its 95 % confidence interval (Student's t).",
-        f"Published: {SOURCE}; MNIST, one machine with 4 virtual cores per node.",
+        *w.published_texts(analysis),
         w.sharing_text(analysis),
     ]
     if analysis.growth:
         ends = analysis.growth[0]
         remarks.append(f"Growth from {ends.from_nodes} to {ends.to_nodes} nodes.")
     return Table(
-        title(analysis, "Table 2: seconds per epoch"),
+        title(analysis, "Table 2: seconds per epoch" if has_published else "Seconds per epoch"),
         table.columns,
         table.rows,
         notes(analysis, *remarks, *w.speedup_texts(analysis), *_too_few(analysis)),
@@ -110,15 +116,13 @@ def comparisons(analysis: Analysis) -> Table:
     for growth in analysis.growth:
         name = f"{growth.protocol}, {growth.from_nodes} to {growth.to_nodes} nodes"
         rows.append((name, growth.measured, growth.published_percent))
+    columns = [Column(name) for name in ("measured", "95 % interval", "trials")]
+    if any(published is not None for *_, published in rows):
+        columns.append(Column("published"))
+    columns.insert(0, Column("Comparison", is_text=True))
     return Table(
         title(analysis, "Overhead and growth of the epoch time in %"),
-        [
-            Column("Comparison", is_text=True),
-            Column("measured"),
-            Column("95 % interval"),
-            Column("trials"),
-            Column("published"),
-        ],
+        columns,
         [
             [
                 name,
@@ -126,7 +130,7 @@ def comparisons(analysis: Analysis) -> Table:
                 w.interval_text(ratio),
                 w.pairs_text(ratio),
                 w.excess_text(published),
-            ]
+            ][: len(columns)]
             for name, ratio, published in rows
         ],
         notes(

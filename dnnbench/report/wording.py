@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dnnbench.analysis.crowding import machine_groups
+from dnnbench.analysis.published import SOURCE
 from dnnbench.text.tables import NONE
 from dnnbench.text.words import count_text
 from dnnbench.trial.protocols import find_protocol
@@ -86,11 +87,11 @@ def excess_text(percent: float | None) -> str:
 
 
 def interval_text(ratio: RatioEstimate | Efficiency | None, style: str = "+.1f") -> str:
-    """Write the ends of a 95 % interval, or that there is none."""
+    """Write the ends of a 95 % interval."""
     if ratio is None:
         return NONE
-    if ratio.low_percent is None or ratio.high_percent is None:
-        return "no interval"
+    if ratio.low_percent is None or ratio.high_percent is None:  # the base of an efficiency
+        return "base"
     return f"{ratio.low_percent:{style}} to {ratio.high_percent:{style}}"
 
 
@@ -98,8 +99,6 @@ def speedup_cells(speedup: Speedup | None) -> list[str]:
     """Write a speedup and its interval, one column each."""
     if speedup is None:
         return [NONE, NONE]
-    if speedup.low is None or speedup.high is None:
-        return [f"{speedup.ratio:.2f}", "no interval"]
     return [f"{speedup.ratio:.2f}", f"{speedup.low:.2f} to {speedup.high:.2f}"]
 
 
@@ -107,16 +106,16 @@ def speedup_texts(analysis: Analysis) -> list[str]:
     """Name the cells that beat one process; empty where none was measured.
 
     A cell beats it where the whole interval of its speedup is above 1, and falls behind where the
-    whole interval is below. Of the others, and of those without an interval, neither can be told.
+    whole interval is below. Of the others, neither can be told.
     """
     found: dict[str, list[str]] = {"more": [], "fewer": [], "cannot be told": []}
     for cell in analysis.cells:
         speedup = cell.speedup
         if speedup is None:
             continue
-        if speedup.low is not None and speedup.low > 1.0:
+        if speedup.low > 1.0:
             verdict = "more"
-        elif speedup.high is not None and speedup.high < 1.0:
+        elif speedup.high < 1.0:
             verdict = "fewer"
         else:
             verdict = "cannot be told"
@@ -210,6 +209,17 @@ def sharing_text(analysis: Analysis) -> str:
     )
 
 
+def published_texts(analysis: Analysis) -> list[str]:
+    """Return notes on the published figures: their source, and why some or all are not shown."""
+    texts = []
+    if any(cell.published_epoch_s for cell in analysis.cells):
+        texts.append(f"Published: {SOURCE}; MNIST, one machine with 4 virtual cores per node.")
+    if analysis.unlike_report:
+        reasons = "; ".join(analysis.unlike_report)
+        texts.append(f"Not comparable with the published Table 2: {reasons}.")
+    return texts
+
+
 def machines_text(context: Context) -> str:
     """Describe what the trials ran on: one machine, or a number of hosts of certain kinds."""
     hosts = context.hosts
@@ -233,4 +243,5 @@ def figure_notes(analysis: Analysis) -> list[str]:
         epoch_definition_text(analysis),
         "Typical: the trial whose mean epoch time is the median of its cell.",
         "Each point is the mean over the workers.",
+        *published_texts(analysis),
     ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from dnnbench.analysis.analyse import Context
 from dnnbench.analysis.crowding import HostFacts
 from dnnbench.hosts.agents.clusters import Part
@@ -192,6 +194,17 @@ def make_hosts(number: int, cores: float = 4.0, **changes: Any) -> dict[str, Hos
     facts: dict[str, Any] = {"cpu_model": "a processor", "cores": cores, "machine_cores": 4}
     names = [f"node{n}" for n in range(1, number + 1)]
     return {name: HostFacts(**({"machine": name} | facts | changes)) for name in names}
+
+
+def make_sweep_on_hosts(
+    repeats: int = 3, **order_changes: Any
+) -> tuple[list[TrialOutcome], Context]:
+    """Return the sweep of Table 2 as the report ran it, one machine per node, and its context."""
+    outcomes = [
+        msgspec.structs.replace(outcome, placement=spread(outcome.order))
+        for outcome in make_sweep(repeats, **order_changes)
+    ]
+    return outcomes, make_context(hosts=make_hosts(12), host_cores=48)
 
 
 def make_context(**changes: Any) -> Context:

@@ -119,13 +119,11 @@ def test_ratio_without_two_pairs_is_the_interval_of_welch(paired: bool) -> None:
     assert (ratio.method, ratio.n) == ("welch", (3, 4))
 
 
-def test_ratio_of_single_values_has_no_interval() -> None:
-    ratio = ratio_percent({1: 3.59}, {1: 3.52}, paired=True)
-    assert ratio is not None
-    assert ratio.percent == pytest.approx(100 * (3.59 / 3.52 - 1))
-    assert (ratio.low_percent, ratio.high_percent) == (None, None)
+def test_ratio_of_single_values_cannot_be_told_from_chance() -> None:
+    assert ratio_percent({1: 3.0}, {1: 2.0}, paired=True) is None
+    assert ratio_percent({1: 3.0}, {1: 2.0, 2: 2.1}, paired=False) is None
     assert ratio_percent({}, {1: 1.0}, paired=True) is None
-    assert ratio_percent({1: 0.0}, {1: 1.0}, paired=False) is None
+    assert ratio_percent({1: 0.0, 2: 1.0}, {1: 1.0, 2: 1.0}, paired=False) is None
 
 
 def test_ratio_of_values_without_spread_is_certain() -> None:

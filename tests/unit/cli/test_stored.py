@@ -28,6 +28,24 @@ def in_a_directory_with_its_results(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     shutil.copytree(STORED / "results", "results")
 
 
+def without_untenable(expected: Any) -> Any:
+    """Return a document without figures that 0.1.0 should not have printed.
+
+    These are published figures, beside trials that shared 2 cores at another batch size, and ratios
+    of single trials.
+    """
+    if isinstance(expected, list):
+        return [without_untenable(value) for value in expected]
+    if not isinstance(expected, dict):
+        return expected
+    if expected.get("method") == "welch" and expected["low_percent"] is None:
+        return None
+    return {
+        key: None if key in ("published_epoch_s", "published_percent") else without_untenable(value)
+        for key, value in expected.items()
+    }
+
+
 def assert_holds(found: Any, expected: Any, place: str = "$") -> None:
     """Check that everything expected is there; a document may have got more keys since."""
     if isinstance(expected, dict):
@@ -59,7 +77,7 @@ def test_the_figures_of_a_sweep_of_0_1_0_are_those_that_it_gave(
 ) -> None:
     assert main([*arguments, sweep]) == 0
     expected = json.loads((STORED / "expected" / f"{document}-{sweep}.json").read_text())
-    assert_holds(json.loads(capsys.readouterr().out), expected)
+    assert_holds(json.loads(capsys.readouterr().out), without_untenable(expected))
 
 
 def test_a_finished_sweep_of_0_1_0_has_nothing_left_to_run(
