@@ -50,6 +50,8 @@ class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         planned_nodes: node counts of the sweep; cells that never ran are shown as missing.
         planned_repeats: trials planned for each cell.
         data_note: why this data set was used, if the user did not ask for it.
+        options: of ``dnnbench run``, as typed for this sweep -> value, "" for a flag.
+        path: of the sweep's directory.
         versions: ``python``, ``tensorflow``, ``dnnbench`` and so on -> version.
     """
 
@@ -62,6 +64,8 @@ class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data_note: str | None = None
     versions: dict[str, str] = {}
     hosts: dict[str, HostFacts] = {}
+    options: dict[str, str] = {}
+    path: str = ""
 
 
 class Settings(TrialSettings, frozen=True, kw_only=True):
@@ -158,6 +162,10 @@ def analyse(outcomes: Sequence[TrialOutcome], context: Context) -> Analysis:
     keys = sorted({*grid(context.planned_nodes, context.planned_protocols), *seen})
     placed = placements(outcomes) if len(context.hosts) > 1 else []
     times = {key: {i: t.epoch_s for i, t in trials[key].items()} for key in keys}
+    accuracies = {
+        key: {i: t.accuracy[None][1] for i, t in trials[key].items() if None in t.accuracy}
+        for key in keys
+    }
     own_hosts = _own_hosts(outcomes, context)
     unlike = differences(settings)
 
@@ -178,7 +186,7 @@ def analyse(outcomes: Sequence[TrialOutcome], context: Context) -> Analysis:
             published_s=published_s,
         ),
         growth=growth(times, published_s),
-        overhead=overhead(times, published_s),
+        overhead=overhead(times, accuracies, published_s),
         not_counted=[_not_counted(o, trials) for o in outcomes if o.status != "ok"],
         warnings=_setting_warnings(settings)
         + [w for key in keys for _, t in sorted(trials[key].items()) for w in t.warnings],

@@ -83,6 +83,9 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             updates.
         examples_per_s: of all workers together, from the start of the first measured epoch to the
             end of the last one.
+        worker_busy_cores: CPU seconds of a worker per second of its epochs.
+        parameter_server_busy_cores: CPU seconds of all parameter servers per second of training.
+        slowest_worker_percent: excess of the slowest worker's mean epoch time over that of all.
         speedup: over one process without parameter server; None where the sweep has no such trial.
     """
 
@@ -114,6 +117,9 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     speedup: Speedup | None
     worker_cpu_s_per_example: Estimate | None
     parameter_server_cpu_s_per_example: Estimate | None
+    worker_busy_cores: Estimate | None
+    parameter_server_busy_cores: Estimate | None
+    slowest_worker_percent: Estimate | None
     warmup_s: Estimate | None
     start_up_s: Estimate | None
     typical: TypicalTrial | None
@@ -180,6 +186,9 @@ def make_cell(
         parameter_server_cpu_s_per_example=estimate(
             [t.parameter_server_cpu_s_per_example for t in good]
         ),
+        worker_busy_cores=estimate([t.worker_busy_cores for t in good]),
+        parameter_server_busy_cores=estimate([t.parameter_server_busy_cores for t in good]),
+        slowest_worker_percent=estimate([t.slowest_worker_percent for t in good]),
         warmup_s=estimate([t.warmup_s for t in good if t.warmup_s is not None]),
         start_up_s=estimate([t.start_up_s for t in good]),
         typical=_typical(good),

@@ -10,7 +10,7 @@ from dnnbench.analysis.published import (
     TABLE_2_EPOCH_S,
     TABLE_2_GROWTH_PERCENT,
 )
-from dnnbench.analysis.stats import RatioEstimate, ratio_percent
+from dnnbench.analysis.stats import Difference, RatioEstimate, difference, ratio_percent
 from dnnbench.trial.spec import CellKey, ProtocolName
 
 if TYPE_CHECKING:
@@ -35,10 +35,12 @@ class Growth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Overhead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Excess of a protocol's epoch time over that of its baseline.
+    """Excess of a protocol's epoch time over that of its baseline, and its gain in accuracy.
 
     Attributes:
         measured: None if there are fewer than two trials.
+        accuracy_points: final test accuracy minus the baseline's, in percentage points; None if
+            there are fewer than two trials.
         published_percent: None if the setting is not the report's.
     """
 
@@ -47,6 +49,7 @@ class Overhead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     baseline: ProtocolName
     measured: RatioEstimate | None
     published_percent: float | None
+    accuracy_points: Difference | None = None
 
     @property
     def key(self) -> CellKey:
@@ -85,9 +88,14 @@ def _published_growth(low: CellKey, high: CellKey, published_s: Published) -> fl
 
 
 def overhead(
-    times: Mapping[CellKey, Mapping[int, float]], published_s: Published
+    times: Mapping[CellKey, Mapping[int, float]],
+    accuracies: Mapping[CellKey, Mapping[int, float]],
+    published_s: Published,
 ) -> list[Overhead]:
-    """Compare protocols with their baselines, paired: equal repeats share their seed."""
+    """Compare protocols with their baselines, paired: equal repeats share their seed.
+
+    ``accuracies`` are test accuracies, 0 to 1, of trials that did not diverge.
+    """
     pairs = [(key, key.baseline()) for key in sorted(times)]
     return [
         Overhead(
@@ -96,10 +104,17 @@ def overhead(
             baseline=base.protocol,
             measured=ratio_percent(times[key], times[base], paired=True),
             published_percent=_excess_percent(published_s(key), published_s(base)),
+            accuracy_points=difference(
+                _in_percent(accuracies[key]), _in_percent(accuracies[base]), paired=True
+            ),
         )
         for key, base in pairs
         if base is not None and base in times
     ]
+
+
+def _in_percent(shares: Mapping[int, float]) -> dict[int, float]:
+    return {repeat: 100.0 * share for repeat, share in shares.items()}
 
 
 def _excess_percent(above: float | None, below: float | None) -> float | None:

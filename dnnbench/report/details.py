@@ -1,11 +1,11 @@
-"""The tables below the main ones: staleness, throughput, CPU time, trials, placement."""
+"""The tables of the full report: staleness, throughput, CPU time, trials, placement."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from dnnbench.report import wording as w
-from dnnbench.report.layout import NODES, PROTOCOL, notes, title
+from dnnbench.report.layout import NODES, PROTOCOL, title
 from dnnbench.text.tables import NONE, Column, Table
 from dnnbench.text.words import count_text, seconds
 
@@ -38,11 +38,11 @@ def staleness(analysis: Analysis) -> Table:
             ]
             for cell in analysis.cells
         ],
-        notes(
-            analysis,
-            "Updates by other workers between a worker's pull and its push; the distribution runs "
-            "from 0 to the maximum. Last column: mean ratio of the norms.",
-        ),
+        [
+            "Staleness: updates by other workers between a worker's pull and its push.",
+            "Distribution: from 0 to the maximum.",
+            "Compensation / gradient: norm of what makes up for staleness over the gradient's.",
+        ],
     )
 
 
@@ -54,6 +54,7 @@ def throughput(analysis: Analysis) -> Table:
     has_speedup = any(cell.speedup for cell in analysis.cells)
     columns = [Column("x one process"), Column("95 % interval")] if has_speedup else []
     note = "x one process: examples/s of all workers over those of one process without messages."
+    efficiency = "Efficiency: examples/s per worker, relative to the smallest node count."
     return Table(
         title(analysis, "Global throughput and scaling efficiency"),
         [
@@ -77,11 +78,7 @@ def throughput(analysis: Analysis) -> Table:
             ]
             for cell in analysis.cells
         ],
-        notes(
-            analysis,
-            "Efficiency: examples/s per worker, relative to the smallest node count.",
-            *([note] if has_speedup else []),
-        ),
+        [efficiency, note] if has_speedup else [efficiency],
     )
 
 
@@ -107,11 +104,37 @@ def cpu_time(analysis: Analysis) -> Table:
             ]
             for cell in analysis.cells
         ],
-        notes(
-            analysis,
+        [
             "CPU time of each process, all threads, during the measured epochs.",
             w.sharing_text(analysis),
-        ),
+            *w.cpu_change_texts(analysis),
+        ],
+    )
+
+
+def busy(analysis: Analysis) -> Table:
+    """Return how many cores the roles keep busy, and how far the slowest worker is behind."""
+    write = "{:.2f}".format
+    return Table(
+        title(analysis, "Busy cores, and the slowest worker"),
+        [
+            NODES,
+            PROTOCOL,
+            Column("each worker", "cores busy"),
+            Column("parameter servers", "cores busy"),
+            Column("slowest worker", "% behind the mean"),
+        ],
+        [
+            [
+                str(cell.nodes),
+                cell.protocol,
+                w.mean_text(cell.worker_busy_cores, write),
+                w.mean_text(cell.parameter_server_busy_cores, write),
+                w.mean_text(cell.slowest_worker_percent, "{:.1f}".format),
+            ]
+            for cell in analysis.cells
+        ],
+        ["Cores busy: CPU seconds per second, of a worker and of all parameter servers together."],
     )
 
 
@@ -141,12 +164,10 @@ def trials(analysis: Analysis) -> Table:
             ]
             for cell in analysis.cells
         ],
-        notes(
-            analysis,
-            f"Warm-up: the first {count_text(steps, 'step')} of every worker, applied but not "
-            "measured. Start-up: from the start of the trial to its first measured epoch, warm-up "
-            "included.",
-        ),
+        [
+            f"Warm-up: the first {count_text(steps, 'step')} of every worker, not measured.",
+            "Start-up: from the start of the trial to its first measured epoch, warm-up included.",
+        ],
     )
 
 
@@ -167,7 +188,7 @@ def placement(analysis: Analysis) -> Table:
         title(analysis, "Tasks on each host"),
         columns,
         rows,
-        notes(analysis, "Successful trials only."),
+        ["Successful trials only."],
     )
 
 
@@ -189,5 +210,5 @@ def not_counted(analysis: Analysis) -> Table:
             ]
             for lost in analysis.not_counted
         ],
-        notes(analysis),
+        [],
     )

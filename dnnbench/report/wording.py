@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dnnbench.analysis.crowding import machine_groups
-from dnnbench.analysis.published import SOURCE
 from dnnbench.text.tables import NONE
 from dnnbench.text.words import count_text
 from dnnbench.trial.protocols import find_protocol
-from dnnbench.trial.spec import EPOCH_DEFINITIONS
+from dnnbench.trial.spec import EPOCH_DEFINITIONS, CellKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from dnnbench.analysis.analyse import Analysis, Context
     from dnnbench.analysis.cell import Cell, Efficiency, Speedup
-    from dnnbench.analysis.stats import Estimate, RatioEstimate
+    from dnnbench.analysis.stats import Difference, Estimate, RatioEstimate
     from dnnbench.trial.spec import ProtocolSpec
 
+FIGURE_NOTES: Final = (
+    "Typical: the trial whose mean epoch time is the median of its cell.",
+    "Each point is the mean over the workers.",
+)
 _BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -102,31 +105,12 @@ def speedup_cells(speedup: Speedup | None) -> list[str]:
     return [f"{speedup.ratio:.2f}", f"{speedup.low:.2f} to {speedup.high:.2f}"]
 
 
-def speedup_texts(analysis: Analysis) -> list[str]:
-    """Name the cells that beat one process; empty where none was measured.
-
-    A cell beats it where the whole interval of its speedup is above 1, and falls behind where the
-    whole interval is below. Of the others, neither can be told.
-    """
-    found: dict[str, list[str]] = {"more": [], "fewer": [], "cannot be told": []}
-    for cell in analysis.cells:
-        speedup = cell.speedup
-        if speedup is None:
-            continue
-        if speedup.low > 1.0:
-            verdict = "more"
-        elif speedup.high < 1.0:
-            verdict = "fewer"
-        else:
-            verdict = "cannot be told"
-        found[verdict].append(str(cell.key))
-    texts = [f"{verdict}: {', '.join(cells)}" for verdict, cells in found.items() if cells]
-    if not texts:
-        return []
-    return [f"Examples/s, compared with one process without messages: {'; '.join(texts)}."]
+def points_interval_text(points: Difference) -> str:
+    """Write the ends of the interval of a difference in percentage points."""
+    return f"{points.low:+.2f} to {points.high:+.2f}"
 
 
-def pairs_text(ratio: RatioEstimate | None) -> str:
+def pairs_text(ratio: RatioEstimate | Difference | None) -> str:
     """Write the number of trials behind a comparison."""
     if ratio is None:
         return NONE
@@ -162,9 +146,13 @@ def histogram_text(counts: Sequence[int], width: int = 16) -> str:
 
 
 def epoch_definition_text(analysis: Analysis) -> str:
-    """Define an epoch of this report."""
+    """Define an epoch of this report, and how its time behaves in the ideal case."""
     definition = analysis.settings.epoch_definition
-    return f"Epoch ({definition}): {EPOCH_DEFINITIONS[definition]}."
+    ideal = {
+        "replicated": "a flat line is ideal",
+        "sharded": "times as 1/workers are ideal",
+    }[definition]
+    return f"Epoch ({definition}): {EPOCH_DEFINITIONS[definition]}, so {ideal}."
 
 
 def protocol_text(spec: ProtocolSpec) -> str:
@@ -190,7 +178,7 @@ def _value_text(value: object) -> str:
 
 
 def sharing_text(analysis: Analysis) -> str:
-    """Write how many roles share a core, and how that affects the figures."""
+    """Write how many roles share a core."""
     cores = analysis.context.host_cores
     per_core = {cell.nodes: cell.roles_per_core for cell in analysis.cells}
     core = "core" if cores == 1 else "cores"
@@ -205,15 +193,28 @@ def sharing_text(analysis: Analysis) -> str:
     return (
         "; ".join(shared)
         + ". Roles that share a core wait for each other, so wall time grows with "
-        "the number of roles; CPU seconds per example do not depend on sharing."
+        "the number of roles."
     )
+
+
+def cpu_change_texts(analysis: Analysis) -> list[str]:
+    """Write how a worker's CPU time per example changed with the node count; [] for one count."""
+    changes = []
+    for growth in analysis.growth:
+        ends = (CellKey(n, growth.protocol) for n in (growth.from_nodes, growth.to_nodes))
+        low, high = (analysis.cell(key).worker_cpu_s_per_example for key in ends)
+        if low and high and low.mean:
+            change = excess_text(100.0 * (high.mean / low.mean - 1.0))
+            nodes = f"{growth.from_nodes} to {growth.to_nodes} nodes"
+            changes.append(f"{change} % under {growth.protocol} from {nodes}")
+    return [f"Change of a worker's CPU time per example: {', '.join(changes)}."] if changes else []
 
 
 def published_texts(analysis: Analysis) -> list[str]:
     """Return notes on the published figures: their source, and why some or all are not shown."""
     texts = []
     if any(cell.published_epoch_s for cell in analysis.cells):
-        texts.append(f"Published: {SOURCE}; MNIST, one machine with 4 virtual cores per node.")
+        texts.append("Published: Mullapudi, UT Austin, 2017; MNIST, 4 virtual cores per node.")
     if analysis.unlike_report:
         reasons = "; ".join(analysis.unlike_report)
         texts.append(f"Not comparable with the published Table 2: {reasons}.")
@@ -235,13 +236,3 @@ def machines_text(context: Context) -> str:
 def figure_title(analysis: Analysis, nodes: int) -> str:
     """Return the title of the figure, with its data."""
     return f"Seconds per epoch of a typical trial, {nodes} nodes ({analysis.settings.data.title})"
-
-
-def figure_notes(analysis: Analysis) -> list[str]:
-    """Return the notes below the figure."""
-    return [
-        epoch_definition_text(analysis),
-        "Typical: the trial whose mean epoch time is the median of its cell.",
-        "Each point is the mean over the workers.",
-        *published_texts(analysis),
-    ]
