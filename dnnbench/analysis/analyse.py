@@ -21,6 +21,12 @@ from dnnbench.analysis.crowding import (
     placements,
     roles_per_core,
 )
+from dnnbench.analysis.disturbance import (
+    StartLoad,
+    load_warnings,
+    spread_warnings,
+    use_warnings,
+)
 from dnnbench.analysis.published import published_epoch_s
 from dnnbench.analysis.trial_figures import TrialFigures, measure
 from dnnbench.errors import ResultsError
@@ -50,6 +56,7 @@ class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         planned_nodes: node counts of the sweep; cells that never ran are shown as missing.
         planned_repeats: trials planned for each cell.
         data_note: why this data set was used, if the user did not ask for it.
+        start_loads: of the machines before the sweep was started or resumed.
         options: of ``dnnbench run``, as typed for this sweep -> value, "" for a flag.
         path: of the sweep's directory.
         versions: ``python``, ``tensorflow``, ``dnnbench`` and so on -> version.
@@ -64,6 +71,7 @@ class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data_note: str | None = None
     versions: dict[str, str] = {}
     hosts: dict[str, HostFacts] = {}
+    start_loads: list[StartLoad] = []
     options: dict[str, str] = {}
     path: str = ""
 
@@ -97,6 +105,7 @@ class Analysis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         placements: which task ran on which host; empty if there was only one host.
         unlike_report: reasons why published figures do not stand beside measured ones; empty if
             they all do, or if the report has none for these cells.
+        is_disturbed: whether others used the machines; the first warnings say how much.
     """
 
     context: Context
@@ -108,6 +117,7 @@ class Analysis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     warnings: list[str]
     placements: list[Placement] = []
     unlike_report: list[str] = []
+    is_disturbed: bool = False
 
     @property
     def nodes(self) -> list[int]:
@@ -172,23 +182,33 @@ def analyse(outcomes: Sequence[TrialOutcome], context: Context) -> Analysis:
     def published_s(key: CellKey) -> float | None:
         return None if unlike or not own_hosts.get(key.nodes) else published_epoch_s(key)
 
+    cells = _cells(
+        keys,
+        trials,
+        lost,
+        settings,
+        context,
+        crowding=_crowding(placed, context),
+        own_hosts=own_hosts,
+        published_s=published_s,
+    )
+    disturbed = [
+        *load_warnings(context.start_loads),
+        *use_warnings(outcomes, context.hosts),
+    ]
     return Analysis(
         context=context,
         settings=settings,
-        cells=_cells(
-            keys,
-            trials,
-            lost,
-            settings,
-            context,
-            crowding=_crowding(placed, context),
-            own_hosts=own_hosts,
-            published_s=published_s,
-        ),
+        cells=cells,
         growth=growth(times, published_s),
         overhead=overhead(times, accuracies, published_s),
         not_counted=[_not_counted(o, trials) for o in outcomes if o.status != "ok"],
-        warnings=_setting_warnings(settings)
+        is_disturbed=bool(disturbed),
+        warnings=[
+            *disturbed,
+            *spread_warnings(cells),
+            *_setting_warnings(settings),
+        ]
         + [w for key in keys for _, t in sorted(trials[key].items()) for w in t.warnings],
         placements=placed,
         unlike_report=[*unlike, *shared_hosts(own_hosts)]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from dnnbench.analysis.analyse import Analysis, Context, analyse
 from dnnbench.analysis.crowding import host_facts, total_cores
+from dnnbench.analysis.disturbance import StartLoad
 from dnnbench.settings.hostlists.sources import HOSTS
 from dnnbench.settings.schema import PROFILES, settings
 from dnnbench.sweep.placement import local_inventory
@@ -56,9 +57,22 @@ def _context(
         data_note=store.plan.data_note,
         versions=_versions([machine, *others]),
         hosts=facts,
+        start_loads=[
+            StartLoad(host, said.load_average[0], said.cores)
+            for session in sessions
+            for host, said in _before(session, is_local=not config.hosts).items()
+        ],
         options=_typed_options(store.resolved),
         path=str(store.path),
     )
+
+
+def _before(session: Session, *, is_local: bool) -> dict[str, MachineSnapshot]:
+    """Return the machines of a session before its trials.
+
+    On this machine, that is before the agent imported TensorFlow.
+    """
+    return {local_inventory()[0].name: session.before} if is_local else session.hosts
 
 
 def _typed_options(resolved: Resolved) -> dict[str, str]:

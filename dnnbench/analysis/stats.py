@@ -29,6 +29,7 @@ MOST_REPEATS = 100
 Method = Literal["paired", "welch"]
 
 _TINY = 1e-300
+_LARGEST_LOG = 600.0  # e to that power, in percent, is still a float
 _FRACTION_TERMS = 10_000
 
 
@@ -191,7 +192,8 @@ def ratio_percent(
     found = difference(*logs, paired=paired)
     if found is None:
         return None
-    middle, low, high = (math.expm1(x) * 100.0 for x in (found.mean, found.low, found.high))
+    ends = (found.mean, found.low, found.high)
+    middle, low, high = (math.expm1(min(x, _LARGEST_LOG)) * 100.0 for x in ends)
     return RatioEstimate(middle, low, high, found.method, found.n)
 
 

@@ -39,6 +39,7 @@ limit.
 Answer = Literal["yes", "partly", "no"]
 StepName = Literal["resume", "own hosts", "repeat", "more nodes", "more protocols", "price"]
 _MOST_STEPS: Final = 2
+_TINY: Final = 1e-300
 Part = Literal["shared cores", "parameter server", "straggler", "workers", "waiting"]
 
 
@@ -268,12 +269,14 @@ def _larger(
 def _repeats(measured: RatioEstimate, limit: float) -> int | None:
     """Return the repeats that would keep the interval off a limit of the logarithm of the ratio."""
     low, high = _logs(measured)
-    wanted = abs(math.log1p(measured.percent / 100.0) - limit)
+    wanted = abs(math.log(max(1.0 + measured.percent / 100.0, _TINY)) - limit)
     return repeats_for((high - low) / 2.0, wanted, measured.method, measured.n)
 
 
 def _logs(ratio: RatioEstimate) -> tuple[float, float]:
-    return math.log1p(ratio.low_percent / 100.0), math.log1p(ratio.high_percent / 100.0)
+    ends = ratio.low_percent, ratio.high_percent
+    low, high = (math.log(max(1.0 + end / 100.0, _TINY)) for end in ends)  # -100 % by rounding
+    return low, high
 
 
 def _two_if_planned_one(cells: Sequence[Cell]) -> int | None:

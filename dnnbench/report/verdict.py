@@ -79,6 +79,8 @@ def _answers(analysis: Analysis, *, is_private: bool) -> dict[str, list[str]]:
             answers["1 process"] = [_alone_text(verdict.one_process)]
         answers["Cost?"] = _cost_text(analysis, verdict, is_private=is_private)
         answers["Bound by"] = _bound_text(analysis, verdict.bound)
+    if analysis.is_disturbed:
+        answers["Beware"] = ["Others used the machines meanwhile; see the warnings."]
     steps = [_step_text(analysis, step, is_private=is_private) for step in verdict.steps]
     answers["Next"] = ["; ".join(steps)]
     return answers

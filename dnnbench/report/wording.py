@@ -22,6 +22,8 @@ FIGURE_NOTES: Final = (
     "Typical: the trial whose mean epoch time is the median of its cell.",
     "Each point is the mean over the workers.",
 )
+_ENDLESS_PERCENT: Final = 1000
+"""Upper end from which the digits of an interval say no more than its length."""
 _BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -95,6 +97,8 @@ def interval_text(ratio: RatioEstimate | Efficiency | None, style: str = "+.1f")
         return NONE
     if ratio.low_percent is None or ratio.high_percent is None:  # the base of an efficiency
         return "base"
+    if ratio.high_percent > _ENDLESS_PERCENT:
+        return f"{ratio.low_percent:{style}} to over +{_ENDLESS_PERCENT}"
     return f"{ratio.low_percent:{style}} to {ratio.high_percent:{style}}"
 
 

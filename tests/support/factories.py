@@ -30,6 +30,7 @@ from dnnbench.trial.spec import (
     TrialSpec,
 )
 from dnnbench.trial.tasks import task_names
+from dnnbench.trial.usage import HostUse
 
 STEPS = 550
 EXAMPLES = 55_000
@@ -59,6 +60,20 @@ def make_ready(pid: int = 1, cores: float = 2.0) -> AgentReady:
         load_average=(0.1, 0.2, 0.3),
     )
     return AgentReady(task="agent", pid=pid, preload_s=0.0, machine=machine)
+
+
+def make_use(**changes: Any) -> HostUse:
+    """Return the use of a machine with 2 cores for 10 s, half of it by the trial's roles."""
+    fields: dict[str, Any] = {
+        "duration_s": 10.0,
+        "cores": 2,
+        "load_before": 1.0,
+        "load_after": 2.0,
+        "busy_s": 10.0,
+        "roles_s": 10.0,
+        "steal_s": 0.0,
+    }
+    return HostUse(**(fields | changes))
 
 
 def make_order(

@@ -295,6 +295,12 @@ def test_a_sweep_without_a_successful_trial_has_no_answers() -> None:
     assert found["Verdict"] == "Cannot be told: no trial with a parameter server succeeded."
 
 
+def test_the_interval_of_two_wild_trials_is_shown_as_endless() -> None:
+    analysis = sweep({(4, "downpour"): [0.01, 90.0], (12, "downpour"): [0.01, 90.0]})
+    assert "downpour +0.0 % (-100.0 to over +1000)" in answers(analysis)["Scales?"]
+    assert scaling_of(analysis).repeats is None
+
+
 def lines_of(analysis: Analysis, width: int = 80) -> list[str]:
     return verdict_text(analysis, Screen(width)).splitlines()
 
