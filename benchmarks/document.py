@@ -9,11 +9,15 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from benchmarks.harness import Report, as_markdown
 from dnnbench.sweep.documents import write_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 MACHINE = "machine"
 _SECTION = re.compile(r"(<!-- figures: (?P<name>.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -23,6 +27,11 @@ def fill(document: str, report: Report) -> str:
     """Return the document with the figures of a report; sections without figures stay."""
     texts = {result.name: as_markdown(result) for result in report.results}
     texts[MACHINE] = _machine(report)
+    return fill_sections(document, texts)
+
+
+def fill_sections(document: str, texts: Mapping[str, str]) -> str:
+    """Return the document with these texts in the sections of their names; others stay."""
 
     def replaced(section: re.Match[str]) -> str:
         text = texts.get(section["name"])

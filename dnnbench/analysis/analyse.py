@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dnnbench.analysis.cell import Cell, make_cell, per_worker_throughput
+from dnnbench.analysis.common_settings import Settings, setting_warnings, settings_of
 from dnnbench.analysis.comparability import differences, shared_hosts
 from dnnbench.analysis.comparisons import Growth, Overhead, growth, overhead
 from dnnbench.analysis.crowding import (
@@ -28,23 +29,18 @@ from dnnbench.analysis.disturbance import (
     use_warnings,
 )
 from dnnbench.analysis.published import published_epoch_s
+from dnnbench.analysis.ranking import Ranking, rank
 from dnnbench.analysis.trial_figures import TrialFigures, measure
 from dnnbench.errors import ResultsError
 from dnnbench.trial.outcome import Status
 from dnnbench.trial.protocols import PROTOCOLS, find_protocol, parameter_servers_of
-from dnnbench.trial.spec import (
-    CellKey,
-    ProtocolName,
-    ProtocolSpec,
-    TrialSettings,
-    grid,
-)
+from dnnbench.trial.spec import CellKey, ProtocolName, grid
+from dnnbench.trial.variation import Value, sort_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from dnnbench.trial.outcome import TrialOutcome
-    from dnnbench.trial.spec import TrialSpec
 
 
 class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,12 +72,6 @@ class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     path: str = ""
 
 
-class Settings(TrialSettings, frozen=True, kw_only=True):
-    """Settings common to all trials of a report, and those of each protocol."""
-
-    protocols: dict[ProtocolName, ProtocolSpec]
-
-
 class NotCounted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An outcome that is excluded from the averages.
 
@@ -106,6 +96,8 @@ class Analysis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         unlike_report: reasons why published figures do not stand beside measured ones; empty if
             they all do, or if the report has none for these cells.
         is_disturbed: whether others used the machines; the first warnings say how much.
+        varied: setting -> its values, of those that the sweep varies.
+        ranking: of the settings; None if none varies, or if no trial has an accuracy.
     """
 
     context: Context
@@ -118,6 +110,8 @@ class Analysis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     placements: list[Placement] = []
     unlike_report: list[str] = []
     is_disturbed: bool = False
+    varied: dict[str, list[Value]] = {}
+    ranking: Ranking | None = None
 
     @property
     def nodes(self) -> list[int]:
@@ -148,16 +142,28 @@ class Analysis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return cell
 
 
-def analyse(outcomes: Sequence[TrialOutcome], context: Context) -> Analysis:
+def analyse(
+    outcomes: Sequence[TrialOutcome],
+    context: Context,
+    *,
+    planned: Iterable[CellKey] | None = None,
+    target_accuracy: float | None = None,
+) -> Analysis:
     """Turn the outcomes of one sweep into the figures of a report.
 
     If a trial was repeated after a failure, only its successful outcome counts.
+
+    Args:
+        outcomes: of the trials.
+        context: what they do not tell.
+        planned: cells of the sweep; the product of node counts and protocols if None.
+        target_accuracy: for the ranking of settings, 0 to 1; see there if None.
 
     Raises:
         ResultsError: no outcomes, different data or settings among them, two successful outcomes of
             one trial, or one without a measurement.
     """
-    settings = _settings(outcomes)
+    settings = settings_of(outcomes)
     trials: dict[CellKey, dict[int, TrialFigures]] = defaultdict(dict)
     lost: dict[CellKey, dict[int, Status]] = defaultdict(dict)
     for outcome in outcomes:
@@ -169,7 +175,10 @@ def analyse(outcomes: Sequence[TrialOutcome], context: Context) -> Analysis:
         else:
             trials[spec.cell][spec.repeat] = measure(outcome)
     seen = trials.keys() | lost.keys()
-    keys = sorted({*grid(context.planned_nodes, context.planned_protocols), *seen})
+    if planned is None:
+        planned = grid(context.planned_nodes, context.planned_protocols)
+    keys = sorted({*planned, *seen})
+    varied = _varied(keys)
     placed = placements(outcomes) if len(context.hosts) > 1 else []
     times = {key: {i: t.epoch_s for i, t in trials[key].items()} for key in keys}
     accuracies = {
@@ -177,7 +186,7 @@ def analyse(outcomes: Sequence[TrialOutcome], context: Context) -> Analysis:
         for key in keys
     }
     own_hosts = _own_hosts(outcomes, context)
-    unlike = differences(settings)
+    unlike = [*differences(settings), *(f"{name.replace('_', ' ')} varies" for name in varied)]
 
     def published_s(key: CellKey) -> float | None:
         return None if unlike or not own_hosts.get(key.nodes) else published_epoch_s(key)
@@ -207,14 +216,25 @@ def analyse(outcomes: Sequence[TrialOutcome], context: Context) -> Analysis:
         warnings=[
             *disturbed,
             *spread_warnings(cells),
-            *_setting_warnings(settings),
+            *setting_warnings(settings, varied),
         ]
         + [w for key in keys for _, t in sorted(trials[key].items()) for w in t.warnings],
         placements=placed,
         unlike_report=[*unlike, *shared_hosts(own_hosts)]
         if any(published_epoch_s(key) for key in keys)
         else [],
+        varied=varied,
+        ranking=rank(outcomes, target_accuracy) if varied else None,
     )
+
+
+def _varied(keys: Iterable[CellKey]) -> dict[str, list[Value]]:
+    """Return the settings that vary, with the values of each in ascending order."""
+    found: dict[str, dict[Value, None]] = {}
+    for key in keys:
+        for name, value in key.variation:
+            found.setdefault(name, {})[value] = None
+    return {name: sorted(values, key=sort_key) for name, values in found.items()}
 
 
 def _cells(
@@ -228,11 +248,14 @@ def _cells(
     own_hosts: Mapping[int, bool],
     published_s: Callable[[CellKey], float | None],
 ) -> list[Cell]:
-    one_process = next((key for key in keys if find_protocol(key.protocol).fixed_nodes == 1), None)
+    alone = [key for key in keys if find_protocol(key.protocol).fixed_nodes == 1]
     cells = []
     for key in keys:
         servers = parameter_servers_of(key.protocol, settings.parameter_servers)
-        counts = [other.nodes for other in keys if other.protocol == key.protocol]
+        counts = [other.nodes for other in keys if other.with_nodes(0) == key.with_nodes(0)]
+        one_process = next(
+            (k for k in alone if k == key.with_protocol(k.protocol).with_nodes(1)), None
+        )
         base = None
         if len(counts) > 1:
             smallest_trials = trials.get(key.with_nodes(min(counts)), {})
@@ -271,65 +294,6 @@ def _own_hosts(outcomes: Sequence[TrialOutcome], context: Context) -> dict[int, 
             here = on_own_hosts(outcome.placement, context.hosts)
             own[outcome.order.nodes] = here and own.get(outcome.order.nodes, True)
     return own
-
-
-def _settings(outcomes: Sequence[TrialOutcome]) -> Settings:
-    """Return the settings that the outcomes share; refuse the first outcome that differs."""
-    if not outcomes:
-        raise ResultsError("no trial has ended yet", remedy="run the sweep first")
-    specs = [outcome.order for outcome in outcomes]
-    first = max(specs, key=lambda spec: spec.parameter_servers > 0)
-    first_of: dict[ProtocolName, TrialSpec] = {}
-    for spec in specs:
-        _check_same(spec, first)
-        _check_same(spec, first_of.setdefault(spec.protocol.name, spec))
-    common = {name: getattr(first, name) for name in TrialSettings.__struct_fields__}
-    return Settings(
-        protocols={name: first_of[name].protocol for name in PROTOCOLS if name in first_of},
-        **common,
-    )
-
-
-def _check_same(spec: TrialSpec, reference: TrialSpec) -> None:
-    """Refuse a trial whose settings differ from the reference's, protocol by protocol."""
-    compared = list(TrialSettings.__struct_fields__)
-    if spec.protocol.name == reference.protocol.name:
-        compared.append("protocol")
-    elif not spec.parameter_servers:  # its protocol needs none
-        compared.remove("parameter_servers")
-    expected = dict(_flat(reference, compared))
-    for name, found in _flat(spec, compared):
-        # The same bytes in another directory are the same data.
-        if name != "data.directory" and found != expected[name]:
-            raise ResultsError(
-                f"{name} is {found}, but {expected[name]} in {reference.id}",
-                where=spec.id,
-                remedy="trials with different data or settings are not mixed; report each sweep "
-                "separately",
-            )
-
-
-def _flat(struct: msgspec.Struct, names: Sequence[str]) -> Iterator[tuple[str, object]]:
-    """Yield fields with their values; those of nested structs as ``model.l2``."""
-    for name in names:
-        value = getattr(struct, name)
-        if isinstance(value, msgspec.Struct):
-            inner = _flat(value, value.__struct_fields__)
-            yield from ((f"{name}.{field}", part) for field, part in inner)
-        else:
-            yield name, value
-
-
-def _setting_warnings(settings: Settings) -> list[str]:
-    """Warn if the protocols also differ in what is not theirs, such as the learning rate."""
-    own = {"name", *(option.name for known in PROTOCOLS.values() for option in known.options)}
-    specs = list(settings.protocols.values())
-    return [
-        f"{name} differs between the protocols: "
-        + ", ".join(f"{spec.name} {getattr(spec, name)}" for spec in specs)
-        for name in ProtocolSpec.__struct_fields__
-        if name not in own and len({getattr(spec, name) for spec in specs}) > 1
-    ]
 
 
 def _not_counted(

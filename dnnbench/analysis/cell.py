@@ -1,4 +1,4 @@
-"""One cell of the table: all trials of a protocol at a node count.
+"""One cell of the table: all trials of a setting of a protocol at a node count.
 
 The unit of replication is the trial: its workers and epochs are averaged first, so ``n`` of a cell
 counts successful trials, and an interval describes the spread between trials.
@@ -21,6 +21,7 @@ from dnnbench.analysis.stats import (
 )
 from dnnbench.trial.outcome import Staleness, Status
 from dnnbench.trial.spec import CellKey, ProtocolName
+from dnnbench.trial.variation import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -66,7 +67,7 @@ class Speedup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One protocol at one node count. A figure is None if no trial provided it.
+    """One setting of one protocol at one node count. A figure is None if no trial provided it.
 
     Attributes:
         roles_per_core: on the host with the most roles per core.
@@ -87,6 +88,7 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         parameter_server_busy_cores: CPU seconds of all parameter servers per second of training.
         slowest_worker_percent: excess of the slowest worker's mean epoch time over that of all.
         speedup: over one process without parameter server; None where the sweep has no such trial.
+        variation: the settings that the sweep varies, by name.
     """
 
     protocol: ProtocolName
@@ -123,11 +125,12 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     warmup_s: Estimate | None
     start_up_s: Estimate | None
     typical: TypicalTrial | None
+    variation: dict[str, Value] = {}
 
     @property
     def key(self) -> CellKey:
-        """Node count and protocol."""
-        return CellKey(nodes=self.nodes, protocol=self.protocol)
+        """Node count, protocol and the settings that the sweep varies."""
+        return CellKey(self.nodes, self.protocol, tuple(self.variation.items()))
 
 
 def make_cell(
@@ -192,6 +195,7 @@ def make_cell(
         warmup_s=estimate([t.warmup_s for t in good if t.warmup_s is not None]),
         start_up_s=estimate([t.start_up_s for t in good]),
         typical=_typical(good),
+        variation=dict(key.variation),
     )
 
 

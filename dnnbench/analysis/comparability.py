@@ -17,7 +17,7 @@ from dnnbench.text.words import list_text
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from dnnbench.analysis.analyse import Settings
+    from dnnbench.analysis.common_settings import Settings
 
 _UNKNOWN_OF_TRIALS: Final = frozenset({"sweep", "epochs", "warmup_steps", "steps_per_run"})
 """Settings that the report does not state, or that do not change the seconds per epoch."""

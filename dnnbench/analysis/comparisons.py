@@ -12,6 +12,7 @@ from dnnbench.analysis.published import (
 )
 from dnnbench.analysis.stats import Difference, RatioEstimate, difference, ratio_percent
 from dnnbench.trial.spec import CellKey, ProtocolName
+from dnnbench.trial.variation import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Growth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Growth of the epoch time from the smallest to the largest node count.
+    """Growth of the epoch time from the smallest to the largest node count of one setting.
 
     Attributes:
         measured: None if an end has fewer than two trials.
@@ -32,10 +33,13 @@ class Growth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     to_nodes: int
     measured: RatioEstimate | None
     published_percent: float | None
+    variation: dict[str, Value] = {}
 
 
 class Overhead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Excess of a protocol's epoch time over that of its baseline, and its gain in accuracy.
+
+    Both have the same setting.
 
     Attributes:
         measured: None if there are fewer than two trials.
@@ -50,11 +54,12 @@ class Overhead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     measured: RatioEstimate | None
     published_percent: float | None
     accuracy_points: Difference | None = None
+    variation: dict[str, Value] = {}
 
     @property
     def key(self) -> CellKey:
         """The cell that the overhead belongs to."""
-        return CellKey(nodes=self.nodes, protocol=self.protocol)
+        return CellKey(self.nodes, self.protocol, tuple(self.variation.items()))
 
 
 def growth(times: Mapping[CellKey, Mapping[int, float]], published_s: Published) -> list[Growth]:
@@ -62,19 +67,21 @@ def growth(times: Mapping[CellKey, Mapping[int, float]], published_s: Published)
 
     ``published_s`` returns the epoch time of a cell that the report has under the same setting.
     """
-    ends: dict[ProtocolName, tuple[CellKey, CellKey]] = {}
+    ends: dict[CellKey, tuple[CellKey, CellKey]] = {}
     for key in sorted(times):
-        low, _ = ends.get(key.protocol, (key, key))
-        ends[key.protocol] = low, key
+        setting = key.with_nodes(0)
+        low, _ = ends.get(setting, (key, key))
+        ends[setting] = low, key
     return [
         Growth(
-            protocol=name,
+            protocol=low.protocol,
             from_nodes=low.nodes,
             to_nodes=high.nodes,
             measured=ratio_percent(times[high], times[low], paired=False),
             published_percent=_published_growth(low, high, published_s),
+            variation=dict(low.variation),
         )
-        for name, (low, high) in ends.items()
+        for low, high in ends.values()
         if low != high
     ]
 
@@ -107,6 +114,7 @@ def overhead(
             accuracy_points=difference(
                 _in_percent(accuracies[key]), _in_percent(accuracies[base]), paired=True
             ),
+            variation=dict(key.variation),
         )
         for key, base in pairs
         if base is not None and base in times

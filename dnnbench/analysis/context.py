@@ -21,8 +21,14 @@ if TYPE_CHECKING:
     from dnnbench.trial.outcome import TrialOutcome
 
 
-def load_analysis(store: SweepStore) -> tuple[Analysis, list[str]]:
+def load_analysis(
+    store: SweepStore, target_accuracy: float | None = None
+) -> tuple[Analysis, list[str]]:
     """Analyse a stored sweep.
+
+    Args:
+        store: the sweep.
+        target_accuracy: for the ranking of settings, 0 to 1; see there if None.
 
     Returns:
         The analysis, and notes for its reader on the stored results.
@@ -32,7 +38,13 @@ def load_analysis(store: SweepStore) -> tuple[Analysis, list[str]]:
     """
     outcomes = store.outcomes()
     sessions = store.sessions()
-    analysis = analyse(outcomes, _context(store, sessions, outcomes))
+    planned = [order.cell for order in store.plan.orders]
+    analysis = analyse(
+        outcomes,
+        _context(store, sessions, outcomes),
+        planned=planned,
+        target_accuracy=target_accuracy,
+    )
     return analysis, [*store.notes, *_changes(sessions)]
 
 
@@ -111,11 +123,12 @@ def _versions(machines: Iterable[MachineSnapshot]) -> dict[str, str]:
 
 def profile_text(config: Config) -> str:
     """Name the profile and the settings that were changed from it."""
-    actual = {"sweep.repeats": config.sweep.repeats, "train.epochs": config.train.epochs}
-    profile = PROFILES[config.sweep.profile]
-    changed = [
-        f"{key.partition('.')[2]} {value}" for key, value in actual.items() if profile[key] != value
-    ]
+    changed = []
+    for key, planned in PROFILES[config.sweep.profile].items():
+        field = settings()[key]
+        value = getattr(getattr(config, field.table), field.name)
+        if value != planned:
+            changed.append(f"{field.name} {field.as_text(value)}")
     text: str = config.sweep.profile
     return f"{text} with {', '.join(changed)}" if changed else text
 

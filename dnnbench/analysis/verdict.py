@@ -15,6 +15,7 @@ from dnnbench.analysis.stats import RatioEstimate, repeats_for
 from dnnbench.trial.protocols import find_protocol
 from dnnbench.trial.spec import CellKey, ProtocolName
 from dnnbench.trial.tasks import PARAMETER_SERVER, split_task
+from dnnbench.trial.variation import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,7 +38,9 @@ Obstacle = Literal["shared cores", "too few trials", "not learned", "overlap"]
 limit.
 """
 Answer = Literal["yes", "partly", "no"]
-StepName = Literal["resume", "own hosts", "repeat", "more nodes", "more protocols", "price"]
+StepName = Literal[
+    "resume", "predict", "repeat", "more nodes", "more protocols", "own hosts", "price"
+]
 _MOST_STEPS: Final = 2
 _TINY: Final = 1e-300
 Part = Literal["shared cores", "parameter server", "straggler", "workers", "waiting"]
@@ -57,6 +60,7 @@ class Scaling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     protocol: ProtocolName
+    variation: dict[str, Value]
     from_nodes: int
     to_nodes: int
     answer: Answer | None
@@ -67,7 +71,7 @@ class Scaling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Comparison of a protocol with its baseline at the largest node count of both.
+    """Comparison of a protocol with its baseline, both at their largest node count and one setting.
 
     Attributes:
         faster: the one with the shorter epochs; None if that cannot be told.
@@ -80,6 +84,7 @@ class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     protocol: ProtocolName
     baseline: ProtocolName
+    variation: dict[str, Value]
     nodes: int
     faster: ProtocolName | None
     more_accurate: ProtocolName | None
@@ -170,8 +175,8 @@ def _steps(
     if any(cell.n + cell.diverged < cell.planned for cell in analysis.cells):
         yield Step("resume")
         return
-    if not priced:
-        yield Step("own hosts")
+    if not priced and any(cell.n for cell in analysis.cells):
+        yield Step("predict")
     wanted = [answer.repeats for answer in scaling] + [choice.repeats for choice in choices]
     needed = [repeats for repeats in wanted if repeats]
     if needed:
@@ -180,13 +185,15 @@ def _steps(
         yield Step("more nodes")
     if not choices:
         yield Step("more protocols")
+    if not priced:
+        yield Step("own hosts")
     if priced and scaling and choices and not needed:
         yield Step("price")
 
 
 def _scaling(analysis: Analysis, growth: Growth) -> Scaling:
     low, high = ends = [
-        analysis.cell(CellKey(nodes, growth.protocol))
+        analysis.cell(CellKey(nodes, growth.protocol, tuple(growth.variation.items())))
         for nodes in (growth.from_nodes, growth.to_nodes)
     ]
     fewer = low.workers / high.workers
@@ -210,6 +217,7 @@ def _scaling(analysis: Analysis, growth: Growth) -> Scaling:
             answer = "no" if at_low >= math.log(ideal / fewer) else "partly"
     return Scaling(
         protocol=growth.protocol,
+        variation=growth.variation,
         from_nodes=growth.from_nodes,
         to_nodes=growth.to_nodes,
         answer=answer,
@@ -222,16 +230,17 @@ def _scaling(analysis: Analysis, growth: Growth) -> Scaling:
 
 def _choices(analysis: Analysis) -> list[Choice]:
     """Compare each protocol with its baseline at the largest node count that both have."""
-    largest: dict[ProtocolName, Overhead] = {}
+    largest: dict[CellKey, Overhead] = {}
     for over in analysis.overhead:
-        if over.protocol not in largest or over.nodes > largest[over.protocol].nodes:
-            largest[over.protocol] = over
+        setting = over.key.with_nodes(0)
+        if setting not in largest or over.nodes > largest[setting].nodes:
+            largest[setting] = over
     return [_choice(analysis, over) for over in largest.values()]
 
 
 def _choice(analysis: Analysis, over: Overhead) -> Choice:
     name, baseline = over.protocol, over.baseline
-    cells = [analysis.cell(CellKey(over.nodes, of)) for of in (name, baseline)]
+    cells = [analysis.cell(over.key.with_protocol(of)) for of in (name, baseline)]
     obstacle: Obstacle | None = None
     repeats, faster, more_accurate, better = None, None, None, None
     if over.measured is not None:
@@ -250,6 +259,7 @@ def _choice(analysis: Analysis, over: Overhead) -> Choice:
     return Choice(
         protocol=name,
         baseline=baseline,
+        variation=over.variation,
         nodes=over.nodes,
         faster=faster,
         more_accurate=more_accurate,

@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "run": "Run a sweep of trials, or resume one.",
     "report": "Show the verdict on a sweep, and its figures.",
     "cost": "Show Table 1 and the cost of a sweep.",
+    "predict": "Predict a sweep on other numbers of hosts.",
     "provision": "Install TensorFlow, dnnbench and the data on hosts.",
     "launch": "Start a cluster on hosts and keep it running.",
     "status": "Show the clusters running on hosts.",

@@ -25,6 +25,8 @@ from dnnbench.sweep.results import open_sweep
 
 if TYPE_CHECKING:
     from dnnbench.cli.shared.printer import Printer
+    from dnnbench.settings.schema import Config
+    from dnnbench.sweep.store import SweepStore
 
 
 @click.command("report")
@@ -67,7 +69,7 @@ def command(
     """
     config = load(config_path, os.environ, settings).config
     store = open_sweep(Path(config.sweep.results_dir), sweep)
-    analysis, notes = load_analysis(store)
+    analysis, notes = load_analysis(store, _target(config, store))
     for note in notes:
         printer.note(f"note: {note}")
     if nodes is not None and nodes not in analysis.nodes:
@@ -87,3 +89,9 @@ def command(
     screen = printer.screen(output)
     wish = Wish(analysis, screen, nodes, figure, is_full=is_full or nodes is not None)
     deliver(printer, FORMATS[layout](wish), output)
+
+
+def _target(config: Config, store: SweepStore) -> float | None:
+    """Return the target accuracy, by default the one that the sweep was run with."""
+    given = config.cost.target_accuracy
+    return store.resolved.config.cost.target_accuracy if given is None else given

@@ -223,7 +223,7 @@ def _report(store: SweepStore, printer: Printer, *, as_json: bool) -> None:
     """Write the full report to the sweep's directory, and print the short one, verdict last."""
     from dnnbench.report import export, terminal  # after the trials, whose cores they would take
 
-    analysis, notes = load_analysis(store)
+    analysis, notes = load_analysis(store, store.resolved.config.cost.target_accuracy)
     for note in notes:
         printer.note(f"note: {note}")
     write_markdown(analysis, store.path / "report.md")

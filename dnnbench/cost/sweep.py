@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from dnnbench.analysis.target import reach
 from dnnbench.cost.basis import Basis
 from dnnbench.errors import ConfigError, ResultsError
 from dnnbench.trial.spec import CellKey, ProtocolName
+from dnnbench.trial.variation import Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dnnbench.cost.pricing import Rate
     from dnnbench.trial.outcome import TrialOutcome
-
-FIRST_WORKER = "worker:0"  # its epochs time the evaluations
 
 
 class TargetCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,7 +37,7 @@ class TargetCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CellCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The trials of one node count and protocol.
+    """The trials of one setting of a protocol at one node count.
 
     Attributes:
         finished: trials behind the means.
@@ -47,6 +47,7 @@ class CellCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         usd_per_trial: mean of the finished trials' whole duration x that price.
         list_usd: node-time of all trials at the list price, without rounding up or minimum.
         new_machines_usd: bill of all trials if each gets new machines.
+        variation: the settings that the sweep varies, by name.
     """
 
     nodes: int
@@ -59,6 +60,7 @@ class CellCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     list_usd: Decimal
     new_machines_usd: Decimal
     target: TargetCost | None
+    variation: dict[str, Value] = {}
 
 
 class SweepCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -166,6 +168,7 @@ def _cell(
             (basis.bill_usd(_rate(trial, basis), _exact(s)) for trial, s in whole_s), Decimal(0)
         ),
         target=None if target_accuracy is None else _target_cost(trials, basis, target_accuracy),
+        variation=dict(key.variation),
     )
 
 
@@ -173,9 +176,9 @@ def _target_cost(trials: Sequence[TrialOutcome], basis: Basis, accuracy: float) 
     # A diverged trial has had its chance to reach the target; only a failed one has not.
     finished = [trial for trial in trials if trial.status in ("ok", "diverged")]
     times_s = [
-        (trial, time_s)
+        (trial, reached.seconds)
         for trial in finished
-        if (time_s := time_to_accuracy_s(trial, accuracy)) is not None
+        if (reached := reach(trial, accuracy)) is not None
     ]
     return TargetCost(
         accuracy=accuracy,
@@ -196,23 +199,6 @@ def _mean_usd(times_s: Sequence[tuple[TrialOutcome, float]], basis: Basis) -> De
 
 def _rate(trial: TrialOutcome, basis: Basis) -> Rate:
     return basis.rate_of(trial.order.nodes, trial.placement.values())
-
-
-def time_to_accuracy_s(trial: TrialOutcome, accuracy: float) -> float | None:
-    """Return the training time up to the first evaluation at or above a test accuracy.
-
-    Start-up, warm-up and the evaluations themselves are excluded. None if it was not reached.
-    """
-    reached = [e.epoch for e in trial.evaluations if e.test_accuracy >= accuracy]
-    epochs = [epoch for epoch in reached if epoch is not None]
-    if epochs:
-        first = min(epochs)
-        return sum(
-            record.duration_s
-            for record in trial.epochs
-            if record.task == FIRST_WORKER and record.epoch <= first
-        )
-    return trial.training_s if reached else None  # only the final parameters got there
 
 
 def _mean_epoch_s(trial: TrialOutcome) -> float:

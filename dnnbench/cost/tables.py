@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from dnnbench.cost.table1 import CENT
 from dnnbench.text.tables import NONE, Column, Table
+from dnnbench.trial.variation import in_words
 
 if TYPE_CHECKING:
     from dnnbench.cost.basis import Basis
@@ -73,7 +74,10 @@ def published_prices(table: Table1) -> Table:
 def cells(cost: SweepCost) -> Table:
     """Return the cost of each node count and protocol."""
     accuracy = next((cell.target.accuracy for cell in cost.cells if cell.target), None)
-    columns = [_NODES, Column("Protocol", is_text=True), Column("trials"), Column("s/epoch")]
+    varies = any(cell.variation for cell in cost.cells)
+    columns = [_NODES, Column("Protocol", is_text=True)]
+    columns += [Column("Setting", is_text=True)] if varies else []
+    columns += [Column("trials"), Column("s/epoch")]
     columns += [Column("epoch", "USD per"), Column("trial", "USD per"), Column("all trials", "USD")]
     if accuracy is not None:
         columns += [Column(f"to {100 * accuracy:g} %", "USD"), Column("reached")]
@@ -106,7 +110,7 @@ def cells(cost: SweepCost) -> Table:
             "that did not reach it has no such cost, which is not the same as zero."
         )
     title = _title(cost, "Cost of the sweep by node count and protocol")
-    return Table(title, columns, [_cell_row(cell) for cell in cost.cells], notes)
+    return Table(title, columns, [_cell_row(cell, varies) for cell in cost.cells], notes)
 
 
 def bills(cost: SweepCost) -> Table:
@@ -169,11 +173,12 @@ def _title(cost: SweepCost, text: str) -> str:
     return f"{text} ({cost.data})"
 
 
-def _cell_row(cell: CellCost) -> list[str]:
+def _cell_row(cell: CellCost, varies: bool) -> list[str]:
     failed = f" + {cell.unfinished} unfinished" if cell.unfinished else ""
     row = [
         str(cell.nodes),
         cell.protocol,
+        *([in_words(cell.variation.items())] if varies else []),
         f"{cell.finished}{failed}",
         NONE if cell.epoch_s is None else f"{cell.epoch_s:.3f}",
         usd(cell.usd_per_epoch),

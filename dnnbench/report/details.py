@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dnnbench.report import wording as w
-from dnnbench.report.layout import NODES, PROTOCOL, title
+from dnnbench.report.layout import cell_columns, cell_names, title
 from dnnbench.text.tables import NONE, Column, Table
 from dnnbench.text.words import count_text, seconds
 
@@ -18,8 +18,7 @@ def staleness(analysis: Analysis) -> Table:
     return Table(
         title(analysis, "Staleness in updates"),
         [
-            NODES,
-            PROTOCOL,
+            *cell_columns(analysis),
             Column("mean"),
             Column("p95"),
             Column("max"),
@@ -28,8 +27,7 @@ def staleness(analysis: Analysis) -> Table:
         ],
         [
             [
-                str(cell.nodes),
-                cell.protocol,
+                *cell_names(analysis, cell),
                 w.mean_text(cell.staleness, "{:.2f}".format),
                 NONE if cell.staleness_p95 is None else str(cell.staleness_p95),
                 str(len(cell.staleness_counts) - 1) if cell.staleness_counts else NONE,
@@ -58,8 +56,7 @@ def throughput(analysis: Analysis) -> Table:
     return Table(
         title(analysis, "Global throughput and scaling efficiency"),
         [
-            NODES,
-            PROTOCOL,
+            *cell_columns(analysis),
             *([] if has_speedup else [Column("workers")]),  # leaves room for the speedup
             Column("examples/s"),
             Column("efficiency %"),
@@ -68,8 +65,7 @@ def throughput(analysis: Analysis) -> Table:
         ],
         [
             [
-                str(cell.nodes),
-                cell.protocol,
+                *cell_names(analysis, cell),
                 *([] if has_speedup else [str(cell.workers)]),
                 w.mean_text(cell.examples_per_s, "{:,.0f}".format),
                 f"{cell.efficiency.percent:.1f}" if cell.efficiency else NONE,
@@ -88,16 +84,14 @@ def cpu_time(analysis: Analysis) -> Table:
     return Table(
         title(analysis, "Roles per core, and CPU time per example"),
         [
-            NODES,
-            PROTOCOL,
+            *cell_columns(analysis),
             Column("roles per core"),
             Column("worker µs/example"),
             Column("parameter server µs/example"),
         ],
         [
             [
-                str(cell.nodes),
-                cell.protocol,
+                *cell_names(analysis, cell),
                 f"{cell.roles_per_core:.1f}",
                 w.mean_text(cell.worker_cpu_s_per_example, write, micro),
                 w.mean_text(cell.parameter_server_cpu_s_per_example, write, micro),
@@ -118,16 +112,14 @@ def busy(analysis: Analysis) -> Table:
     return Table(
         title(analysis, "Busy cores, and the slowest worker"),
         [
-            NODES,
-            PROTOCOL,
+            *cell_columns(analysis),
             Column("each worker", "cores busy"),
             Column("parameter servers", "cores busy"),
             Column("slowest worker", "% behind the mean"),
         ],
         [
             [
-                str(cell.nodes),
-                cell.protocol,
+                *cell_names(analysis, cell),
                 w.mean_text(cell.worker_busy_cores, write),
                 w.mean_text(cell.parameter_server_busy_cores, write),
                 w.mean_text(cell.slowest_worker_percent, "{:.1f}".format),
@@ -140,12 +132,11 @@ def busy(analysis: Analysis) -> Table:
 
 def trials(analysis: Analysis) -> Table:
     """Return the planned trials by status, the range of epoch times, warm-up and start-up."""
-    steps = analysis.settings.warmup_steps
+    steps = w.common_text(analysis, "warmup_steps", "step")
     return Table(
         title(analysis, "Trials"),
         [
-            NODES,
-            PROTOCOL,
+            *cell_columns(analysis),
             Column("ok"),
             Column("others", is_text=True),
             Column("s/epoch, range"),
@@ -154,8 +145,7 @@ def trials(analysis: Analysis) -> Table:
         ],
         [
             [
-                str(cell.nodes),
-                cell.protocol,
+                *cell_names(analysis, cell),
                 f"{cell.n} of {cell.planned}",
                 w.lost_text(cell),
                 w.range_text(cell.epoch_s, seconds),
@@ -165,7 +155,7 @@ def trials(analysis: Analysis) -> Table:
             for cell in analysis.cells
         ],
         [
-            f"Warm-up: the first {count_text(steps, 'step')} of every worker, not measured.",
+            f"Warm-up: the first {steps} of every worker, not measured.",
             "Start-up: from the start of the trial to its first measured epoch, warm-up included.",
         ],
     )

@@ -9,7 +9,7 @@ from dnnbench.report import wording as w
 
 if TYPE_CHECKING:
     from dnnbench.analysis.analyse import Analysis
-    from dnnbench.analysis.cell import TypicalTrial
+    from dnnbench.analysis.cell import Cell, TypicalTrial
     from dnnbench.trial.spec import ProtocolName
 
 _MOST_STEPS = 5  # of the axis, for which a terminal has a dozen lines
@@ -39,7 +39,11 @@ class EpochFigure(NamedTuple):
 def epoch_figure(analysis: Analysis, nodes: int | None = None) -> EpochFigure:
     """Choose what to draw; ``nodes`` is the smallest node count if not given."""
     nodes = analysis.smallest_nodes if nodes is None else nodes
-    cells = [cell for cell in analysis.cells if cell.nodes == nodes and cell.typical]
+    first: dict[ProtocolName, Cell] = {}
+    for cell in analysis.cells:
+        if cell.nodes == nodes and cell.typical:
+            first.setdefault(cell.protocol, cell)  # of several settings
+    cells = list(first.values())
     trials = {cell.protocol: cell.typical for cell in cells if cell.typical}
     highest_s = max((max(trial.slowest_worker_s) for trial in trials.values()), default=0.0)
     published_s = {

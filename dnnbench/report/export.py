@@ -82,6 +82,7 @@ def _row(analysis: Analysis, cell: Cell) -> dict[str, object]:
         "epoch_definition": settings.epoch_definition,
         "protocol": cell.protocol,
         "nodes": cell.nodes,
+        **{name: cell.variation.get(name) for name in analysis.varied},
         "workers": cell.workers,
         "roles_per_core": cell.roles_per_core,
         "trials_planned": cell.planned,

@@ -43,5 +43,5 @@ def _figure(analysis: Analysis, figure: str, nodes: int) -> str:
     target = figure.replace("\\", "/").replace(" ", "%20")
     if not re.fullmatch(r"[\w./%-]+", target):
         target = f"<{target}>"  # parentheses would end the link
-    notes = "\n".join(f"- {markdown(note)}" for note in w.FIGURE_NOTES)
+    notes = "\n".join(f"- {markdown(note)}" for note in w.figure_notes(analysis))
     return "\n\n".join([f"## {title}", f"![{title}]({target})", notes])

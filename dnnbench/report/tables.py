@@ -5,11 +5,11 @@ The title of each table names the data set. What concerns all tables is in the n
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from dnnbench.report import details
+from dnnbench.report import details, ranking
 from dnnbench.report import wording as w
-from dnnbench.report.layout import NODES, PROTOCOL, by_protocol, title
+from dnnbench.report.layout import by_protocol, cell_columns, cell_names, title
 from dnnbench.text.tables import NONE, Column, Table
 from dnnbench.text.words import count_text, seconds
 
@@ -23,9 +23,14 @@ if TYPE_CHECKING:
     from dnnbench.text.tables import Fields
 
 
+_MOST_NAMED: Final = 12
+"""Cells that a note names; of more, it gives the number."""
+
+
 def short_tables(analysis: Analysis) -> list[Table]:
-    """Return the tables of the short report, without those that have no rows."""
-    return [table for table in (table_2(analysis), overheads(analysis)) if table.rows]
+    """Return the tables of the short report: of a grid, the rankings; else Table 2 and overhead."""
+    chosen = ranking.tables(analysis) or [table_2(analysis), overheads(analysis)]
+    return [table for table in chosen if table.rows]
 
 
 def report_tables(analysis: Analysis) -> list[Table]:
@@ -36,6 +41,7 @@ def report_tables(analysis: Analysis) -> list[Table]:
         accuracy(analysis),
         accuracy_gain(analysis),
         accuracy_by_epoch(analysis),
+        *ranking.tables(analysis),
         details.staleness(analysis),
         details.throughput(analysis),
         details.cpu_time(analysis),
@@ -50,6 +56,8 @@ def report_tables(analysis: Analysis) -> list[Table]:
 def closing_notes(analysis: Analysis) -> list[str]:
     """Return the notes that concern all tables; each is written once, at the end of a report."""
     few = [str(cell.key) for cell in analysis.cells if cell.n == 1]
+    if len(few) > _MOST_NAMED:
+        few = [f"{len(few)} of {len(analysis.cells)} cells"]
     return [
         w.epoch_definition_text(analysis),
         "±: half-width of the 95 % confidence interval over n trials (Student's t).",
@@ -59,11 +67,17 @@ def closing_notes(analysis: Analysis) -> list[str]:
 
 
 def summary(analysis: Analysis) -> Fields:
-    """Return the sweep in a line, and why its data are not those that were asked for."""
+    """Return the sweep, what it varies, and why its data are not those that were asked for."""
     settings, context = analysis.settings, analysis.context
-    trial = f"{count_text(settings.epochs, 'epoch')}, batch {settings.batch_size}"
-    what = f"{settings.model.name} on {settings.data.title}, {trial}"
+    trial = w.unvaried(
+        analysis,
+        epochs=count_text(settings.epochs, "epoch"),
+        batch_size=f"batch {settings.batch_size}",
+    )
+    what = ", ".join([f"{settings.model.name} on {settings.data.title}", *trial])
     lines = [("Sweep", f"{settings.sweep}: {what}")]
+    if analysis.varied:
+        lines.append(("Varied", w.varied_text(analysis)))
     if context.data_note:
         lines.append(("Data", f"{settings.data.title}: {context.data_note}"))
     return lines
@@ -74,18 +88,25 @@ def facts(analysis: Analysis) -> Fields:
     settings, context = analysis.settings, analysis.context
     model = settings.model
     data = settings.data.title
+    regularization = {"l2": f"L2 {model.l2:g}", "dropout": f"dropout {model.dropout:g}"}
     versions = ", ".join(f"{name} {version}" for name, version in context.versions.items())
     lines = [
         ("Sweep", f"{settings.sweep} (profile {context.profile})"),
         ("Data", f"{data}: {context.data_note}" if context.data_note else data),
-        ("Model", f"{model.name}, L2 {model.l2:g}, dropout {model.dropout:g}"),
+        ("Model", ", ".join([model.name, *w.unvaried(analysis, **regularization)])),
     ]
-    lines += [(name, w.protocol_text(spec)) for name, spec in settings.protocols.items()]
+    varied = analysis.varied
+    lines += [(name, w.protocol_text(spec, varied)) for name, spec in settings.protocols.items()]
+    if varied:
+        lines.append(("Varied", w.varied_text(analysis)))
     trial = [
-        count_text(settings.epochs, "epoch"),
-        f"batch size {settings.batch_size}",
+        *w.unvaried(
+            analysis,
+            epochs=count_text(settings.epochs, "epoch"),
+            batch_size=f"batch size {settings.batch_size}",
+        ),
         count_text(settings.parameter_servers, "parameter server"),
-        f"{settings.steps_per_run} steps per run",
+        *w.unvaried(analysis, steps_per_run=f"{settings.steps_per_run} steps per run"),
         f"workers on {settings.device.upper()}",
     ]
     lines += [
@@ -121,6 +142,7 @@ def table_2(analysis: Analysis) -> Table:
             w.excess_text(g.published_percent),
         ][: len(headings)]
         for g in analysis.growth
+        if not analysis.varied  # each setting has its own, among the comparisons
     }
     table = by_protocol(analysis, headings, figures, growth, "Growth %")
     return Table(
@@ -145,7 +167,11 @@ def comparisons(analysis: Analysis) -> Table:
     """Return overhead and growth in percent with their intervals."""
     rows = [(_pair(over), over.measured, over.published_percent) for over in analysis.overhead]
     rows += [
-        (f"{g.protocol}, {g.from_nodes} to {g.to_nodes} nodes", g.measured, g.published_percent)
+        (
+            w.with_variation(f"{g.protocol}, {g.from_nodes} to {g.to_nodes} nodes", g.variation),
+            g.measured,
+            g.published_percent,
+        )
         for g in analysis.growth
     ]
     return _compared(
@@ -160,7 +186,8 @@ def comparisons(analysis: Analysis) -> Table:
 
 
 def _pair(over: Overhead) -> str:
-    return f"{over.protocol} over {over.baseline}, {over.nodes} nodes"
+    name = f"{over.protocol} over {over.baseline}, {over.nodes} nodes"
+    return w.with_variation(name, over.variation)
 
 
 def _compared(
@@ -195,7 +222,7 @@ def accuracy(analysis: Analysis) -> Table:
             w.accuracy_text(cell, cell.validation_accuracy),
         ],
     )
-    epochs = count_text(analysis.settings.epochs, "epoch")
+    epochs = w.common_text(analysis, "epochs", "epoch")
     return Table(
         title(analysis, f"Accuracy after {epochs}"),
         table.columns,
@@ -231,9 +258,9 @@ def accuracy_by_epoch(analysis: Analysis) -> Table:
     by_cell = [{a.epoch: a.test_accuracy.mean for a in cell.accuracy_by_epoch} for cell in cells]
     epochs = sorted({epoch for of in by_cell for epoch in of})
     texts = [[f"{100 * of[e]:.2f}" if e in of else NONE for e in epochs] for of in by_cell]
-    if len(cells) > len(epochs):
-        columns = [NODES, PROTOCOL, *(Column(f"epoch {epoch}") for epoch in epochs)]
-        rows = [[str(c.nodes), c.protocol, *row] for c, row in zip(cells, texts, strict=True)]
+    if len(cells) > len(epochs) or analysis.varied:
+        columns = [*cell_columns(analysis), *(Column(f"epoch {epoch}") for epoch in epochs)]
+        rows = [[*cell_names(analysis, c), *row] for c, row in zip(cells, texts, strict=True)]
     else:
         columns = [Column("Epoch"), *(Column(f"{c.nodes} nodes", c.protocol) for c in cells)]
         rows = [[str(e), *of] for e, *of in zip(epochs, *texts, strict=True)]

@@ -86,7 +86,7 @@ def _plot(analysis: Analysis, screen: Screen, nodes: int | None) -> str:
             title,
             f"{drawing}\n",
             screen.paragraph(*_legend(figure)),
-            screen.paragraph(*w.FIGURE_NOTES, dim=True),
+            screen.paragraph(*w.figure_notes(analysis), dim=True),
         ]
     )
 

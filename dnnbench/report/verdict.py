@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, Final
 
 from dnnbench.analysis.stats import MOST_REPEATS
 from dnnbench.analysis.verdict import judge
 from dnnbench.report import wording as w
+from dnnbench.report.next_step import step_text, sweep_path
 from dnnbench.text.tables import fields_text
 from dnnbench.text.words import count_text, list_text
 from dnnbench.trial.protocols import find_protocol
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dnnbench.analysis.analyse import Analysis
     from dnnbench.analysis.cell import Cell
     from dnnbench.analysis.stats import Difference, RatioEstimate
-    from dnnbench.analysis.verdict import Bound, Choice, OneProcess, Scaling, Step, Verdict
+    from dnnbench.analysis.verdict import Bound, Choice, OneProcess, Scaling, Verdict
     from dnnbench.text.screen import Screen
     from dnnbench.text.tables import Fields
 
@@ -34,8 +34,6 @@ _MEANINGS: Final = {
     "no": "more nodes do no more in all",
 }
 _TOO_FEW: Final = "an interval needs 2 successful trials per cell"
-_PRIVATE: Final = ("--data-dir", "--results-dir", "--config")
-"""Options whose values are private to this machine."""
 
 
 def verdict_fields(analysis: Analysis, *, is_private: bool = True) -> Fields:
@@ -52,8 +50,8 @@ def verdict_fields(analysis: Analysis, *, is_private: bool = True) -> Fields:
 def verdict_text(analysis: Analysis, screen: Screen) -> str:
     """Lay the verdict out for a terminal, in at most `MOST_LINES` lines if it has 80 columns.
 
-    If it does not fit, the longest answers lose their last sentences, whose figures are in the
-    tables.
+    If it does not fit, answers lose their last sentences, whose figures are in the tables; those to
+    the first questions come last.
     """
     answers = _answers(analysis, is_private=True)
     while True:
@@ -62,7 +60,7 @@ def verdict_text(analysis: Analysis, screen: Screen) -> str:
         longer = [sentences for sentences in answers.values() if len(sentences) > 1]
         if not longer or text.count("\n") <= MOST_LINES:
             return text
-        max(longer, key=lambda sentences: len(" ".join(sentences))).pop()
+        longer[-1].pop()
 
 
 def _answers(analysis: Analysis, *, is_private: bool) -> dict[str, list[str]]:
@@ -81,7 +79,7 @@ def _answers(analysis: Analysis, *, is_private: bool) -> dict[str, list[str]]:
         answers["Bound by"] = _bound_text(analysis, verdict.bound)
     if analysis.is_disturbed:
         answers["Beware"] = ["Others used the machines meanwhile; see the warnings."]
-    steps = [_step_text(analysis, step, is_private=is_private) for step in verdict.steps]
+    steps = [step_text(analysis, step, is_private=is_private) for step in verdict.steps]
     answers["Next"] = ["; ".join(steps)]
     return answers
 
@@ -95,12 +93,17 @@ def _scaling_text(analysis: Analysis, scaling: Sequence[Scaling]) -> list[str]:
     if len(groups) == 1:
         answer = _one_answer(analysis, scaling)
     else:
-        texts = (
-            f"{answer}: {list_text([one.protocol for one in group])}"
-            for answer, group in groups.items()
-        )
+        texts = (f"{answer}: {_names_text(group)}" for answer, group in groups.items())
         answer = _sentence("; ".join(texts))
     return [answer, *_growth_texts(scaling)]
+
+
+def _names_text(group: Sequence[Scaling | Choice]) -> str:
+    """Name the protocols of answers; settings that vary are too many to name."""
+    names = list(dict.fromkeys(one.protocol for one in group))
+    if len(names) < len(group):
+        return f"{list_text(names)} ({len(group)} settings)"
+    return list_text(names)
 
 
 def _one_answer(analysis: Analysis, scaling: Sequence[Scaling]) -> str:
@@ -131,7 +134,10 @@ def _growth_texts(scaling: Sequence[Scaling]) -> list[str]:
         between = " to "
     else:
         between = ", "
-    figures = between.join(f"{one.protocol} {_percent_text(growth)}" for one, growth in told)
+    figures = between.join(
+        f"{w.with_variation(one.protocol, one.variation)} {_percent_text(growth)}"
+        for one, growth in told
+    )
     first, _ = told[0]
     ideal = "flat" if first.ideal_percent == 0.0 else f"{first.ideal_percent:.0f} %"
     what = f"Seconds per epoch, {first.from_nodes} to {first.to_nodes} nodes"
@@ -145,7 +151,7 @@ def _choices_text(analysis: Analysis, choices: Sequence[Choice]) -> list[str]:
     if len(choices) > 1:
         return [_many_choices_text(choices)]
     (choice,) = choices
-    over = next(o for o in analysis.overhead if o.key == CellKey(choice.nodes, choice.protocol))
+    over = next(o for o in analysis.overhead if o.key == _key(choice))
     figures = []
     if over.measured:
         figures.append(f"time {_percent_text(over.measured)}")
@@ -175,7 +181,7 @@ def _choice_obstacle(analysis: Analysis, choice: Choice) -> str:
     if choice.obstacle == "too few trials":
         return _TOO_FEW
     names = choice.protocol, choice.baseline
-    cells = [analysis.cell(CellKey(choice.nodes, name)) for name in names]
+    cells = [analysis.cell(_key(choice).with_protocol(name)) for name in names]
     lost = [
         f"{cell.diverged + cell.not_learned} of {cell.planned} under {cell.protocol}"
         for cell in cells
@@ -184,8 +190,12 @@ def _choice_obstacle(analysis: Analysis, choice: Choice) -> str:
     return f"trials diverged or did not learn, {list_text(lost)}"
 
 
+def _key(choice: Choice) -> CellKey:
+    return CellKey(choice.nodes, choice.protocol, tuple(choice.variation.items()))
+
+
 def _many_choices_text(choices: Sequence[Choice]) -> str:
-    found: dict[str, list[str]] = {}
+    found: dict[str, list[Choice]] = {}
     for choice in choices:
         if choice.better == choice.protocol:
             answer = f"ahead of {choice.baseline}"
@@ -195,8 +205,8 @@ def _many_choices_text(choices: Sequence[Choice]) -> str:
             answer = "a trade of time for accuracy"
         else:
             answer = "cannot be told"
-        found.setdefault(answer, []).append(choice.protocol)
-    answers = "; ".join(f"{answer}: {list_text(names)}" for answer, names in found.items())
+        found.setdefault(answer, []).append(choice)
+    answers = "; ".join(f"{answer}: {_names_text(group)}" for answer, group in found.items())
     return f"In time and accuracy at {choices[0].nodes} nodes, {answers}."
 
 
@@ -214,6 +224,9 @@ def _alone_text(alone: OneProcess) -> str:
 
 def _cells_text(cells: Iterable[CellKey]) -> str:
     """Write cells by protocol; protocols with the same node counts together."""
+    cells = list(cells)
+    if any(cell.variation for cell in cells):
+        return count_text(len(cells), "cell")
     nodes: dict[str, list[str]] = {}
     for cell in cells:
         nodes.setdefault(cell.protocol, []).append(str(cell.nodes))
@@ -229,18 +242,19 @@ def _cost_text(analysis: Analysis, verdict: Verdict, *, is_private: bool) -> lis
     if not verdict.priced:
         return ["Cannot be told: roles that share a machine are not machines."]
     assert verdict.bound is not None
-    name = verdict.bound.cell.protocol
-    nodes = [cell.nodes for cell in analysis.cells if cell.n and cell.protocol == name]
-    keys = [CellKey(1, alone)] if (alone := _alone(analysis)) else []
-    keys += [CellKey(count, name) for count in dict.fromkeys((min(nodes), max(nodes)))]
+    key = verdict.bound.cell
+    setting = [c for c in analysis.cells if c.n and c.key == key.with_nodes(c.nodes)]
+    keys = [CellKey(1, alone)] if (alone := _alone(analysis)) and not analysis.varied else []
+    keys += dict.fromkeys((setting[0].key, setting[-1].key))
     rates = [
         f"{cell.examples_per_s.mean / cell.nodes:,.0f} at {count_text(cell.nodes, 'node')}"
         for cell in map(analysis.cell, keys)
         if cell.examples_per_s
     ]
+    name = w.with_variation(key.protocol, dict(key.variation))
     return [
         f"Examples/s per machine, {name}: {', '.join(rates)}.",
-        f"Prices: `dnnbench cost {_path(analysis, is_private=is_private)}`.",
+        f"Prices: `dnnbench cost {sweep_path(analysis, is_private=is_private)}`.",
     ]
 
 
@@ -278,43 +292,9 @@ def _share_text(cell: Cell) -> list[str]:
     return [f"The parameter server used {share:.0f} % of the roles' CPU time."]
 
 
-def _step_text(analysis: Analysis, step: Step, *, is_private: bool) -> str:
-    path = _path(analysis, is_private=is_private)
-    nodes = max(analysis.nodes)
-    if step.name == "resume":
-        return f"`dnnbench run --resume {path}` runs what is missing"
-    if step.name == "price":
-        return f"`dnnbench cost {path}`"
-    changes = {
-        "own hosts": {"--hosts": f"HOST1,...,HOST{nodes}"},
-        "repeat": {"--repeats": str(step.repeats)},
-        "more nodes": {"--nodes": "4,8,12"},
-        "more protocols": {"--protocols": ",".join(_with_comparison(analysis))},
-    }[step.name]
-    options = {
-        option: "..." if option in _PRIVATE and not is_private else value and shlex.quote(value)
-        for option, value in analysis.context.options.items()
-    }
-    words = (f"{option} {value}".strip() for option, value in (options | changes).items())
-    return f"`{' '.join(['dnnbench run', *words])}`"
-
-
-def _with_comparison(analysis: Analysis) -> list[str]:
-    """Return the protocols, and one that makes two of them comparable."""
-    names = analysis.protocols
-    baselines = [find_protocol(name).baseline for name in names]
-    missing = [name for name in baselines if name and name not in names]
-    return [missing[0], *names] if missing else [*dict.fromkeys(["downpour", *names, "dc-sgd"])]
-
-
 def _alone(analysis: Analysis) -> str | None:
     """Return the protocol of one process, if it is in the sweep."""
     return next((p for p in analysis.protocols if find_protocol(p).fixed_nodes == 1), None)
-
-
-def _path(analysis: Analysis, *, is_private: bool) -> str:
-    context = analysis.context
-    return shlex.quote(context.path if is_private and context.path else analysis.settings.sweep)
 
 
 def _percent_text(ratio: RatioEstimate) -> str:

@@ -9,19 +9,17 @@ from dnnbench.text.tables import NONE
 from dnnbench.text.words import count_text
 from dnnbench.trial.protocols import find_protocol
 from dnnbench.trial.spec import EPOCH_DEFINITIONS, CellKey
+from dnnbench.trial.variation import in_words, value_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from dnnbench.analysis.analyse import Analysis, Context
     from dnnbench.analysis.cell import Cell, Efficiency, Speedup
     from dnnbench.analysis.stats import Difference, Estimate, RatioEstimate
     from dnnbench.trial.spec import ProtocolSpec
+    from dnnbench.trial.variation import Value
 
-FIGURE_NOTES: Final = (
-    "Typical: the trial whose mean epoch time is the median of its cell.",
-    "Each point is the mean over the workers.",
-)
 _ENDLESS_PERCENT: Final = 1000
 """Upper end from which the digits of an interval say no more than its length."""
 _BARS = "▁▂▃▄▅▆▇█"
@@ -159,22 +157,57 @@ def epoch_definition_text(analysis: Analysis) -> str:
     return f"Epoch ({definition}): {EPOCH_DEFINITIONS[definition]}, so {ideal}."
 
 
-def protocol_text(spec: ProtocolSpec) -> str:
-    """Write a protocol's title and the settings that apply to it."""
+def protocol_text(spec: ProtocolSpec, varied: Collection[str] = ()) -> str:
+    """Write a protocol's title and the settings that apply to it, without those that vary."""
     protocol = find_protocol(spec.name)
-    settings: dict[str, object] = {"learning rate": spec.learning_rate}
-    if spec.momentum:
+    settings: dict[str, object] = {}
+    if "learning_rate" not in varied:
+        settings["learning rate"] = spec.learning_rate
+    if spec.momentum and "momentum" not in varied:
         settings["momentum"] = spec.momentum
-    if spec.clip_norm is not None:
+    if spec.clip_norm is not None and "clip_norm" not in varied:
         settings["gradients clipped to norm"] = spec.clip_norm
-    if spec.rate_warmup_epochs:
+    if spec.rate_warmup_epochs and "rate_warmup_epochs" not in varied:
         settings["rising over epochs"] = spec.rate_warmup_epochs
-    if spec.rate_decay_epochs:
+    if spec.rate_decay_epochs and "rate_decay" not in varied:
         epochs = ", ".join(map(str, spec.rate_decay_epochs))
         settings[f"times {spec.rate_decay:g} at epochs"] = epochs
-    settings |= protocol.options_of(spec)
-    values = (f"{name.replace('_', ' ')} {_value_text(of)}" for name, of in settings.items())
-    return f"{protocol.title}: {', '.join([spec.optimizer, *values])}"
+    options = protocol.options_of(spec).items()
+    settings |= {name: value for name, value in options if name not in varied}
+    values = (f"{words(name)} {_value_text(of)}" for name, of in settings.items())
+    optimizer = [] if "optimizer" in varied else [spec.optimizer]
+    text = ", ".join([*optimizer, *values])
+    return f"{protocol.title}: {text}" if text else protocol.title
+
+
+def with_variation(text: str, variation: Mapping[str, Value]) -> str:
+    """Add the settings that vary to the name of a comparison."""
+    return f"{text}, {in_words(variation.items())}" if variation else text
+
+
+def varied_text(analysis: Analysis) -> str:
+    """List the settings that vary with their values."""
+    return "; ".join(
+        f"{words(name)} {', '.join(map(value_text, values))}"
+        for name, values in analysis.varied.items()
+    )
+
+
+def unvaried(analysis: Analysis, **texts: str) -> list[str]:
+    """Return the texts, by name of their setting, of the settings that all trials share."""
+    return [text for name, text in texts.items() if name not in analysis.varied]
+
+
+def common_text(analysis: Analysis, name: str, noun: str) -> str:
+    """Write a count that is a setting, or that it varies: ``2 epochs``, ``its own epochs``."""
+    if name in analysis.varied:
+        return f"its own {noun}s"
+    return count_text(getattr(analysis.settings, name), noun)
+
+
+def words(name: str) -> str:
+    """Write the name of a setting in words."""
+    return name.replace("_", " ")
 
 
 def _value_text(value: object) -> str:
@@ -240,3 +273,12 @@ def machines_text(context: Context) -> str:
 def figure_title(analysis: Analysis, nodes: int) -> str:
     """Return the title of the figure, with its data."""
     return f"Seconds per epoch of a typical trial, {nodes} nodes ({analysis.settings.data.title})"
+
+
+def figure_notes(analysis: Analysis) -> list[str]:
+    """Return the notes below the figure."""
+    return [
+        "Typical: the trial whose mean epoch time is the median of its cell.",
+        "Each point is the mean over the workers.",
+        *(["Of the settings that vary, the first of each protocol."] if analysis.varied else []),
+    ]

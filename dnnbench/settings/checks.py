@@ -6,10 +6,12 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from dnnbench.errors import ConfigError, nearest
+from dnnbench.settings import grid
 from dnnbench.settings.schema import settings
 from dnnbench.settings.textfile import local_path
 from dnnbench.settings.values import is_path
 from dnnbench.text.safe import HIDDEN
+from dnnbench.text.words import count_text
 from dnnbench.trial.models import MODELS
 from dnnbench.trial.protocols import find_protocol
 
@@ -22,6 +24,8 @@ FIRST_PORT, LAST_PORT = 1024, 65535
 """Ports that an unprivileged user may listen on."""
 MOST_TRIALS = 10_000
 """Most trials of a sweep; the paper profile runs 120."""
+LONGEST_NAME = 200
+"""Of a trial: it names a directory, and file systems end at 255."""
 _INDEX_SCHEMES = ("https", "http", "file")
 _ODD = re.compile(r'[\s"\\]')
 """Characters that no URL has, and at which `redacted` takes a login to end."""
@@ -37,8 +41,10 @@ def check_values(config: Config, origins: Mapping[str, str]) -> None:
     if config.provision.index_url is not None:
         check_index_url(config.provision.index_url, origins["provision.index_url"])
     check_sweep(config.sweep, origins)
-    check_combinations(config, origins)
-    check_backup_workers(config, origins["protocol.backup_workers"])
+    check_grid(config, origins)
+    for combination in grid.combinations(config):
+        check_combinations(combination, origins)
+        check_backup_workers(combination, origins["protocol.backup_workers"])
     check_ports(config, origins["cluster.ports"])
 
 
@@ -115,14 +121,40 @@ def check_sweep(sweep: SweepConfig, origins: Mapping[str, str]) -> None:
                 where=servers if nodes == "default" else nodes,
                 remedy="a trial needs at least parameter_servers + 1 nodes",
             )
-    trials = len(sweep.cells) * sweep.repeats
-    if trials > MOST_TRIALS:
-        given = [origins[f"sweep.{key}"] for key in ("repeats", "nodes", "protocols")]
+
+
+def check_grid(config: Config, origins: Mapping[str, str]) -> None:
+    """Refuse too many trials, before they are planned, and settings that vary without effect."""
+    repeats = config.sweep.repeats
+    count = grid.count_cells(config)
+    if count * repeats > MOST_TRIALS:
+        varied = " x settings" if config.varied else ""
+        keys = ("sweep.repeats", *config.varied, "sweep.nodes", "sweep.protocols")
+        given = (origins[key] for key in keys)
         raise ConfigError(
-            f"expected at most {MOST_TRIALS:,} trials, got {trials:,}: {len(sweep.cells)} cells "
-            f"(node counts x protocols) x {sweep.repeats} repeats",
+            f"expected at most {MOST_TRIALS:,} trials, got {count * repeats:,}: {count:,} cells "
+            f"(node counts x protocols{varied}) x {count_text(repeats, 'repeat')}",
             where=next((origin for origin in given if origin != "default"), "[sweep]"),
         )
+    if key := grid.without_effect(config):
+        raise ConfigError(
+            f"{key.partition('.')[2]} has several values, but no protocol of the sweep takes it",
+            where=origins[key],
+            remedy="give it one value, or choose a protocol that takes it",
+        )
+    if "train.rate_decay" in config.varied and not config.train.rate_decay_epochs:
+        raise ConfigError(
+            "rate_decay has several values, but rate_decay_epochs names no epoch to apply it",
+            where=origins["train.rate_decay"],
+        )
+    if config.varied:
+        longest = max((cell.trial_id(repeats) for cell in grid.cells(config)), key=len)
+        if len(longest) > LONGEST_NAME:
+            raise ConfigError(
+                f"expected names of trials of at most {LONGEST_NAME} characters, got {longest}",
+                where=origins[next(iter(config.varied))],
+                remedy="vary fewer settings at once",
+            )
 
 
 def check_combinations(config: Config, origins: Mapping[str, str]) -> None:
@@ -169,12 +201,13 @@ def check_backup_workers(config: Config, where: str) -> None:
 def check_ports(config: Config, where: str) -> None:
     """Refuse a port range that is invalid, or too small for the largest trial."""
     first, last = config.cluster.port_range
-    most = config.sweep.largest.nodes
+    nodes = config.sweep.largest.nodes
+    most = max(nodes, min(nodes * config.sweep.parallel, sum(host.slots for host in config.hosts)))
     problem = None
     if not FIRST_PORT <= first <= last <= LAST_PORT:
         problem = f"a first port not above the last, both from {FIRST_PORT} to {LAST_PORT}"
     elif config.hosts and last - first + 1 < most:
         # Several hosts may be one machine, and all tasks of a trial then share the range.
-        problem = f"at least {most} ports, one for each node of the largest trial"
+        problem = f"at least {most} ports, one for each node of the largest trials"
     if problem:
         raise ConfigError(f"[cluster] ports: expected {problem}, got {first}-{last}", where=where)

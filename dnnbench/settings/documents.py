@@ -23,6 +23,7 @@ _HEAD: Final = """\
 # Settings of a sweep. A line that starts with # and no space shows a default: remove the # to
 # change it. Precedence, lowest first:
 #   default < this file < environment (DNNBENCH_TRAIN_BATCH_SIZE=64) < option (--batch-size 64)
+# A list, such as batch_size = [64, 128] or --batch-size 64,128, runs every combination.
 # The report whose Table 2 is reproduced does not state batch size, learning rate, L2, dropout and
 # lambda. Their defaults are our choice; the reason is given above each.
 """
@@ -47,7 +48,7 @@ def template() -> str:
     """Return the commented file that ``dnnbench init`` writes; unedited, it changes nothing."""
     parts = [_HEAD]
     for table in TABLES:
-        parts.append(f"[{table}]  # {_about(table)}\n")
+        parts.append(f"[{table}]  # {_about(table)}\n{_comment(_several(table))}")
         parts += [_entry(field) for field in _fields(table)]
     return "\n".join([*parts, _HOSTS])
 
@@ -101,7 +102,7 @@ def _table() -> str:
     """Lay out every setting as Markdown."""
     lines = ["| key | option | default | meaning |", "|---|---|---|---|"]
     for table in TABLES:
-        lines.append(f"| **`[{table}]`** | | | {_about(table)} |")
+        lines.append(f"| **`[{table}]`** | | | {f'{_about(table)} {_several(table)}'.strip()} |")
         lines += [_row(field) for field in _fields(table)]
     return "\n".join(lines)
 
@@ -134,6 +135,16 @@ def _options(command: str) -> str:
 
 def _about(table: str) -> str:
     return (TABLES[table].__doc__ or "").partition("\n")[0]
+
+
+def _several(table: str) -> str:
+    """Return which settings of a table a sweep may vary; empty if none."""
+    fields = _fields(table)
+    alone = [field.name for field in fields if not field.may_vary]
+    if len(alone) == len(fields):
+        return ""
+    others = f", except {', '.join(alone)}" if alone else ""
+    return f"Each takes one value, or a list of values to combine in a grid{others}."
 
 
 def _fields(table: str) -> list[Field]:

@@ -1,7 +1,8 @@
 """Merge the settings: default < dnnbench.toml < environment < option.
 
 A profile sets its keys with the precedence of the place where it is given, so ``--profile paper``
-overrides ``repeats`` in the file, and ``--repeats 5`` overrides the profile.
+overrides ``repeats`` in the file, and ``--repeats 5`` overrides the profile. Of several profiles
+only the one with the highest precedence sets any key.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from dnnbench.settings.checks import check_values
 from dnnbench.settings.hostlists.sources import HostsChoice, find_hosts
 from dnnbench.settings.schema import PROFILES, TABLES, Config, Resolved, settings
 from dnnbench.settings.setting import ENVIRONMENT_PREFIX
+from dnnbench.settings.several import Several, check_setting
 from dnnbench.settings.tomlfile import TomlFile, read_toml
-from dnnbench.settings.values import check, check_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from dnnbench.trial.variation import Value
 
 DEFAULT_PATH: Final = Path("dnnbench.toml")
 
@@ -54,10 +57,11 @@ def load(
     if path is not None or os.path.lexists(DEFAULT_PATH):  # a dangling link is a mistake
         file = read_toml(path or DEFAULT_PATH)
     given: _Layer = {}
-    for layer in (_file_layer(file), _environment_layer(environ), _option_layer(options)):
-        given.update(_expand_profile(layer))
+    layers = [_file_layer(file), _environment_layer(environ), _option_layer(options)]
+    for layer in _with_profile(layers):
+        given.update(layer)
     found = find_hosts(hosts or HostsChoice(), file)
-    config = Config(**_structs(given), hosts=found.hosts)
+    config = Config(**_structs(given), hosts=found.hosts, varied=_varied(given))
     origins = {key: given[key].origin if key in given else "default" for key in settings()}
     origins["hosts"] = found.origin or "default"
     check_values(config, origins)
@@ -82,7 +86,7 @@ def _file_layer(file: TomlFile | None) -> _Layer:
             where = file.where(key)
             if key not in settings():
                 raise _unknown_key(table, name, where)
-            checked = check(settings()[key].kind, value, where, subject=f"[{table}] {name}")
+            checked = check_setting(settings()[key], value, where, subject=f"[{table}] {name}")
             layer[key] = _Given(checked, where)
     return layer
 
@@ -97,7 +101,7 @@ def _environment_layer(environ: Mapping[str, str]) -> _Layer:
             remedy = nearest(name, variables, after=ENVIRONMENT_PREFIX)
             raise ConfigError(f"{name} is not known", where="environment", remedy=remedy)
         field = variables[name]
-        layer[field.key] = _Given(check_text(field.kind, environ[name], name), name)
+        layer[field.key] = _Given(check_setting(field, environ[name], name), name)
     return layer
 
 
@@ -106,25 +110,35 @@ def _option_layer(options: Mapping[str, object]) -> _Layer:
     for key, value in options.items():
         if value is not None:
             field = settings()[key]
-            layer[key] = _Given(check_text(field.kind, value, field.option), field.option)
+            layer[key] = _Given(check_setting(field, value, field.option), field.option)
     return layer
 
 
-def _expand_profile(layer: _Layer) -> _Layer:
-    if "sweep.profile" not in layer:
-        return layer
+def _with_profile(layers: list[_Layer]) -> list[_Layer]:
+    """Add the keys of the last profile to its layer."""
+    chosen = [number for number, layer in enumerate(layers) if "sweep.profile" in layer]
+    if not chosen:
+        return layers
+    layer = layers[chosen[-1]]
     profile = layer["sweep.profile"]
-    implied = {key: _Given(n, profile.origin) for key, n in PROFILES[profile.value].items()}
-    return implied | layer
+    implied = {key: _Given(value, profile.origin) for key, value in PROFILES[profile.value].items()}
+    return [*layers[: chosen[-1]], implied | layer, *layers[chosen[-1] + 1 :]]
 
 
 def _structs(given: _Layer) -> dict[str, Any]:
-    """Put the values, already checked, into their tables."""
+    """Put the values, already checked, into their tables; the first one of several."""
     values: dict[str, dict[str, Any]] = {table: {} for table in TABLES}
     for key, entry in given.items():
         table, _, name = key.partition(".")
-        values[table][name] = entry.value
+        is_varied = isinstance(entry.value, Several)
+        values[table][name] = entry.value[0] if is_varied else entry.value
     return {table: struct(**values[table]) for table, struct in TABLES.items()}
+
+
+def _varied(given: _Layer) -> dict[str, tuple[Value, ...]]:
+    """Return the settings with several values, in the order of the tables."""
+    found = {key: given[key].value for key in settings() if key in given}
+    return {key: tuple(value) for key, value in found.items() if isinstance(value, Several)}
 
 
 def _unknown_key(table: str, name: str, where: str) -> ConfigError:

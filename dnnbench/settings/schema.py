@@ -9,7 +9,7 @@ Checks that involve two settings are in `dnnbench.settings.checks`.
 from __future__ import annotations
 
 import functools
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -19,6 +19,7 @@ from dnnbench.settings.tables.hosts import ClusterConfig, ProvisionConfig, SshCo
 from dnnbench.settings.tables.sweep import CostConfig, RunConfig, SweepConfig
 from dnnbench.settings.tables.training import LAMBDA0, ProtocolConfig, TrainConfig
 from dnnbench.text.safe import redacted
+from dnnbench.trial.variation import Value
 
 __all__ = [
     "BY_PROFILE",
@@ -39,17 +40,31 @@ __all__ = [
     "without_secrets",
 ]
 
-PROFILES: Final[dict[str, dict[str, int]]] = {
+PROFILES: Final[dict[str, dict[str, Any]]] = {
     "quick": {"sweep.repeats": 3, "train.epochs": 2},
     "paper": {"sweep.repeats": 20, "train.epochs": 20},
+    "delay": {
+        "sweep.nodes": (12,),
+        "sweep.protocols": ("sequential", "downpour", "dc-sgd-c", "dc-sgd-a"),
+        "sweep.repeats": 5,
+        "train.learning_rate": 0.3,
+        "train.epoch": "sharded",  # every protocol passes over the data as often
+        "train.epochs": 5,
+        "train.warmup_steps": 0,  # applied, too: 11 workers would take 11 times as many
+    },
 }
-"""Profile -> the settings that it sets."""
+"""Profile -> the settings that it sets; ``delay`` is chosen from docs/convergence.md."""
 BY_PROFILE: Final = tuple(PROFILES["quick"])
 """Settings whose default is the profile's."""
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All settings, checked."""
+    """All settings, checked.
+
+    Attributes:
+        varied: ``train.learning_rate`` -> its values, of each setting that was given several; its
+            table holds the first. `dnnbench.settings.grid` combines them.
+    """
 
     sweep: SweepConfig = SweepConfig()
     train: TrainConfig = TrainConfig()
@@ -60,6 +75,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     provision: ProvisionConfig = ProvisionConfig()
     cost: CostConfig = CostConfig()
     hosts: tuple[HostConfig, ...] = ()
+    varied: dict[str, tuple[Value, ...]] = {}
 
 
 class Resolved(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

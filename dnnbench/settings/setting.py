@@ -7,11 +7,15 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, Union, get_args, 
 
 import msgspec
 
+from dnnbench.trial.spec import VARIABLE
+
 ENVIRONMENT_PREFIX: Final = "DNNBENCH_"
 RUN: Final = ("run",)
 CLUSTER: Final = ("run", "launch")
 PROVISIONED: Final = ("run", "provision", "launch")
 """Commands that take an option, as in ``Setting.commands``."""
+
+_VARIED_TABLES: Final = ("train", "protocol")
 
 _METAVARS: Final[dict[Any, str]] = {int: "N", float: "X", str: "NAME", bool: ""}
 
@@ -88,8 +92,18 @@ class Field(NamedTuple):
         return get_args(bare) if get_origin(bare) is Literal else ()
 
     @property
+    def may_vary(self) -> bool:
+        """Whether a sweep may vary it: it takes one value, or a list of them."""
+        return self.table in _VARIED_TABLES and self.name in VARIABLE
+
+    @property
     def metavar(self) -> str:
         """The placeholder of its option."""
+        one = self._metavar
+        return f"{one}[,...]" if self.may_vary and one else one
+
+    @property
+    def _metavar(self) -> str:
         if self.setting.metavar:
             return self.setting.metavar
         if self.name.endswith("_s"):
@@ -105,11 +119,15 @@ class Field(NamedTuple):
     @property
     def default_text(self) -> str:
         """Its default as a user would type it; empty if there is none."""
-        if isinstance(self.default, bool):
-            return "yes" if self.default else "no"
-        if isinstance(self.default, tuple):
-            return ",".join(map(str, self.default))
-        return self.setting.unset if self.default is None else f"{self.default}"
+        return self.as_text(self.default)
+
+    def as_text(self, value: Any) -> str:
+        """Return a value of it as a user would type it; the meaning of None if it is unset."""
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        if isinstance(value, tuple):
+            return ",".join(map(str, value))
+        return self.setting.unset if value is None else f"{value}"
 
     def kind_is(self, kind: type) -> bool:
         """Return whether its values are of a type, apart from constraints and None."""

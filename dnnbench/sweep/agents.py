@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import deque
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, Protocol
 
 from dnnbench.errors import HostError
+from dnnbench.sweep.inbox import Arrival, Inbox
 from dnnbench.trial.messages import AgentReady
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from typing_extensions import Self
 
     from dnnbench.sweep.placement import Host
-    from dnnbench.trial.messages import AnyEvent, Order
+    from dnnbench.trial.messages import Order
+
+__all__ = ["Agent", "AgentSource", "Agents", "Arrival", "Inbox", "combined"]
 
 _SLICE_S: Final = 0.5
 """Longest single wait, so that a stop of this process shows as a gap between two waits."""
@@ -25,62 +27,7 @@ _STOPPED_S: Final = 1.0
 """A gap this much longer than a slice is a stop (SIGSTOP, a suspended machine), not a wait."""
 _BACKLOG_S: Final = 10.0
 """Longest time to read what had arrived by a deadline; longer than that, it is a flood."""
-UNREAD_BYTES: Final = 4 << 20
-"""Unread lines for which hosts have to wait; decoded, a line may take ten times its bytes."""
 _NAMED: Final = 3  # hosts in one line
-
-
-class Arrival(NamedTuple):
-    """One event from a host, or the news that its agent is lost."""
-
-    host: str
-    what: AnyEvent | HostError
-
-
-class Inbox:
-    """A queue of the events of all hosts, in the order of their arrival.
-
-    Bounded: a thread that reads from a host waits while too much is unread, and so does the host.
-    It cannot fill this machine's memory by sending faster than a trial takes events.
-    """
-
-    def __init__(self) -> None:
-        self._arrivals: deque[tuple[Arrival, int]] = deque()
-        self._unread_bytes = 0
-        self._is_closed = False
-        self._changed = threading.Condition()
-
-    def put(self, arrival: Arrival, size_bytes: int = 0) -> None:
-        """Add an arrival; called from the threads that read from hosts.
-
-        Args:
-            arrival: dropped if the inbox is closed.
-            size_bytes: size of its line.
-        """
-        with self._changed:
-            self._changed.wait_for(lambda: self._is_closed or self._unread_bytes < UNREAD_BYTES)
-            if not self._is_closed:
-                self._arrivals.append((arrival, size_bytes))
-                self._unread_bytes += size_bytes
-                self._changed.notify_all()
-
-    def get(self, timeout_s: float) -> Arrival | None:
-        """Return the oldest arrival; None if there is none within the given time."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._arrivals, max(timeout_s, 0.0))
-            if not self._arrivals:
-                return None
-            arrival, size_bytes = self._arrivals.popleft()
-            self._unread_bytes -= size_bytes
-            self._changed.notify_all()
-            return arrival
-
-    def close(self) -> None:
-        """Drop everything, unread or still to come, and wake waiting writers. Idempotent."""
-        with self._changed:
-            self._is_closed = True
-            self._arrivals.clear()
-            self._changed.notify_all()
 
 
 class Agent(Protocol):
@@ -135,6 +82,7 @@ class Agents:
         self._lost: dict[str, HostError] = {}
         self._looked_s = time.monotonic()
         self._stopped_s = 0.0
+        self._is_interrupted = False
 
     def __enter__(self) -> Self:
         return self
@@ -148,6 +96,31 @@ class Agents:
         release, self._release = self._release, None
         if release is not None:
             release()
+
+    @contextmanager
+    def share(self, hosts: Collection[str]) -> Iterator[Agents]:
+        """Lend the agents on some hosts to a trial beside others, in a thread of its own.
+
+        Their events reach nobody else in the meantime. The hosts that are lost are lost here, too.
+        """
+        inbox = self._inbox.split(hosts)
+        share = Agents(
+            [self._agents[host] for host in hosts],
+            [host for host in self.hosts if host.name in hosts],
+            inbox,
+            release=lambda: None,
+            data_directory=self.data_directory,
+        )
+        try:
+            yield share
+        finally:
+            self._inbox.join(inbox)
+            for host, error in share.lost.items():
+                self.lose(host, error)
+
+    def interrupt(self) -> None:
+        """Raise KeyboardInterrupt, once, in the thread that waits for arrivals."""
+        self._is_interrupted = True
 
     def await_ready(self, limit_s: float) -> dict[str, AgentReady]:
         """Wait until every agent has imported TensorFlow; return host -> its ``AgentReady``.
@@ -198,8 +171,14 @@ class Agents:
         Args:
             deadline_s: on the clock of `now_s`.
             hosts: the hosts for which the caller waits.
+
+        Raises:
+            KeyboardInterrupt: see `interrupt`.
         """
         while True:
+            if self._is_interrupted:
+                self._is_interrupted = False
+                raise KeyboardInterrupt
             left_s = deadline_s - self.now_s()
             if left_s < -_BACKLOG_S:
                 return None

@@ -33,4 +33,10 @@ def measured_trial_s(results_dir: Path, config: Config) -> dict[CellKey, float]:
 
 def _conditions(config: Config) -> tuple[object, ...]:
     """Return the settings that a trial's duration depends on."""
-    return config.train, config.protocol, config.sweep.parameter_servers, config.hosts
+    return (
+        config.train,
+        config.protocol,
+        config.varied,
+        config.sweep.parameter_servers,
+        config.hosts,
+    )

@@ -16,6 +16,7 @@ from dnnbench.trial.messages import (
     Evaluated,
     HostUsed,
     Log,
+    Prepared,
     Served,
     Trained,
     WarmedUp,
@@ -62,6 +63,7 @@ class OutcomeBuilder:
         self._pushed: dict[str, int] = {}
         self._divergence: Divergence | None = None
         self._use: dict[str, HostUse] = {}
+        self._parameters: int | None = None
 
     @contextmanager
     def training(self) -> Iterator[None]:
@@ -75,6 +77,8 @@ class OutcomeBuilder:
         """Add an event of a host."""
         if isinstance(event, Log):
             self._logs.setdefault(event.task, deque(maxlen=_LOG_TAIL_LINES)).append(event.line)
+        elif isinstance(event, Prepared):
+            self._parameters = event.parameters
         elif isinstance(event, WarmedUp):
             self._warmups.append(event.record)
         elif isinstance(event, EpochEnd):
@@ -140,6 +144,7 @@ class OutcomeBuilder:
             failure=None if diverged else failure,
             divergence=self._divergence,
             use=self._use,
+            parameters=self._parameters,
         )
 
 

@@ -50,6 +50,18 @@ def to_host(config: HostConfig, resolved_address: str) -> Host:
     return Host(config.name, address, config.slots)
 
 
+def count_beside(nodes: int, parameter_servers: int, hosts: Sequence[Host], most: int) -> int:
+    """Return how many trials of a size, at most ``most``, run at once and share no host."""
+    free = list(hosts)
+    for number in range(most):
+        try:
+            used = set(place(nodes, parameter_servers, free).values())
+        except ConfigError:
+            return number
+        free = [host for host in free if host.name not in used]
+    return most
+
+
 def place(nodes: int, parameter_servers: int, hosts: Sequence[Host]) -> dict[str, str]:
     """Give every task of a trial a host, according to `PLACEMENT_RULE`.
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dnnbench.errors import ConfigError
+from dnnbench.settings.grid import cells, with_variation
 from dnnbench.sweep.estimate import TimeModel
 from dnnbench.sweep.own_model import model_digest
-from dnnbench.sweep.placement import PLACEMENT_RULE, Host, local_inventory, place
+from dnnbench.sweep.placement import PLACEMENT_RULE, Host, count_beside, local_inventory, place
 from dnnbench.trial.machine import usable_cores
 from dnnbench.trial.protocols import find_protocol
 from dnnbench.trial.seeds import order_seed, repeat_seed
@@ -29,6 +30,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         orders: the trials, in the order in which they run.
         estimated_s: trial id -> seconds; without the trials that nothing is known of.
         data_note: why this data set replaces the wanted one; None if it does not.
+        parallel: trials that run side by side, if their sizes allow it.
     """
 
     sweep: str
@@ -37,6 +39,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     placement_rule: str
     estimated_s: dict[str, float]
     data_note: str | None = None
+    parallel: int = 1
 
     def placement(self, spec: TrialSpec) -> dict[str, str]:
         """Return task -> host of a trial."""
@@ -56,7 +59,8 @@ def make_plan(
 ) -> Plan:
     """Plan the trials of a sweep.
 
-    Each repeat is a block with every cell once, shuffled by its own seed: a machine that warms up
+    The cells are the product of node counts, protocols and the settings that vary. Each repeat is a
+    block with every cell once, shuffled by its own seed: a machine that warms up
     or gets busy then affects all cells alike, and a sweep cut short has evenly filled cells.
 
     Args:
@@ -72,16 +76,31 @@ def make_plan(
 
     Raises:
         ConfigError: the hosts have too few slots for the largest trial, a worker has too few
-            examples for a batch, or a trial has more updates than can be counted.
+            examples for a batch, a trial has more updates than can be counted, or trials are to run
+            side by side on this machine.
     """
+    if config.sweep.parallel > 1 and hosts is None:
+        raise ConfigError(
+            f"expected hosts for {config.sweep.parallel} trials side by side: on this machine "
+            "alone, they would share its cores",
+            where="[sweep] parallel",
+            remedy="list hosts, or run one trial at a time",
+        )
     hosts = local_inventory() if hosts is None else list(hosts)
     cores = usable_cores() if cores is None else cores
     largest = config.sweep.largest
     place(largest.nodes, config.sweep.servers_of(largest), hosts)
+    in_order = cells(config)
+    first = {cell: _spec(config, data, sweep_id, cell) for cell in in_order}
     specs = [
-        _spec(config, data, sweep_id, cell=cell, repeat=repeat)
+        msgspec.structs.replace(
+            first[cell],
+            id=cell.trial_id(repeat),
+            repeat=repeat,
+            seed=repeat_seed(config.sweep.seed, repeat),
+        )
         for repeat in range(1, config.sweep.repeats + 1)
-        for cell in _shuffled_cells(config, repeat)
+        for cell in _shuffled(in_order, order_seed(config.sweep.seed, repeat))
     ]
     _check_batches(specs)
     for spec in specs:
@@ -90,7 +109,11 @@ def make_plan(
     known = measured_s or {}
     estimates = ((s.id, known.get(s.cell) or model.trial_s(s, cores)) for s in specs)
     estimated_s = {name: seconds for name, seconds in estimates if seconds is not None}
-    return Plan(sweep_id, specs, hosts, PLACEMENT_RULE, estimated_s, data_note)
+    parallel = max(
+        count_beside(cell.nodes, config.sweep.servers_of(cell), hosts, config.sweep.parallel)
+        for cell in config.sweep.cells
+    )
+    return Plan(sweep_id, specs, hosts, PLACEMENT_RULE, estimated_s, data_note, parallel)
 
 
 def _check_batches(specs: Sequence[TrialSpec]) -> None:
@@ -109,25 +132,29 @@ def _check_batches(specs: Sequence[TrialSpec]) -> None:
             )
 
 
-def _shuffled_cells(config: Config, repeat: int) -> list[CellKey]:
+def _shuffled(cells: Sequence[CellKey], seed: int) -> list[CellKey]:
     import random  # not needed to read a stored plan
 
-    cells = config.sweep.cells
-    random.Random(order_seed(config.sweep.seed, repeat)).shuffle(cells)  # noqa: S311 - order, not secrecy
-    return cells
+    shuffled = list(cells)
+    random.Random(seed).shuffle(shuffled)  # noqa: S311 - order, not secrecy
+    return shuffled
 
 
-def _spec(
-    config: Config, data: DataSpec, sweep_id: str, *, cell: CellKey, repeat: int
-) -> TrialSpec:
+def _spec(config: Config, data: DataSpec, sweep_id: str, cell: CellKey) -> TrialSpec:
+    """Return the first trial of a cell."""
+    config = with_variation(config, cell.variation)
     train = config.train
+    varied = tuple(name for name, _ in cell.variation)
+    if "label_noise" in varied:
+        data = msgspec.structs.replace(data, label_noise=train.label_noise)
     return TrialSpec(
-        id=cell.trial_id(repeat),
+        id=cell.trial_id(1),
         sweep=sweep_id,
         nodes=cell.nodes,
         parameter_servers=config.sweep.servers_of(cell),
-        repeat=repeat,
-        seed=repeat_seed(config.sweep.seed, repeat),
+        repeat=1,
+        seed=repeat_seed(config.sweep.seed, 1),
+        varied=varied,
         data=data,
         model=ModelSpec(
             train.model, l2=train.l2, dropout=train.dropout, digest=model_digest(train.model)

@@ -94,13 +94,38 @@ _STATE_AFTER: Final[dict[type[Event], str]] = {
 }
 
 
+class TrialProgress:
+    """A running trial.
+
+    Attributes:
+        roles: by task.
+    """
+
+    def __init__(self, spec: TrialSpec, start_s: float) -> None:
+        self.spec = spec
+        self.start_s = start_s
+        self.roles = {task: Role(task) for task in task_names(spec.nodes, spec.parameter_servers)}
+
+    @property
+    def workers(self) -> list[Role]:
+        """Roles that compute gradients."""
+        return [role for role in self.roles.values() if role.is_worker]
+
+    def event(self, event: AnyEvent) -> None:
+        """Update the roles from an event of the trial."""
+        if isinstance(event, PortReserved):
+            self.roles[event.task] = Role(event.task)  # forked again after a port clash
+        if event.task in self.roles:
+            self.roles[event.task].take(event)
+
+
 class SweepProgress:
     """A running sweep, updated from its events.
 
     Attributes:
         total: trials of the plan.
         ended: trials that are over, including those that diverged, failed or were not run.
-        current: the running trial, with its ``roles`` by task.
+        running: id -> the trials that run, in the order of their start.
     """
 
     def __init__(
@@ -115,11 +140,10 @@ class SweepProgress:
         self.diverged = 0
         self.failed = 0
         self.not_run = 0
-        self.current: TrialSpec | None = None
-        self.roles: dict[str, Role] = {}
+        self.running: dict[str, TrialProgress] = {}
         self._clock = clock
         self._pending = {spec.id: spec for spec in pending}
-        self._start_s = self._trial_start_s = clock()
+        self._start_s = clock()
         self._measured_s: dict[CellKey, list[float]] = defaultdict(list)
         self._estimated_sum_s = 0.0
         self._measured_sum_s = 0.0
@@ -129,30 +153,18 @@ class SweepProgress:
         """Seconds since the sweep was started or resumed."""
         return self._clock() - self._start_s
 
-    @property
-    def workers(self) -> list[Role]:
-        """Roles of the current trial that compute gradients."""
-        return [role for role in self.roles.values() if role.is_worker]
-
     def trial_started(self, spec: TrialSpec) -> None:
         """Begin a trial with fresh roles."""
-        self.current = spec
-        self._trial_start_s = self._clock()
-        tasks = task_names(spec.nodes, spec.parameter_servers)
-        self.roles = {task: Role(task) for task in tasks}
+        self.running[spec.id] = TrialProgress(spec, self._clock())
 
-    def event(self, event: AnyEvent) -> None:
-        """Update the roles from an event of the current trial."""
-        if isinstance(event, PortReserved):
-            self.roles[event.task] = Role(event.task)  # forked again after a port clash
-        if event.task in self.roles:
-            self.roles[event.task].take(event)
+    def event(self, spec: TrialSpec, event: AnyEvent) -> None:
+        """Update a running trial."""
+        self.running[spec.id].event(event)
 
     def trial_ended(self, outcome: TrialOutcome) -> None:
         """Count a trial and learn from its duration."""
         spec = outcome.order
-        self.current = None
-        self.roles = {}
+        self.running.pop(spec.id, None)
         self.ended += 1
         self._pending.pop(spec.id, None)
         if outcome.status != "ok":  # its duration does not predict the others
@@ -169,17 +181,18 @@ class SweepProgress:
         """Estimate the seconds to the end of the sweep; None while they cannot be told.
 
         The next trial of a cell is expected to take as long as its measured ones. For other cells
-        the plan's estimate, where there is one, is scaled by its error so far.
+        the plan's estimate, where there is one, is scaled by its error so far. Trials side by side
+        are expected to stay as many as now.
         """
         left_s = 0.0
         for spec in self._pending.values():
             expected_s = self._expected_s(spec)
             if expected_s is None:
                 return None
-            if self.current is not None and spec.id == self.current.id:
-                expected_s -= min(self._clock() - self._trial_start_s, expected_s)
+            if trial := self.running.get(spec.id):
+                expected_s -= min(self._clock() - trial.start_s, expected_s)
             left_s += expected_s
-        return left_s
+        return left_s / (len(self.running) or self.plan.parallel)
 
     def _expected_s(self, spec: TrialSpec) -> float | None:
         measured_s = self._measured_s.get(spec.cell)

@@ -1,4 +1,4 @@
-"""Run a plan: one trial after the other, each outcome stored before the next one starts."""
+"""Run a plan: start agents, run trials, and store each outcome as it comes."""
 
 from __future__ import annotations
 
@@ -6,22 +6,20 @@ import contextlib
 import signal
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from dnnbench.errors import ConfigError, HostError, TrialError
 from dnnbench.sweep.agents import combined
+from dnnbench.sweep.beside import run_beside
 from dnnbench.sweep.outcome import without_result
 from dnnbench.sweep.placement import place
+from dnnbench.sweep.recorder import Recorder
 from dnnbench.sweep.trial_run import run_trial
 from dnnbench.trial.machine import load_average, snapshot
-from dnnbench.trial.messages import Log
 from dnnbench.trial.outcome import Failure
-from dnnbench.trial.tasks import AGENT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
-    from typing import BinaryIO
+    from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 
     from typing_extensions import Self
 
@@ -29,14 +27,12 @@ if TYPE_CHECKING:
     from dnnbench.sweep.placement import Host
     from dnnbench.sweep.plan import Plan
     from dnnbench.sweep.store import SweepStore
+    from dnnbench.trial.machine import MachineSnapshot
     from dnnbench.trial.messages import AnyEvent
     from dnnbench.trial.outcome import Status, TrialOutcome
     from dnnbench.trial.spec import TrialSpec
 
 MAX_FAILURES_IN_A_ROW = 3
-LOG_BYTES: Final = 64 << 20
-"""Most bytes of a task's log that are stored."""
-_LOG_END: Final = b"(the rest is left out)\n"
 
 
 class Observer(Protocol):
@@ -62,7 +58,7 @@ class Observer(Protocol):
 
 
 def run_sweep(store: SweepStore, observer: Observer, source: AgentSource) -> list[TrialOutcome]:
-    """Run every pending trial of a sweep, in the plan's order.
+    """Run every pending trial of a sweep, in the plan's order, side by side if it says so.
 
     Trials that need more hosts than are available are not run; they stay pending.
 
@@ -87,19 +83,31 @@ def run_sweep(store: SweepStore, observer: Observer, source: AgentSource) -> lis
         observer.sweep_started(store.plan, pending)
         outcomes: list[TrialOutcome] = []
         try:
-            with _Cluster(store, observer, source, pending) as cluster:
-                for order in pending:
-                    outcomes.append(cluster.run(order))
-                    _refuse_to_go_on_failing(outcomes)
+            with Cluster(store, observer, source, pending) as cluster:
+                run = run_beside if store.plan.parallel > 1 else _in_turn
+                trials = run(cluster, pending)
+                with contextlib.closing(trials):
+                    for outcome in trials:
+                        outcomes.append(outcome)
+                        _refuse_to_go_on_failing(outcomes)
         finally:
             store.end_session(load_average())
         return outcomes
 
 
-class _Cluster:
+def _in_turn(cluster: Cluster, pending: Sequence[TrialSpec]) -> Generator[TrialOutcome, None, None]:
+    """Run one trial after the other."""
+    for spec in pending:
+        yield cluster.run(spec)
+
+
+class Cluster:
     """The agents of a sweep; started for the first trial, and again after a loss.
 
     A host that is down at a start stays out to the end, so that it is waited for only once.
+
+    Attributes:
+        parallel: trials that may run at once.
     """
 
     def __init__(
@@ -109,11 +117,15 @@ class _Cluster:
         source: AgentSource,
         pending: list[TrialSpec],
     ) -> None:
+        self.parallel = store.plan.parallel
         self._store = store
         self._observer = observer
         self._source = source
         self._limits = store.resolved.config.run
-        self._needed = max((order.nodes for order in pending), default=0)
+        most = max((order.nodes for order in pending), default=0)
+        slots = sum(host.slots or most for host in store.plan.hosts)
+        # Side by side, a spare host replaces a lost one while trials run on the others.
+        self._needed = max(most, slots) if self.parallel > 1 else most
         self._out: dict[str, HostError] = {}
         self._agents: Agents | None = None
         self._hosts: list[Host] = []
@@ -135,37 +147,68 @@ class _Cluster:
             agents = self._start()
             placement = _placed(spec, self._hosts)
         if placement is None:
-            outcome = without_result(spec, {}, "not run", self._shortage())
-        else:
-            outcome = self._carry_out(spec, placement, agents)
+            return self.leave_out(spec)
+        return self.store(*self.carry_out(spec, placement, agents))
+
+    def lend(self, spec: TrialSpec, busy: Collection[str]) -> tuple[Agents, dict[str, str]] | None:
+        """Return the agents and a placement of a trial on hosts that are not busy.
+
+        Agents are started again only if no host is busy. None if the available hosts do not
+        suffice.
+        """
+        agents = self._agents or self._start()
+        agents.drain()
+        out = {*busy, *agents.lost}
+        placement = _placed(spec, [host for host in self._hosts if host.name not in out])
+        if placement is None and agents.lost and not busy:
+            self._close()
+            agents = self._start()
+            placement = _placed(spec, self._hosts)
+        return None if placement is None else (agents, placement)
+
+    def leave_out(self, spec: TrialSpec) -> TrialOutcome:
+        """Store that too few hosts are available for a trial."""
+        return self.store(without_result(spec, {}, "not run", self._shortage()))
+
+    def store(self, outcome: TrialOutcome, error: BaseException | None = None) -> TrialOutcome:
+        """Store an outcome and show it, or raise the error with which its trial ended."""
         self._store.append(outcome)
+        if error is not None:
+            raise error
         self._observer.trial_ended(outcome)
         return outcome
 
-    def _carry_out(
-        self, spec: TrialSpec, placement: Mapping[str, str], agents: Agents
-    ) -> TrialOutcome:
-        """Run a trial; store an outcome even after an interrupt or a bug."""
+    def carry_out(
+        self,
+        spec: TrialSpec,
+        placement: Mapping[str, str],
+        agents: Agents,
+        name: str = "",
+    ) -> tuple[TrialOutcome, BaseException | None]:
+        """Run a trial; return its outcome, and the interrupt or the bug that ended it, if any.
+
+        ``name`` goes before the phases that are shown, to tell trials side by side apart.
+        """
         observer = self._observer
         start_s = time.monotonic()
         try:
             observer.trial_started(spec)
-            with _Recorder(self._store, spec, placement, observer) as recorder:
-                return run_trial(
+            with Recorder(self._store, spec, placement, observer) as recorder:
+                outcome = run_trial(
                     spec,
                     placement,
                     agents,
                     cores=self._cores,
                     limits=self._limits,
                     watch=recorder.record,
-                    phase=observer.phase,
+                    phase=lambda text: observer.phase(f"{name}{text}"),
                 )
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - stored, then raised by `store`
             status: Status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
             failure = Failure(type(error).__name__)
             duration_s = time.monotonic() - start_s
-            self._store.append(without_result(spec, placement, status, failure, duration_s))
-            raise
+            return without_result(spec, placement, status, failure, duration_s), error
+        return outcome, None
 
     def _start(self) -> Agents:
         """Get agents and wait until they have TensorFlow in memory.
@@ -195,6 +238,8 @@ class _Cluster:
         machines = {name: event.machine for name, event in ready.items()}
         self._store.note_hosts(machines)
         self._cores = {name: max(1, int(m.cores_usable)) for name, m in machines.items()}
+        if self._store.plan.parallel > 1 and (one := _one_machine(machines)):
+            self._observer.notice(f"{one} are one machine: trials side by side share its cores")
         return agents
 
     def _keep_out(self, missing: Mapping[str, HostError]) -> None:
@@ -226,54 +271,12 @@ def _placed(spec: TrialSpec, hosts: list[Host]) -> dict[str, str] | None:
         return None
 
 
-class _Recorder:
-    """Stores a trial's events in one file, and each task's log in another."""
-
-    def __init__(
-        self,
-        store: SweepStore,
-        spec: TrialSpec,
-        placement: Mapping[str, str],
-        observer: Observer,
-    ) -> None:
-        self._spec = spec
-        self._placement = placement
-        self._observer = observer
-        self._events = store.event_writer(spec)
-        self._log_dir: Path = store.log_dir(spec)
-        self._logs: dict[str, BinaryIO] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._events.close()
-        for log in self._logs.values():
-            log.close()
-
-    def record(self, event: AnyEvent) -> None:
-        """Store an event and show it."""
-        if isinstance(event, Log):
-            self._log(event)
-            return
-        self._events.write(event)
-        self._observer.event(self._spec, event)
-
-    def _log(self, event: Log) -> None:
-        """Add a line to the log of its task, which may be the agent."""
-        task, host = event.task, self._placement.get(event.task)
-        if host is None and task != AGENT:
-            raise ValueError(f"expected a task of the trial, found {task!r}")
-        if task not in self._logs:
-            path = self._log_dir / f"{task.replace(':', '-')}.log"
-            self._logs[task] = path.open("ab")
-        log, place = self._logs[task], f"{task} on {host}" if host else task
-        size_bytes = log.tell()
-        if size_bytes < LOG_BYTES:
-            line = f"{place} | {event.line}\n".encode(errors="backslashreplace")
-            is_last = size_bytes + len(line) >= LOG_BYTES
-            log.write(line + (_LOG_END if is_last else b""))
-            log.flush()
+def _one_machine(machines: Mapping[str, MachineSnapshot]) -> str:
+    """Name the first hosts that are one machine; empty if each is one of its own."""
+    hosts: dict[str, list[str]] = {}
+    for name, machine in machines.items():
+        hosts.setdefault(machine.boot_id or name, []).append(name)
+    return next((", ".join(names) for names in hosts.values() if len(names) > 1), "")
 
 
 def _refuse_to_go_on_failing(outcomes: list[TrialOutcome]) -> None:

@@ -174,6 +174,7 @@ class TrialOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         seeds: worker -> the seed of its batches and its dropout, derived from the order's.
         divergence: set if and only if ``diverged``.
         use: host -> what else ran there; without hosts that do not tell, and empty in older files.
+        parameters: trainable ones of the model; None in older files.
     """
 
     order: TrialSpec
@@ -193,3 +194,4 @@ class TrialOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     failure: Failure | None = None
     divergence: Divergence | None = None
     use: dict[str, HostUse] = {}
+    parameters: Count | None = None

@@ -5,12 +5,13 @@ Closed, frozen structs: a field that the other side does not know is refused, no
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
 from dnnbench.errors import ConfigError
 from dnnbench.trial.protocols import PROTOCOLS, find_protocol, position
+from dnnbench.trial.variation import Value, Variation, in_words, kept_by, sort_key, variation_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -123,30 +124,47 @@ class ProtocolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class CellKey(msgspec.Struct, frozen=True):
     """A cell of a sweep: what its trials have in common and those of other cells have not.
 
-    Cells sort by nodes, then as the table of protocols. Only this class takes a key apart.
+    Cells sort by nodes, then as the table of protocols, then by variation. Only this class takes a
+    key apart.
+
+    Attributes:
+        variation: the varied settings that count for the protocol; empty if the sweep varies none.
     """
 
     nodes: int
     protocol: ProtocolName
+    variation: Variation = ()
 
     def __lt__(self, other: CellKey) -> bool:
-        return (self.nodes, position(self.protocol)) < (other.nodes, position(other.protocol))
+        return self._order < other._order
 
     def __str__(self) -> str:
-        return f"{self.protocol} at {self.nodes} node{'s' * (self.nodes != 1)}"
+        text = f"{self.protocol} at {self.nodes} node{'s' * (self.nodes != 1)}"
+        return f"{text}, {in_words(self.variation)}" if self.variation else text
 
     def trial_id(self, repeat: int) -> str:
-        """Name a trial so that names sort by setting: ``n04-dc-sgd-r01``."""
-        return f"n{self.nodes:02d}-{self.protocol}-r{repeat:02d}"
+        """Name a trial so that names sort by setting: ``n04-dc-sgd-learning_rate=0.3-r01``."""
+        parts = [f"n{self.nodes:02d}", self.protocol]
+        parts += [variation_text([pair]) for pair in self.variation]
+        return "-".join([*parts, f"r{repeat:02d}"])
 
     def with_nodes(self, nodes: int) -> CellKey:
         """Return the cell of the same setting at another node count."""
         return msgspec.structs.replace(self, nodes=nodes)
 
+    def with_protocol(self, name: ProtocolName) -> CellKey:
+        """Return the cell of another protocol, with the varied settings that this one takes."""
+        return CellKey(self.nodes, name, kept_by(name, self.variation))
+
     def baseline(self) -> CellKey | None:
         """Return the cell that this one's overhead is measured against; None if there is none."""
         name = find_protocol(self.protocol).baseline
-        return None if name is None else msgspec.structs.replace(self, protocol=name)
+        return None if name is None else self.with_protocol(name)
+
+    @property
+    def _order(self) -> tuple[int, int, list[tuple[str, tuple[str, float]]]]:
+        variation = [(name, sort_key(value)) for name, value in self.variation]
+        return self.nodes, position(self.protocol), variation
 
 
 def grid(nodes: Iterable[int], protocols: Iterable[ProtocolName]) -> list[CellKey]:
@@ -187,6 +205,34 @@ class TrialSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     device: Device = "cpu"
 
 
+VARIABLE: Final[dict[str, str]] = {
+    **dict.fromkeys(("batch_size", "epochs", "warmup_steps", "steps_per_run"), ""),
+    **dict.fromkeys(("l2", "dropout"), "model"),
+    "label_noise": "data",
+    **{
+        field.name: "protocol"
+        for field in msgspec.structs.fields(ProtocolSpec)
+        if field.name != "name" and not isinstance(field.default, tuple)
+    },
+}
+"""Setting that a sweep may vary -> the field of `TrialSpec` that holds it, "" for the spec itself.
+
+A sweep has one data set and one model, and one definition of an epoch: its tables name them once. A
+setting that is a list itself cannot be told from a list of values.
+"""
+
+
+def place_of(name: str) -> str:
+    """Return where a trial's spec holds a setting that may vary: ``protocol.learning_rate``."""
+    return f"{VARIABLE[name]}.{name}" if VARIABLE[name] else name
+
+
+if TYPE_CHECKING:
+    VariedName = str
+else:
+    VariedName = Literal[tuple(VARIABLE)]
+
+
 class TrialSpec(TrialSettings, frozen=True, kw_only=True):
     """One execution of one setting with one seed.
 
@@ -195,6 +241,7 @@ class TrialSpec(TrialSettings, frozen=True, kw_only=True):
         nodes: parameter servers and workers together.
         repeat: 1 for the first execution of this setting.
         seed: of this repeat; each task derives its own from it.
+        varied: settings that the sweep varies and that count for this trial.
     """
 
     id: str
@@ -202,11 +249,19 @@ class TrialSpec(TrialSettings, frozen=True, kw_only=True):
     repeat: int
     seed: int
     protocol: ProtocolSpec
+    varied: tuple[VariedName, ...] = ()
 
     @property
     def cell(self) -> CellKey:
         """The cell that this trial is a repeat of."""
-        return CellKey(nodes=self.nodes, protocol=self.protocol.name)
+        variation = tuple((name, self.value(name)) for name in self.varied)
+        return CellKey(self.nodes, self.protocol.name, variation)
+
+    def value(self, name: VariedName) -> Value:
+        """Return the value of a setting that a sweep may vary."""
+        place = VARIABLE[name]
+        found: Value = getattr(getattr(self, place) if place else self, name)
+        return found
 
     @property
     def workers(self) -> int:

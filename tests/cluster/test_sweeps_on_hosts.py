@@ -135,6 +135,22 @@ def test_a_sweep_on_it_tells_which_task_ran_on_which_host(
     assert log.read_text().startswith("worker:10 on node12 | ")
 
 
+def test_trials_side_by_side_run_on_hosts_of_their_own(
+    place: Farm, launched: Any, seat: Path
+) -> None:
+    del launched
+    rates = ["--learning-rate", "0.1,0.2,0.3", "--protocols", "downpour"]
+    ran = place.call("run", "--nodes", "4", "--parallel", "3", *rates, *TINY, directory=seat)
+    done = outcomes(seat)
+    assert {outcome.status for outcome in done} == {"ok"}
+    hosts = {frozenset(outcome.placement.values()) for outcome in done[:3]}
+    assert len(hosts) == 3
+    assert len(frozenset.union(*hosts)) == 12
+    assert "are one machine: trials side by side share its cores" in ran.err
+    report = place.call("report", directory=seat).out
+    assert "Settings by final test accuracy" in report
+
+
 # --- accidents ------------------------------------------------------------------------------------
 
 

@@ -28,6 +28,7 @@ PROGRAMS = ("ip", "nft", "nsenter", "unshare", "hostname")
 _NETWORK = "10.77.0"
 _CONTROLLER, _OUTSIDER = 254, 200  # last parts of their addresses; hosts count from 1
 _CGROUPS = Path("/sys/fs/cgroup")
+_LEGACY_QUOTA = "cpu.cfs_quota_us"
 _PERIOD_US = 100_000  # the kernel's own default
 _END_TIMEOUT_S = 5.0
 _KINDS = ("net", "uts")
@@ -128,6 +129,7 @@ class Network(NamedTuple):
     Attributes:
         nodes: the hosts as namespaces, by name.
         no_quota: why hosts have no share of the cores of their own; empty if they have.
+        groups: name of a host -> its control group.
     """
 
     hosts: sshd.Hosts
@@ -135,6 +137,7 @@ class Network(NamedTuple):
     controller: Namespace
     outsider: Namespace
     no_quota: str
+    groups: dict[str, Path]
 
     def plug(self, node: str) -> None:
         """Connect a host to the network."""
@@ -147,6 +150,20 @@ class Network(NamedTuple):
     def silence(self, node: str) -> None:
         """Drop every packet from and to a host: no reset, no network error, the link stays up."""
         self.nodes[node].run("nft", "-f", "-", given=_SILENCE)
+
+    def limit(self, node: str, cores: float, period_us: int = _PERIOD_US) -> None:
+        """Give a host another share of the cores, spent anew in every period."""
+        _set_quota(self.groups[node], cores, period_us)
+
+    def shape(self, node: str, bit_per_s: float) -> None:
+        """Limit the rate of a host's link, in each direction. Idempotent.
+
+        A bucket of a few frames, so that a message has no start at full speed; a queue that never
+        drops what TCP has in flight.
+        """
+        shaped = ("tbf", "rate", f"{bit_per_s:.0f}bit", "burst", "5kb", "limit", "8mb")
+        for end, device in ((self.nodes[node], "eth0"), (self.controller, node)):
+            end.run("tc", "qdisc", "replace", "dev", device, "root", *shaped)
 
     def end_silence(self, node: str) -> None:
         """Let packets pass again. Idempotent."""
@@ -194,7 +211,7 @@ def network(count: int, directory: Path, *, cores: float) -> Iterator[Network]:
             for name, node in nodes.items()
         ]
         hosts = stack.enter_context(sshd.hosts(count, directory, sites=sites))
-        yield Network(hosts, nodes, controller, outsider, no_quota)
+        yield Network(hosts, nodes, controller, outsider, no_quota, groups)
 
 
 def _refuse_without() -> None:
@@ -235,23 +252,27 @@ def _group(name: str, cores: float) -> Iterator[Path]:
     Raises:
         OSError: it cannot be made, or has no quota.
     """
-    quota_us = str(round(cores * _PERIOD_US))
-    legacy = (_CGROUPS / "cpu" / "cpu.cfs_quota_us").exists()
+    legacy = (_CGROUPS / "cpu" / _LEGACY_QUOTA).exists()
     base = _CGROUPS / "cpu" if legacy else _CGROUPS
     group = base / f"dnnbench-test-{uuid.uuid4().hex[:8]}-{name}"
     group.mkdir()
     try:
-        if legacy:
-            (group / "cpu.cfs_period_us").write_text(str(_PERIOD_US))
-            (group / "cpu.cfs_quota_us").write_text(quota_us)
-        else:
-            if not (group / "cpu.max").exists():  # the controller is not handed down yet
-                (base / "cgroup.subtree_control").write_text("+cpu")
-            (group / "cpu.max").write_text(f"{quota_us} {_PERIOD_US}")
+        if not legacy and not (group / "cpu.max").exists():  # not handed down yet
+            (base / "cgroup.subtree_control").write_text("+cpu")
+        _set_quota(group, cores, _PERIOD_US)
         yield group
     finally:
         _kill_group(group)
         group.rmdir()
+
+
+def _set_quota(group: Path, cores: float, period_us: int) -> None:
+    quota_us = str(round(cores * period_us))
+    if (group / _LEGACY_QUOTA).exists():
+        (group / "cpu.cfs_period_us").write_text(str(period_us))
+        (group / _LEGACY_QUOTA).write_text(quota_us)
+    else:
+        (group / "cpu.max").write_text(f"{quota_us} {period_us}")
 
 
 def _within_group(group: Path | None) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The pages for contributors, against the checkout."""
+"""The pages for contributors and the generated ones, against the checkout."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import re
 
 import pytest
 from support import PROJECT
+
+from benchmarks.convergence.sections import sections
+from benchmarks.convergence.trials import read
+from benchmarks.document import fill_sections
 
 ARCHITECTURE = PROJECT / "docs" / "architecture.md"
 PACKAGE = PROJECT / "dnnbench"
@@ -34,3 +38,10 @@ def test_every_table_that_is_named_exists() -> None:
     assert len(tables) > 5
     for name, file in tables:
         assert re.search(rf"\b{name}\b", (PACKAGE / file).read_text(encoding="utf-8")), (name, file)
+
+
+def test_every_figure_of_the_convergence_is_that_of_the_measured_trials() -> None:
+    page = (PROJECT / "docs" / "convergence.md").read_text(encoding="utf-8")
+    texts = sections(read(PROJECT / "docs" / "convergence.json"))
+    assert {*re.findall("<!-- figures: (.+?) -->", page)} == texts.keys()
+    assert fill_sections(page, texts) == page

@@ -26,15 +26,25 @@ def render(plan: Plan, pending: Sequence[TrialSpec], screen: Screen) -> str:
     """Lay out the trials that would run, in their order."""
     estimates = [plan.estimated_s.get(order.id) for order in pending]
     known_s = [seconds for seconds in estimates if seconds is not None]
-    about = about_text(sum(known_s) if len(known_s) == len(estimates) else None)
+    whole_s = sum(known_s) / plan.parallel if len(known_s) == len(estimates) else None
+    beside = f", up to {plan.parallel} side by side" if plan.parallel > 1 else ""
     first = plan.orders[0]
-    sweep = f"Sweep {plan.sweep}: {count_text(len(pending), 'trial')}, {about}"
-    each = (
-        f"Each trial: {count_text(first.epochs, 'epoch')} ({first.epoch_definition}) of "
-        f"{first.data.title}, batch size {first.batch_size}, "
-        f"after {count_text(first.warmup_steps, 'warm-up step')}"
+    varied = dict.fromkeys(name for order in plan.orders for name in order.varied)
+    sweep = (
+        f"Sweep {plan.sweep}: {count_text(len(pending), 'trial')}{beside}, {about_text(whole_s)}"
     )
-    return screen.paragraph(sweep, each) + table_text(_table(plan, pending), screen)
+    data = first.data.name if "label_noise" in varied else first.data.title
+    epochs = "epochs" if "epochs" in varied else count_text(first.epochs, "epoch")
+    each = {
+        "": f"{epochs} ({first.epoch_definition}) of {data}",
+        "batch_size": f"batch size {first.batch_size}",
+        "warmup_steps": f"after {count_text(first.warmup_steps, 'warm-up step')}",
+    }
+    lines = [f"Each trial: {', '.join(text for name, text in each.items() if name not in varied)}"]
+    if varied:
+        names = ", ".join(name.replace("_", " ") for name in varied)
+        lines.append(f"Varied, as the names of the trials show: {names}")
+    return screen.paragraph(sweep, *lines) + table_text(_table(plan, pending), screen)
 
 
 def as_json(plan: Plan, pending: Sequence[TrialSpec]) -> str:

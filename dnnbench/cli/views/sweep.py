@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from dnnbench.sweep.progress import SweepProgress
+from dnnbench.sweep.progress import SweepProgress, TrialProgress
 from dnnbench.text.safe import one_line
 from dnnbench.text.words import about_text, duration_text, seconds
+from dnnbench.trial.variation import in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
     from rich.console import RenderableType
     from rich.table import Table
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from dnnbench.trial.messages import AnyEvent
     from dnnbench.trial.outcome import TrialOutcome
     from dnnbench.trial.spec import TrialSpec
+
+_Item = TypeVar("_Item")
 
 REFRESHES_PER_S: Final = 2
 LINE_INTERVAL_S: Final = 10.0
@@ -81,8 +84,8 @@ class QuietView:
         """Show the progress of a trial."""
         assert self.sweep
         with self._lock:
-            self.sweep.event(event)
-            self._show_event(self.sweep, order)
+            self.sweep.event(order, event)
+            self._show_event(self.sweep, self.sweep.running[order.id])
 
     def trial_ended(self, outcome: TrialOutcome) -> None:
         """Show the outcome of a trial."""
@@ -95,7 +98,7 @@ class QuietView:
     def _show_phase(self, text: str) -> None: ...
     def _show_notice(self, text: str) -> None: ...
     def _show_trial(self, sweep: SweepProgress, order: TrialSpec) -> None: ...
-    def _show_event(self, sweep: SweepProgress, order: TrialSpec) -> None: ...
+    def _show_event(self, sweep: SweepProgress, trial: TrialProgress) -> None: ...
     def _show_outcome(self, outcome: TrialOutcome) -> None: ...
 
 
@@ -114,25 +117,27 @@ class PlainView(QuietView):
         self._line(f"{len(pending)} of {sweep.total} trials to run, {about}")
 
     def _show_phase(self, text: str) -> None:
-        if self.sweep and self.sweep.current is None:
+        if self.sweep and not self.sweep.running:
             self._line(f"{text} ...")
 
     def _show_notice(self, text: str) -> None:
         self._line(f"note: {text}")
 
     def _show_trial(self, sweep: SweepProgress, order: TrialSpec) -> None:
-        number = f"{sweep.ended + 1}/{sweep.total}"
+        number = f"{sweep.ended + len(sweep.running)}/{sweep.total}"
         self._line(f"[{number}] {order.id}: {setting_text(order)}")
 
-    def _show_event(self, sweep: SweepProgress, order: TrialSpec) -> None:
+    def _show_event(self, sweep: SweepProgress, trial: TrialProgress) -> None:
         if self._clock() - self._printed_s >= LINE_INTERVAL_S:
-            self._line(f"  {_workers_text(sweep, order)}; {_left_text(sweep)}")
+            name = f"{trial.spec.id}: " if len(sweep.running) > 1 else ""
+            self._line(f"  {name}{_workers_text(trial)}; {_left_text(sweep)}")
 
     def _show_outcome(self, outcome: TrialOutcome) -> None:
         if outcome.status == "not run" and self.sweep:  # no line has named this trial yet
             self._line(f"[{self.sweep.ended}/{self.sweep.total}] {outcome.order.id}")
+        name = f"{outcome.order.id}: " if self.sweep and self.sweep.plan.parallel > 1 else ""
         for line in outcome_lines(outcome):
-            self._line(f"  {line}")
+            self._line(f"  {name}{line}")
 
     def _line(self, text: str) -> None:
         self._print(text)
@@ -207,13 +212,31 @@ class LiveView(QuietView):
             return Text(self._phase)
         waited = duration_text(self._clock() - self._phase_start_s)
         phase = Text(f"{self._phase} {waited}" if self._phase else "", style="cyan")
-        if sweep.current is None:
-            return Group(_sweep_line(sweep), phase)
+        trials = list(sweep.running.values())
+        if len(trials) != 1:
+            return Group(_sweep_line(sweep), phase, *self._lines(trials))
+        spec = trials[0].spec
         trial = Text(no_wrap=True, overflow="ellipsis")
-        trial.append(sweep.current.id, style="bold").append(f"  {setting_text(sweep.current)}")
-        return Group(_sweep_line(sweep), trial, phase, "", self._roles(sweep, sweep.current.epochs))
+        trial.append(spec.id, style="bold").append(f"  {setting_text(spec)}")
+        return Group(_sweep_line(sweep), trial, phase, "", self._roles(trials[0]))
 
-    def _roles(self, sweep: SweepProgress, epochs: int) -> Table:
+    def _lines(self, trials: Sequence[TrialProgress]) -> Iterator[RenderableType]:
+        """Lay out trials side by side, one line each, as many as fit on the screen."""
+        from rich.text import Text  # only on a terminal
+
+        shown = self._that_fit(trials)
+        for trial in shown:
+            line = Text(no_wrap=True, overflow="ellipsis")
+            yield line.append(trial.spec.id, style="bold").append(f"  {_workers_text(trial)}")
+        if len(shown) < len(trials):
+            yield Text(f"and {len(trials) - len(shown)} more", style="dim")
+
+    def _that_fit(self, items: Sequence[_Item]) -> Sequence[_Item]:
+        """Return all items if the screen has room for a line each, else one less than fit."""
+        room = max(self._console.height - _OTHER_LINES, 1)
+        return items if len(items) <= room else items[: room - 1]
+
+    def _roles(self, trial: TrialProgress) -> Table:
         """Lay out as many roles as fit on the screen, and the workers' total."""
         from rich.progress_bar import ProgressBar  # only on a terminal
         from rich.table import Table
@@ -227,9 +250,8 @@ class LiveView(QuietView):
         table.add_column("step", no_wrap=True, justify="right", min_width=7)
         table.add_column("examples/s", no_wrap=True, justify="right")
         table.add_column("loss", no_wrap=True, justify="right", min_width=6)
-        roles = list(sweep.roles.values())
-        room = max(self._console.height - _OTHER_LINES, 1)
-        shown = roles if len(roles) <= room else roles[: room - 1]
+        roles, epochs = list(trial.roles.values()), trial.spec.epochs
+        shown = self._that_fit(roles)
         for role in shown:
             trains = bool(role.epoch)
             bar = ProgressBar(total=1.0, completed=role.done(epochs)) if trains else ""
@@ -244,7 +266,7 @@ class LiveView(QuietView):
             )
         if len(shown) < len(roles):
             table.add_row(Text(f"and {len(roles) - len(shown)} more", style="dim"))
-        per_s, loss, done = _together(sweep, epochs)
+        per_s, loss, done = _together(trial)
         together = ProgressBar(total=1.0, completed=done) if done else ""
         table.add_row("workers", "", "", together, "", per_s, loss, style="bold")
         return table
@@ -260,9 +282,11 @@ def make_view(printer: Printer) -> QuietView:
 def setting_text(order: TrialSpec) -> str:
     """Describe a trial in a few words."""
     servers, workers = order.parameter_servers, order.workers
+    variation = order.cell.variation
+    setting = f", {in_words(variation)}" if variation else ""
     return (
         f"{order.protocol.name}, {order.nodes} nodes "
-        f"({servers} ps + {workers} worker{'s'[: workers != 1]}), repeat {order.repeat}"
+        f"({servers} ps + {workers} worker{'s'[: workers != 1]}){setting}, repeat {order.repeat}"
     )
 
 
@@ -313,18 +337,18 @@ def _left_text(sweep: SweepProgress) -> str:
     return about_text(left_s) if left_s is None else f"{about_text(left_s)} left"
 
 
-def _together(sweep: SweepProgress, epochs: int) -> tuple[str, str, float]:
+def _together(trial: TrialProgress) -> tuple[str, str, float]:
     """Return examples/s and mean loss of all workers as text, and how much they have done."""
-    workers = sweep.workers
+    workers = trial.workers
     per_s = [role.examples_per_s for role in workers if role.examples_per_s is not None]
     losses = [role.loss for role in workers if role.loss is not None]
-    done = sum(role.done(epochs) for role in workers) / max(len(workers), 1)
+    done = sum(role.done(trial.spec.epochs) for role in workers) / max(len(workers), 1)
     mean = sum(losses) / len(losses) if losses else None
     return _number(sum(per_s) if per_s else None, ",.0f"), _number(mean, ".4f"), done
 
 
-def _workers_text(sweep: SweepProgress, order: TrialSpec) -> str:
-    per_s, loss, done = _together(sweep, order.epochs)
+def _workers_text(trial: TrialProgress) -> str:
+    per_s, loss, done = _together(trial)
     if not per_s:
         return "starting"
     return f"{done:.0%} trained, {per_s} examples/s, loss {loss}"

@@ -22,11 +22,12 @@ class SweepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Trials of a sweep."""
 
     profile: Annotated[
-        Literal["quick", "paper"],
+        Literal["quick", "paper", "delay"],
         Setting(
-            "quick: 3 repeats of 2 epochs; paper: 20 repeats of 20 epochs.",
-            "quick takes minutes on 2 cores; paper is what the report ran, and takes hours. "
-            "repeats and epochs in this file override a profile in this file.",
+            "quick: 3 repeats of 2 epochs; paper: 20 repeats of 20 epochs; delay: 5 repeats of 12 "
+            "nodes at a learning rate that delay compensation withstands and downpour does not.",
+            "quick and delay take minutes on 2 cores; paper is what the report ran, and takes "
+            "hours. Other keys in this file override a profile in this file.",
         ),
     ] = "quick"
     nodes: Annotated[
@@ -62,6 +63,16 @@ class SweepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "Several, so that every mean has an interval. Set by the profile.",
         ),
     ] = 3
+    parallel: Annotated[
+        int,
+        Meta(ge=1, le=1000),
+        Setting(
+            "Trials to run side by side, each on hosts of its own.",
+            "One, because trials that share a network or a machine disturb each other's times. "
+            "Accuracy does not depend on it as long as every host has its own cores.",
+            metavar="N",
+        ),
+    ] = 1
     seed: Annotated[
         int,
         Meta(ge=0, le=2**63 - 1),
@@ -71,7 +82,7 @@ class SweepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         LocalPath,
         Setting(
             "Directory of the stored sweeps.",
-            commands=("run", "report", "cost"),
+            commands=("run", "report", "cost", "predict"),
             metavar="DIR",
         ),
     ] = "results"
@@ -122,7 +133,7 @@ class CostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Setting(
             "Price book: a name or a file.",
             "The month of the report.",
-            commands=("cost",),
+            commands=("cost", "predict"),
             metavar="NAME|FILE",
         ),
     ] = "gcp-2017-08"
@@ -131,7 +142,7 @@ class CostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Setting(
             "Machine type of every node.",
             "As in the report.",
-            commands=("cost",),
+            commands=("cost", "predict"),
             metavar="TYPE",
         ),
     ] = "n1-standard-4"
@@ -141,16 +152,17 @@ class CostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "USD per node and hour, instead of the book's price.",
             unset="the book's",
             example=0.25,
-            commands=("cost",),
+            commands=("cost", "predict"),
             metavar="USD",
         ),
     ] = None
     target_accuracy: Annotated[
         Share | None,
         Setting(
-            "Also show the cost of reaching this test accuracy, 0 to 1.",
-            unset="none",
+            "Test accuracy, 0 to 1, to reach: its cost is shown, and a grid is ranked by the time "
+            "to it.",
+            unset="no cost; in a grid, what half of the settings reach",
             example=0.95,
-            commands=("cost",),
+            commands=("run", "report", "cost"),
         ),
     ] = None

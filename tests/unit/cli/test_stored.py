@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import SUPPORT
+from support import PROJECT, SUPPORT
 
 from dnnbench.cli import main
 from dnnbench.errors import ConfigError, ResultsError
@@ -78,6 +78,17 @@ def test_the_figures_of_a_sweep_of_0_1_0_are_those_that_it_gave(
     assert main([*arguments, sweep]) == 0
     expected = json.loads((STORED / "expected" / f"{document}-{sweep}.json").read_text())
     assert_holds(json.loads(capsys.readouterr().out), without_untenable(expected))
+
+
+def test_the_verdict_in_the_readme_is_the_one_that_the_stored_sweep_gets(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(PROJECT)
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["report", f"tests/support/stored/results/{FINISHED}"]) == 0
+    verdict = capsys.readouterr().out.split("\n\n")[0]
+    assert verdict.startswith("Scales?")
+    assert f"```\n{verdict}\n```" in Path("README.md").read_text()
 
 
 def test_a_finished_sweep_of_0_1_0_has_nothing_left_to_run(

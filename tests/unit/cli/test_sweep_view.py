@@ -167,22 +167,23 @@ def test_roles_follow_their_events(clock: Clock) -> None:
     order = plan.orders[0]
     sweep = SweepProgress(plan, plan.orders, clock)
     sweep.trial_started(order)
+    trial = sweep.running[order.id]
     tasks = task_names(4, 1)
     for task in tasks:
-        sweep.event(PortReserved(task=task, pid=1, port=2))
-        sweep.event(ServerReady(task=task))
-    assert [sweep.roles[task].state for task in tasks] == ["serving", "ready", "ready", "ready"]
+        trial.event(PortReserved(task=task, pid=1, port=2))
+        trial.event(ServerReady(task=task))
+    assert [trial.roles[task].state for task in tasks] == ["serving", "ready", "ready", "ready"]
     record = make_outcome(order).epochs[0]
-    sweep.event(EpochEnd(task=record.task, record=record))
-    sweep.event(progress_of(worker=1, step=275, epoch=2))
-    sweep.event(RoleFailed(task="worker:2", cause="boom"))
-    done = [role.done(order.epochs) for role in sweep.workers]
+    trial.event(EpochEnd(task=record.task, record=record))
+    trial.event(progress_of(worker=1, step=275, epoch=2))
+    trial.event(RoleFailed(task="worker:2", cause="boom"))
+    done = [role.done(order.epochs) for role in trial.workers]
     assert done == [0.5, 0.75, 0.0]
-    assert sweep.roles["worker:2"].state == "failed"
-    sweep.event(Trained(task="worker:0", updates_pushed=1100))
-    assert sweep.roles["worker:0"].state == "done"
-    sweep.event(PortReserved(task="worker:1", pid=3, port=4))
-    assert sweep.roles["worker:1"].done(order.epochs) == 0.0
+    assert trial.roles["worker:2"].state == "failed"
+    trial.event(Trained(task="worker:0", updates_pushed=1100))
+    assert trial.roles["worker:0"].state == "done"
+    trial.event(PortReserved(task="worker:1", pid=3, port=4))
+    assert trial.roles["worker:1"].done(order.epochs) == 0.0
 
 
 # --- plain lines ---------------------------------------------------------------------------------
@@ -303,6 +304,38 @@ def test_more_roles_than_fit_are_counted(clock: Clock) -> None:
 def test_a_small_terminal_cuts_and_does_not_break(clock: Clock, width: int, height: int) -> None:
     view, console = live_view(clock, 12, width, height)
     assert max(map(len, plain(drawn(view, console)).splitlines())) <= width
+
+
+def test_trials_side_by_side_have_a_line_each(clock: Clock) -> None:
+    view, console = live_view(clock, 4)
+    assert view.sweep
+    first, second = view.sweep.plan.orders
+    view.trial_started(second)
+    view.event(second, progress_of(0, 55))
+    lines = plain(drawn(view, console)).splitlines()
+    assert "n04-downpour-r01  9% trained, 37,037 examples/s, loss 0.2500" in lines[2]
+    assert "n04-downpour-r02  2% trained, 12,346 examples/s, loss 0.2500" in lines[3]
+    view.trial_ended(make_outcome(first))
+    assert "worker:2" in plain(drawn(view, console))
+
+
+def test_plain_lines_name_the_trial_when_several_run(clock: Clock) -> None:
+    lines: list[str] = []
+    plan = msgspec.structs.replace(plan_of(4), parallel=2)
+    first, second = plan.orders
+    with PlainView(lines.append, clock) as view:
+        view.sweep_started(plan, plan.orders)
+        for order in plan.orders:
+            view.trial_started(order)
+        clock.now_s += LINE_INTERVAL_S
+        view.event(second, progress_of(0, 55))
+        view.trial_ended(make_outcome(first, 3.5))
+    assert [line.partition(":")[0] for line in lines[1:]] == [
+        "[1/2] n04-downpour-r01",
+        "[2/2] n04-downpour-r02",
+        "  n04-downpour-r02",
+        "  n04-downpour-r01",
+    ]
 
 
 def test_no_color_is_respected(clock: Clock) -> None:

@@ -29,6 +29,7 @@ from dnnbench.errors import ConfigError, ResultsError
 from dnnbench.report import export, figure, markdown, terminal
 from dnnbench.report.epochs import epoch_figure, scale
 from dnnbench.report.tables import closing_notes, report_tables
+from dnnbench.report.verdict import verdict_text
 from dnnbench.report.wording import histogram_text, mean_text
 from dnnbench.text.screen import Screen
 from dnnbench.text.words import seconds
@@ -170,7 +171,7 @@ def test_after_a_run_the_verdict_is_last(analysis: Analysis) -> None:
     first = terminal.render_short(analysis, Screen(80))
     last = terminal.render_short(analysis, Screen(80), is_verdict_last=True)
     assert sorted(first.splitlines()) == sorted(last.splitlines())
-    assert last.splitlines()[-1].startswith("Next ")
+    assert last.endswith(verdict_text(analysis, Screen(80)))
 
 
 def test_the_change_of_cpu_time_is_what_was_seen(analysis: Analysis) -> None:

@@ -125,7 +125,9 @@ def test_what_shared_cores_hide_is_not_told_from_them() -> None:
     assert found["Cost?"] == "Cannot be told: roles that share a machine are not machines."
     assert found["Bound by"].startswith("Shared cores: 6.0 roles per core (downpour at 12 nodes).")
     assert "used 20 % of the roles' CPU time" in found["Bound by"]
-    assert found["Next"] == "`dnnbench run --hosts HOST1,...,HOST12`"
+    assert found["Next"] == (
+        "`dnnbench predict sweep-1` for hosts of their own; `dnnbench run --hosts HOST1,...,HOST12`"
+    )
 
 
 def test_single_trials_tell_nothing_and_two_would() -> None:

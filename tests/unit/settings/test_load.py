@@ -487,7 +487,18 @@ def test_every_setting_says_what_it_is_and_what_counts_where_it_is_not_set() -> 
 def test_profiles_set_known_keys_and_quick_is_the_default() -> None:
     quick = PROFILES["quick"]
     assert quick == {"sweep.repeats": Config().sweep.repeats, "train.epochs": Config().train.epochs}
-    assert PROFILES["paper"].keys() == quick.keys()
+    assert all(profile.keys() >= quick.keys() for profile in PROFILES.values())
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_a_profile_sets_what_it_lists_and_the_file_may_be_of_another(name: str) -> None:
+    others = [f'[sweep]\nprofile = "{other}"\n' for other in PROFILES]
+    expected = load(None, {}, {"sweep.profile": name}).config
+    for key, value in PROFILES[name].items():
+        table, _, field = key.partition(".")
+        assert getattr(getattr(expected, table), field) == value
+    for other in others:
+        assert load_text(other, options={"sweep.profile": name}).config == expected
 
 
 @given(st.text(max_size=5), st.text(max_size=5), st.sampled_from(["bob:{}@h/simple", "h/s?key={}"]))

@@ -11,6 +11,7 @@ from support.fake_agent import FakeAgent
 
 from dnnbench.errors import HostError
 from dnnbench.sweep import agents as agents_module
+from dnnbench.sweep import inbox as inbox_module
 from dnnbench.sweep.agents import Agents, Arrival, Inbox, combined
 from dnnbench.sweep.placement import Host
 from dnnbench.trial.messages import Log
@@ -162,7 +163,7 @@ def test_the_errors_of_many_hosts_are_one_line_that_names_them() -> None:
 
 
 def test_a_host_that_sends_faster_than_it_is_read_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agents_module, "UNREAD_BYTES", 100)
+    monkeypatch.setattr(inbox_module, "UNREAD_BYTES", 100)
     inbox = Inbox()
     put: list[int] = []
 
@@ -186,7 +187,7 @@ def test_a_host_that_sends_faster_than_it_is_read_waits(monkeypatch: pytest.Monk
 def test_a_sender_that_waits_is_let_go_when_the_inbox_is_closed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(agents_module, "UNREAD_BYTES", 1)
+    monkeypatch.setattr(inbox_module, "UNREAD_BYTES", 1)
     inbox = Inbox()
     inbox.put(Arrival("host-0", log("first")), 1)
     sender = threading.Thread(target=inbox.put, args=[Arrival("host-0", log("second")), 1])

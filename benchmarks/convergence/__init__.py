@@ -1,0 +1,1 @@
+"""The convergence experiment: final error of every protocol, over learning rates and nodes."""

@@ -1,0 +1,315 @@
+"""Steps as `dnnbench predict` predicts them, against measured ones.
+
+Paced: on this machine, workers wait without using a core, so that the cores suffice, and all queue
+for one parameter server. Hosts: network namespaces with shaped links and a share of a core for the
+parameter server, so that a link or the server saturates long before this machine's cores do.
+
+Each part measures one worker, without shaping, and predicts all else from it. Needs root for the
+hosts. Takes about six minutes on two quiet cores.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+
+from benchmarks.harness import Options, Result, main, note
+from benchmarks.processes import ROOT, BenchmarkError, environment, python
+from dnnbench.analysis.context import load_analysis
+from dnnbench.analysis.inputs import (
+    DEFAULT_PARAMETER_S,
+    Figure,
+    Given,
+    read_inputs,
+)
+from dnnbench.analysis.prediction import Hosts, predict
+from dnnbench.sweep.results import open_sweep
+from dnnbench.trial.machine import usable_cores
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dnnbench.analysis.inputs import Inputs
+    from dnnbench.sweep.store import SweepStore
+    from dnnbench.trial.outcome import TrialOutcome
+
+NAME = "Prediction"
+PACES_MS: Final = (20, 40, 80)
+PACED_NODES: Final = (2, 4, 8, 12)
+HOST_NODES: Final = (2, 3, 4, 6)
+STEPS: Final = 60
+BANDWIDTHS_BIT_PER_S: Final = (50e6, 100e6, 200e6)
+SHARES: Final = (0.1, 0.2)
+PERIOD_US: Final = 10_000
+"""Of the quota: a share of a tenth is spent in 1 ms, the least that the kernel takes."""
+_RUN: Final = (
+    *("run", "--protocols", "downpour", "--repeats", "1", "--epochs", "1"),
+    *("--epoch-steps", str(STEPS), "--steps-per-run", "10", "--warmup-steps", "10"),
+    "--no-rehearsal",
+)
+_UNLIMITED_BIT_PER_S: Final = 1e15
+_TIMEOUT_S: Final = 300.0
+_CLOSE: Final = 0.1
+
+
+class Case(NamedTuple):
+    """A step of one setting at one node count.
+
+    Attributes:
+        busy: share of all cores of the machine that the roles used.
+    """
+
+    setting: str
+    nodes: int
+    measured_s: float
+    predicted_s: float
+    at_least_s: float
+    cpu: float
+    link: float
+    busy: float
+
+    @property
+    def error(self) -> float:
+        """The prediction's, relative to the measurement."""
+        return self.predicted_s / self.measured_s - 1.0
+
+    def cells(self) -> dict[str, Any]:
+        """Return a row of the table."""
+        return {
+            "setting": self.setting,
+            "nodes": self.nodes,
+            "measured ms": 1e3 * self.measured_s,
+            "predicted ms": 1e3 * self.predicted_s,
+            "at least ms": 1e3 * self.at_least_s,
+            "error %": f"{100 * self.error:+.1f}",
+            "server's CPU %": round(100 * self.cpu),
+            "server's link %": round(100 * self.link),
+            "machine's cores %": round(100 * self.busy),
+        }
+
+
+def measure(options: Options) -> Result:
+    """Measure and predict both parts."""
+    result = Result(NAME, [])
+    data = (
+        ("--data-dir", str(options.data_dir))
+        if options.data_dir
+        else ("--dataset", "synthetic-mnist")
+    )
+    cases: list[Case] = []
+    with tempfile.TemporaryDirectory() as directory:
+        place = Path(directory)
+        parts = {"Paced steps on this machine": _paced, "Hosts in network namespaces": _hosts}
+        for title, part in parts.items():
+            try:
+                found = part(place, data, quick=options.quick)
+            except BenchmarkError as error:
+                result.skipped.append(f"{title.lower()}: {error}")
+                continue
+            result.tables[title] = [case.cells() for case in found]
+            cases += found
+    if cases:
+        errors = [abs(case.error) for case in cases]
+        result.tables["Absolute errors"] = [
+            {
+                "predictions": len(errors),
+                "median %": 100 * median(errors),
+                "largest %": 100 * max(errors),
+                "within 10 %": sum(error <= _CLOSE for error in errors),
+            }
+        ]
+    return result
+
+
+# --- paced, on this machine -----------------------------------------------------------------------
+
+
+def _paced(place: Path, data: tuple[str, ...], *, quick: bool) -> list[Case]:
+    """Predict every pace and node count from one worker at the longest pace."""
+    *others, longest = PACES_MS[-1:] if quick else PACES_MS
+    nodes = PACED_NODES[:2] if quick else PACED_NODES
+    stores = {
+        pace: _sweep(place / f"pace{pace}", *data, "--pace", str(pace), "--nodes", _listed(nodes))
+        for pace in (longest, *others)
+    }
+    alone = _Alone.of(stores[longest])
+    cases = []
+    for pace, store in stores.items():
+        # Beside the pace, a worker handles messages and wakes up late.
+        own_s = alone.own_s + (pace - longest) / 1e3
+        cases += [
+            _case(f"pace {pace} ms", outcome, alone.inputs(own_s, alone.server_s))
+            for outcome in store.outcomes()
+            if outcome.order.nodes > nodes[0] or pace != longest
+        ]
+    return cases
+
+
+def _sweep(directory: Path, *arguments: str) -> SweepStore:
+    """Run a sweep on this machine."""
+    directory.mkdir()
+    try:
+        done = subprocess.run(
+            python("-m", "dnnbench", *_RUN, *arguments),
+            cwd=directory,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise BenchmarkError(f"no end of a sweep within {_TIMEOUT_S:g} s") from None
+    if done.returncode:
+        raise BenchmarkError(done.stderr.strip().rpartition("\n")[2])
+    return open_sweep(directory / "results")
+
+
+# --- hosts in network namespaces ------------------------------------------------------------------
+
+
+def _hosts(place: Path, data: tuple[str, ...], *, quick: bool) -> list[Case]:
+    """Predict every bandwidth and share of a core from one worker without either."""
+    nodes = HOST_NODES[:2] if quick else HOST_NODES
+    cases = []
+    with _network(place / "hosts", max(nodes)) as (network, farm):
+        farm.call("provision", *data)
+        farm.call("launch", *data, "--nodes", str(max(nodes)))
+
+        def sweep(name: str, counts: tuple[int, ...]) -> SweepStore:
+            seat = farm.seat(name)
+            called = farm.start(*_RUN, *data, "--nodes", _listed(counts), directory=seat)
+            ended = called.result(_TIMEOUT_S)
+            if ended.code:
+                raise BenchmarkError(f"{name}: {ended.last_line}")
+            return open_sweep(seat / "results")
+
+        alone = _Alone.of(sweep("alone", nodes[:1]))
+        server = next(iter(network.nodes))
+        for share in SHARES[:1] if quick else SHARES:
+            network.limit(server, share, PERIOD_US)
+            given = alone.inputs(alone.own_s, alone.server_s / share)
+            outcomes = sweep(f"cpu{share}", nodes).outcomes()
+            cases += [_case(f"{share:g} of a core", outcome, given) for outcome in outcomes]
+        network.limit(server, 2.0)
+        for bit_per_s in BANDWIDTHS_BIT_PER_S[:1] if quick else BANDWIDTHS_BIT_PER_S:
+            for node in network.nodes:
+                network.shape(node, bit_per_s)
+            given = alone.inputs(alone.own_s, alone.server_s)
+            name = f"{bit_per_s / 1e6:g} Mbit/s"
+            outcomes = sweep(f"link{bit_per_s:.0f}", nodes).outcomes()
+            cases += [_case(name, outcome, given, bit_per_s) for outcome in outcomes]
+    return cases
+
+
+@contextlib.contextmanager
+def _network(directory: Path, count: int) -> Iterator[tuple[Any, Any]]:
+    """Start the tests' hosts; enter the namespace of their controller."""
+    sys.path.append(str(ROOT / "tests"))
+    try:
+        from support import namespaces
+        from support.farm import Farm
+    except ImportError as error:
+        raise BenchmarkError(f"the tests of a checkout are needed: {error}") from None
+    finally:
+        sys.path.pop()
+    with contextlib.ExitStack() as stack:
+        try:
+            network = stack.enter_context(
+                namespaces.network(count, directory / "network", cores=2.0)
+            )
+        except namespaces.NotPossibleError as error:
+            raise BenchmarkError(str(error)) from None
+        if network.no_quota:
+            raise BenchmarkError(network.no_quota)
+        stack.enter_context(network.controller.entered())
+        farm = Farm(network.hosts, directory, slots=1)
+        farm.equip()
+        yield network, farm
+        farm.call("stop")
+
+
+# --- both -----------------------------------------------------------------------------------------
+
+
+class _Alone(NamedTuple):
+    """One worker and one parameter server, each with a core, on an unlimited network.
+
+    Attributes:
+        own_s: the worker's own time per step.
+        server_s: CPU time of the parameter server per update.
+    """
+
+    measured: Inputs
+    own_s: float
+    server_s: float
+
+    @classmethod
+    def of(cls, store: SweepStore) -> _Alone:
+        """Return the times of a sweep's trial with the fewest nodes."""
+        analysis, _ = load_analysis(store)
+        found = read_inputs(analysis, store.outcomes(), Given())
+        (costs,) = found.costs
+        if costs.step_s is None or costs.workers != 1:
+            raise BenchmarkError("one worker and its parameter server need a core each")
+        server_s = costs.server_cpu_s.value
+        return cls(found, costs.step_s.value - server_s, server_s)
+
+    def inputs(self, own_s: float, server_s: float) -> Inputs:
+        """Return the inputs with these times."""
+        costs = msgspec.structs.replace(
+            self.measured.costs[0],
+            step_s=None,
+            worker_cpu_s=Figure(own_s, "computed", NAME),
+            server_cpu_s=Figure(server_s, "computed", NAME),
+        )
+        return msgspec.structs.replace(self.measured, costs=[costs])
+
+
+def _case(
+    setting: str,
+    outcome: TrialOutcome,
+    inputs: Inputs,
+    bit_per_s: float = _UNLIMITED_BIT_PER_S,
+) -> Case:
+    hosts = Hosts(
+        cores=Figure(1, "given", NAME),
+        bandwidth_bit_per_s=Figure(bit_per_s, "given", NAME),
+        round_trip_s=Figure(0, "given", NAME),
+        parameter_s=Figure(DEFAULT_PARAMETER_S, "assumed", NAME),
+    )
+    (row,) = predict(inputs, hosts, [outcome.order.nodes], [1]).rows
+    cpu_s = sum(record.cpu_s for record in outcome.epochs) + outcome.parameter_server_cpu_s
+    case = Case(
+        setting,
+        outcome.order.nodes,
+        _step_s(outcome),
+        row.step_s,
+        row.shortest_epoch_s * row.step_s / row.epoch_s,
+        row.cpu_utilization,
+        row.link_utilization,
+        cpu_s / outcome.training_s / usable_cores(),
+    )
+    note(
+        f"{setting}, {case.nodes} nodes: {1e3 * case.measured_s:.1f} ms, {100 * case.error:+.1f} %"
+    )
+    return case
+
+
+def _step_s(outcome: TrialOutcome) -> float:
+    return sum(r.duration_s for r in outcome.epochs) / sum(r.steps for r in outcome.epochs)
+
+
+def _listed(numbers: tuple[int, ...]) -> str:
+    return ",".join(map(str, numbers))
+
+
+if __name__ == "__main__":
+    main(__doc__ or NAME, measure)

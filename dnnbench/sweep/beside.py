@@ -1,0 +1,101 @@
+"""Run small trials side by side, each on hosts of its own."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from contextlib import ExitStack, suppress
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from dnnbench.sweep.trial_run import TEAR_DOWN_TIMEOUT_S
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping, Sequence
+
+    from dnnbench.sweep.agents import Agents
+    from dnnbench.sweep.runner import Cluster
+    from dnnbench.trial.outcome import TrialOutcome
+    from dnnbench.trial.spec import TrialSpec
+
+_SLICE_S: Final = 1.0
+"""Longest single wait for a trial, which ends by its own deadlines."""
+
+
+class _Running(NamedTuple):
+    """A trial in a thread of its own.
+
+    Attributes:
+        agents: those on its hosts.
+        give_back: returns them.
+    """
+
+    agents: Agents
+    hosts: frozenset[str]
+    give_back: ExitStack
+
+
+class _Ended(NamedTuple):
+    outcome: TrialOutcome
+    error: BaseException | None
+
+
+def run_beside(
+    cluster: Cluster, pending: Sequence[TrialSpec]
+) -> Generator[TrialOutcome, None, None]:
+    """Run trials, as many at once as the plan allows, and yield their outcomes once stored.
+
+    They start in the order given: a trial that needs more hosts than are free waits for them, and
+    so do those after it. What happens to one does not touch the others, whose hosts are not its
+    own. This thread alone stores outcomes. If it is interrupted or closed, all trials are.
+    """
+    waiting = deque(pending)
+    running: dict[str, _Running] = {}
+    ended: SimpleQueue[_Ended] = SimpleQueue()
+    try:
+        while waiting or running:
+            while waiting and len(running) < cluster.parallel:
+                busy = frozenset().union(*(trial.hosts for trial in running.values()))
+                lent = cluster.lend(waiting[0], busy)
+                if lent is None:
+                    break
+                spec = waiting.popleft()
+                running[spec.id] = _start(cluster, spec, *lent, ended)
+            if not running:  # every host was free, and too few are up
+                yield cluster.leave_out(waiting.popleft())
+                continue
+            with suppress(Empty):
+                last = ended.get(timeout=_SLICE_S)
+                yield _finish(cluster, running, last)
+    finally:
+        for trial in running.values():
+            trial.agents.interrupt()
+        with suppress(Empty):  # a trial that is stuck ends with its agents
+            while running:
+                last = ended.get(timeout=2 * TEAR_DOWN_TIMEOUT_S)
+                with suppress(KeyboardInterrupt):
+                    _finish(cluster, running, last)
+
+
+def _start(
+    cluster: Cluster,
+    spec: TrialSpec,
+    agents: Agents,
+    placement: Mapping[str, str],
+    ended: SimpleQueue[_Ended],
+) -> _Running:
+    hosts = frozenset(placement.values())
+    give_back = ExitStack()
+    share = give_back.enter_context(agents.share(hosts))
+
+    def run() -> None:
+        ended.put(_Ended(*cluster.carry_out(spec, placement, share, f"{spec.id}: ")))
+
+    threading.Thread(target=run, name=spec.id, daemon=True).start()
+    return _Running(share, hosts, give_back)
+
+
+def _finish(cluster: Cluster, running: dict[str, _Running], ended: _Ended) -> TrialOutcome:
+    """Give a trial's hosts back and store its outcome; raise its interrupt or bug."""
+    running.pop(ended.outcome.order.id).give_back.close()
+    return cluster.store(ended.outcome, ended.error)
