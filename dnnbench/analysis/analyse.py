@@ -55,6 +55,7 @@ class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         start_loads: of the machines before the sweep was started or resumed.
         options: of ``dnnbench run``, as typed for this sweep -> value, "" for a flag.
         path: of the sweep's directory.
+        parallel: trials that ran side by side, on hosts of their own.
         versions: ``python``, ``tensorflow``, ``dnnbench`` and so on -> version.
     """
 
@@ -67,6 +68,7 @@ class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data_note: str | None = None
     versions: dict[str, str] = {}
     hosts: dict[str, HostFacts] = {}
+    parallel: int = 1
     start_loads: list[StartLoad] = []
     options: dict[str, str] = {}
     path: str = ""

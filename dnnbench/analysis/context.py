@@ -76,6 +76,7 @@ def _context(
         ],
         options=_typed_options(store.resolved),
         path=str(store.path),
+        parallel=store.plan.parallel,
     )
 
 
@@ -126,7 +127,7 @@ def profile_text(config: Config) -> str:
     changed = []
     for key, planned in PROFILES[config.sweep.profile].items():
         field = settings()[key]
-        value = getattr(getattr(config, field.table), field.name)
+        value = config.varied.get(key, getattr(getattr(config, field.table), field.name))
         if value != planned:
             changed.append(f"{field.name} {field.as_text(value)}")
     text: str = config.sweep.profile

@@ -65,6 +65,10 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     one_process_s: Figure | None
 
 
+_OF_A_STEP: Final = {"batch_size", "steps_per_run"}
+"""Settings that may vary in a sweep, and on which the times of a step depend."""
+
+
 class StepCosts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Costs of a step under one protocol, from its cell with the fewest nodes.
 
@@ -125,15 +129,22 @@ def read_inputs(analysis: Analysis, outcomes: Sequence[TrialOutcome], given: Giv
         given: figures of the user.
 
     Raises:
-        ResultsError: no trial of a protocol that can be predicted succeeded, or the number of
-            parameters is neither stored nor given.
+        ResultsError: no trial of a protocol that can be predicted succeeded, the number of
+            parameters is neither stored nor given, or a setting varies on which a step depends.
     """
+    if several := sorted(_OF_A_STEP & analysis.varied.keys()):
+        raise ResultsError(
+            f"has several values of {', '.join(several)}, of which a prediction needs one",
+            where=analysis.settings.sweep,
+            remedy="run a sweep with one value",
+        )
     costs, refused = [], {}
     for name in analysis.protocols:
         if reason := reason_not_predicted(find_protocol(name)):
             refused[name] = reason
             continue
         cells = [c for c in analysis.cells if c.protocol == name and c.n]
+        cells = [c for c in cells if c.variation == cells[0].variation]  # a step costs the same
         if not cells:
             refused[name] = "none of its trials succeeded"
         elif reason := _unknown_own_time(analysis, cells, given):

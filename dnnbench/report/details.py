@@ -132,7 +132,7 @@ def busy(analysis: Analysis) -> Table:
 
 def trials(analysis: Analysis) -> Table:
     """Return the planned trials by status, the range of epoch times, warm-up and start-up."""
-    steps = w.common_text(analysis, "warmup_steps", "step")
+    steps = w.common_text(analysis, "warmup_steps", "step", "steps")
     return Table(
         title(analysis, "Trials"),
         [

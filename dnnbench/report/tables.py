@@ -109,6 +109,8 @@ def facts(analysis: Analysis) -> Fields:
         *w.unvaried(analysis, steps_per_run=f"{settings.steps_per_run} steps per run"),
         f"workers on {settings.device.upper()}",
     ]
+    if context.parallel > 1:
+        trial.append(f"up to {context.parallel} side by side on one network")
     lines += [
         ("Trial", ", ".join(trial)),
         ("Hosts" if len(context.hosts) > 1 else "Machine", w.machines_text(context)),
@@ -222,7 +224,7 @@ def accuracy(analysis: Analysis) -> Table:
             w.accuracy_text(cell, cell.validation_accuracy),
         ],
     )
-    epochs = w.common_text(analysis, "epochs", "epoch")
+    epochs = w.common_text(analysis, "epochs", "epoch", "all epochs")
     return Table(
         title(analysis, f"Accuracy after {epochs}"),
         table.columns,

@@ -198,10 +198,10 @@ def unvaried(analysis: Analysis, **texts: str) -> list[str]:
     return [text for name, text in texts.items() if name not in analysis.varied]
 
 
-def common_text(analysis: Analysis, name: str, noun: str) -> str:
-    """Write a count that is a setting, or that it varies: ``2 epochs``, ``its own epochs``."""
+def common_text(analysis: Analysis, name: str, noun: str, varied: str) -> str:
+    """Write a count that is a setting, such as ``2 epochs``, or the given words if it varies."""
     if name in analysis.varied:
-        return f"its own {noun}s"
+        return varied
     return count_text(getattr(analysis.settings, name), noun)
 
 

@@ -203,11 +203,12 @@ def check_ports(config: Config, where: str) -> None:
     first, last = config.cluster.port_range
     nodes = config.sweep.largest.nodes
     most = max(nodes, min(nodes * config.sweep.parallel, sum(host.slots for host in config.hosts)))
+    beside = "s side by side" if most > nodes else ""
     problem = None
     if not FIRST_PORT <= first <= last <= LAST_PORT:
         problem = f"a first port not above the last, both from {FIRST_PORT} to {LAST_PORT}"
     elif config.hosts and last - first + 1 < most:
         # Several hosts may be one machine, and all tasks of a trial then share the range.
-        problem = f"at least {most} ports, one for each node of the largest trials"
+        problem = f"at least {most} ports, one for each node of the largest trial{beside}"
     if problem:
         raise ConfigError(f"[cluster] ports: expected {problem}, got {first}-{last}", where=where)

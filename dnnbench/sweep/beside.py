@@ -73,7 +73,7 @@ def run_beside(
         with suppress(Empty):  # a trial that is stuck ends with its agents
             while running:
                 last = ended.get(timeout=2 * TEAR_DOWN_TIMEOUT_S)
-                with suppress(KeyboardInterrupt):
+                with suppress(Exception, KeyboardInterrupt):  # the first one is being raised
                     _finish(cluster, running, last)
 
 

@@ -91,7 +91,15 @@ def _table(plan: Plan, pending: Sequence[TrialSpec]) -> Table:
             ]
             for number, order in enumerate(pending, start=1)
         ],
-        [f"Placement: {plan.placement_rule}.", *_placements(plan, pending)],
+        [
+            f"Placement: {plan.placement_rule}.",
+            *_placements(plan, pending),
+            *(
+                ["Side by side: the next trial gets the first free hosts."]
+                if plan.parallel > 1
+                else []
+            ),
+        ],
     )
 
 

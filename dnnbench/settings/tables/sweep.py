@@ -59,7 +59,7 @@ class SweepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         int,
         Meta(ge=1, le=1000),
         Setting(
-            "Trials per node count and protocol.",
+            "Trials per node count, protocol and combination of settings.",
             "Several, so that every mean has an interval. Set by the profile.",
         ),
     ] = 3

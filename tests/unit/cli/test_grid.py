@@ -102,3 +102,14 @@ def test_a_grid_of_one_protocol_and_many_settings_draws_one_figure_per_protocol(
     (sweep,) = Path("results").iterdir()
     assert (sweep / "report.svg").is_file()
     assert "momentum 0.5" in (sweep / "report.md").read_text(encoding="utf-8")
+
+
+def test_a_prediction_is_made_of_one_batch_size(capsys: pytest.CaptureFixture[str]) -> None:
+    predict = ["predict", "--parameters", "55050", "--nodes", "4"]
+    assert main(GRID) == 0
+    assert main(predict) == 3
+    assert "has several values of batch_size, of which a prediction needs one" in (
+        capsys.readouterr().err
+    )
+    assert main([*GRID[:7], "--learning-rate", "0.1,0.3", "--lambda0", "1,2"]) == 0
+    assert main(predict) == 0

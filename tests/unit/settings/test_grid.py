@@ -219,3 +219,13 @@ def test_values_that_differ_look_different() -> None:
     assert [value_text(x) for x in (1.0, 0.3, 1e-7, 0.1234567, 0.12345671, 50, "sgd")] == [
         *("1", "0.3", "1e-07", "0.1234567", "0.12345671", "50", "sgd")
     ]
+
+
+def test_trials_side_by_side_need_ports_for_all_of_them() -> None:
+    hosts = "".join(f'[[hosts]]\nname = "n{number}"\n' for number in range(12))
+    Path("dnnbench.toml").write_text(hosts, encoding="utf-8")
+    options = {"sweep.nodes": "4", "sweep.parallel": "3", "cluster.ports": "50000-50010"}
+    with pytest.raises(ConfigError, match=r"at least 12 ports, .* largest trials side by side"):
+        load(None, {}, options)
+    load(None, {}, options | {"sweep.parallel": "2"})
+    load(None, {}, options | {"sweep.parallel": "9", "cluster.ports": "50000-50011"})
