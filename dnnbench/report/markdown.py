@@ -24,8 +24,8 @@ def render(analysis: Analysis, *, figure: str | None = None, nodes: int | None =
         nodes: node count that the figure shows; the smallest if not given.
     """
     sections = [f"# dnnbench report: {markdown(analysis.settings.sweep)}"]
-    sections.append(fields_markdown(verdict_fields(analysis, is_private=False)))
-    sections.append(fields_markdown(facts(analysis)))
+    sections += ["## Verdict", fields_markdown(verdict_fields(analysis, is_private=False))]
+    sections += ["## Sweep", fields_markdown(facts(analysis))]
     if analysis.warnings:
         sections.append("\n".join(f"> **Warning**: {markdown(x)}  " for x in analysis.warnings))
     first, *others = map(table_markdown, report_tables(analysis))
