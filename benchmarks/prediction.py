@@ -34,7 +34,7 @@ from dnnbench.sweep.results import open_sweep
 from dnnbench.trial.machine import usable_cores
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from dnnbench.analysis.inputs import Inputs
     from dnnbench.sweep.store import SweepStore
@@ -70,7 +70,8 @@ class Case(NamedTuple):
     nodes: int
     measured_s: float
     predicted_s: float
-    at_least_s: float
+    shortest_s: float
+    longest_s: float
     cpu: float
     link: float
     busy: float
@@ -87,7 +88,8 @@ class Case(NamedTuple):
             "nodes": self.nodes,
             "measured ms": 1e3 * self.measured_s,
             "predicted ms": 1e3 * self.predicted_s,
-            "at least ms": 1e3 * self.at_least_s,
+            "from ms": 1e3 * self.shortest_s,
+            "to ms": 1e3 * self.longest_s,
             "error %": f"{100 * self.error:+.1f}",
             "server's CPU %": round(100 * self.cpu),
             "server's link %": round(100 * self.link),
@@ -139,13 +141,13 @@ def _paced(place: Path, data: tuple[str, ...], *, quick: bool) -> list[Case]:
         pace: _sweep(place / f"pace{pace}", *data, "--pace", str(pace), "--nodes", _listed(nodes))
         for pace in (longest, *others)
     }
-    alone = _Alone.of(stores[longest])
+    alone = Alone.of(stores[longest])
     cases = []
     for pace, store in stores.items():
         # Beside the pace, a worker handles messages and wakes up late.
         own_s = alone.own_s + (pace - longest) / 1e3
         cases += [
-            _case(f"pace {pace} ms", outcome, alone.inputs(own_s, alone.server_s))
+            compared(f"pace {pace} ms", outcome, alone.inputs(own_s, alone.server_s))
             for outcome in store.outcomes()
             if outcome.order.nodes > nodes[0] or pace != longest
         ]
@@ -175,37 +177,51 @@ def _sweep(directory: Path, *arguments: str) -> SweepStore:
 # --- hosts in network namespaces ------------------------------------------------------------------
 
 
-def _hosts(place: Path, data: tuple[str, ...], *, quick: bool) -> list[Case]:
-    """Predict every bandwidth and share of a core from one worker without either."""
-    nodes = HOST_NODES[:2] if quick else HOST_NODES
-    cases = []
-    with _network(place / "hosts", max(nodes)) as (network, farm):
-        farm.call("provision", *data)
-        farm.call("launch", *data, "--nodes", str(max(nodes)))
+class _Setting(NamedTuple):
+    """Hosts, all alike but for the parameter server's share of a core."""
 
-        def sweep(name: str, counts: tuple[int, ...]) -> SweepStore:
-            seat = farm.seat(name)
-            called = farm.start(*_RUN, *data, "--nodes", _listed(counts), directory=seat)
-            ended = called.result(_TIMEOUT_S)
+    name: str
+    share: float = 1.0
+    bit_per_s: float = _UNLIMITED_BIT_PER_S
+    servers: int = 1
+    nodes: tuple[int, ...] = HOST_NODES
+
+
+SETTINGS: Final = (
+    *(_Setting(f"{share:g} of a core", share=share) for share in SHARES),
+    *(_Setting(f"{rate / 1e6:g} Mbit/s", bit_per_s=rate) for rate in BANDWIDTHS_BIT_PER_S),
+    _Setting("200 Mbit/s, 2 servers", bit_per_s=200e6, servers=2, nodes=HOST_NODES[1:]),
+)
+"""In this order, since shaped links cannot be had without limit again."""
+
+
+def _hosts(place: Path, data: tuple[str, ...], *, quick: bool) -> list[Case]:
+    """Predict every setting and node count from one worker without limits."""
+    most = HOST_NODES[1] if quick else HOST_NODES[-1]
+    cases = []
+    with _network(place / "hosts", most) as (network, farm):
+        farm.call("provision", *data)
+        farm.call("launch", *data, "--nodes", str(most))
+
+        def sweep(setting: _Setting) -> SweepStore:
+            counts = [count for count in setting.nodes if count <= most]
+            given = ("--nodes", _listed(counts), "--ps", str(setting.servers))
+            seat = farm.seat(setting.name.replace("/", " per "))
+            ended = farm.start(*_RUN, *data, *given, directory=seat).result(_TIMEOUT_S)
             if ended.code:
-                raise BenchmarkError(f"{name}: {ended.last_line}")
+                raise BenchmarkError(f"{setting.name}: {ended.last_line}")
             return open_sweep(seat / "results")
 
-        alone = _Alone.of(sweep("alone", nodes[:1]))
+        alone = Alone.of(sweep(_Setting("no limits", nodes=HOST_NODES[:1])))
         server = next(iter(network.nodes))
-        for share in SHARES[:1] if quick else SHARES:
-            network.limit(server, share, PERIOD_US)
-            given = alone.inputs(alone.own_s, alone.server_s / share)
-            outcomes = sweep(f"cpu{share}", nodes).outcomes()
-            cases += [_case(f"{share:g} of a core", outcome, given) for outcome in outcomes]
-        network.limit(server, 2.0)
-        for bit_per_s in BANDWIDTHS_BIT_PER_S[:1] if quick else BANDWIDTHS_BIT_PER_S:
-            for node in network.nodes:
-                network.shape(node, bit_per_s)
-            given = alone.inputs(alone.own_s, alone.server_s)
-            name = f"{bit_per_s / 1e6:g} Mbit/s"
-            outcomes = sweep(f"link{bit_per_s:.0f}", nodes).outcomes()
-            cases += [_case(name, outcome, given, bit_per_s) for outcome in outcomes]
+        for setting in SETTINGS[:: len(SETTINGS) - 1] if quick else SETTINGS:
+            network.limit(server, setting.share if setting.share < 1.0 else 2.0, PERIOD_US)
+            if setting.bit_per_s < _UNLIMITED_BIT_PER_S:
+                for node in network.nodes:
+                    network.shape(node, setting.bit_per_s)
+            inputs = alone.inputs(alone.own_s, alone.server_s / setting.share)
+            outcomes = sweep(setting).outcomes()
+            cases += [compared(setting.name, o, inputs, setting.bit_per_s) for o in outcomes]
     return cases
 
 
@@ -239,7 +255,7 @@ def _network(directory: Path, count: int) -> Iterator[tuple[Any, Any]]:
 # --- both -----------------------------------------------------------------------------------------
 
 
-class _Alone(NamedTuple):
+class Alone(NamedTuple):
     """One worker and one parameter server, each with a core, on an unlimited network.
 
     Attributes:
@@ -252,10 +268,18 @@ class _Alone(NamedTuple):
     server_s: float
 
     @classmethod
-    def of(cls, store: SweepStore) -> _Alone:
+    def of(cls, store: SweepStore) -> Alone:
         """Return the times of a sweep's trial with the fewest nodes."""
         analysis, _ = load_analysis(store)
-        found = read_inputs(analysis, store.outcomes(), Given())
+        return cls.of_inputs(read_inputs(analysis, store.outcomes(), Given()))
+
+    @classmethod
+    def of_inputs(cls, found: Inputs) -> Alone:
+        """Return the times in a sweep's inputs.
+
+        Raises:
+            BenchmarkError: they are not of one worker with a core of its own.
+        """
         (costs,) = found.costs
         if costs.step_s is None or costs.workers != 1:
             raise BenchmarkError("one worker and its parameter server need a core each")
@@ -273,26 +297,29 @@ class _Alone(NamedTuple):
         return msgspec.structs.replace(self.measured, costs=[costs])
 
 
-def _case(
+def compared(
     setting: str,
     outcome: TrialOutcome,
     inputs: Inputs,
     bit_per_s: float = _UNLIMITED_BIT_PER_S,
 ) -> Case:
+    """Return a measured step beside the predicted one."""
     hosts = Hosts(
         cores=Figure(1, "given", NAME),
         bandwidth_bit_per_s=Figure(bit_per_s, "given", NAME),
         round_trip_s=Figure(0, "given", NAME),
         parameter_s=Figure(DEFAULT_PARAMETER_S, "assumed", NAME),
     )
-    (row,) = predict(inputs, hosts, [outcome.order.nodes], [1]).rows
+    order = outcome.order
+    (row,) = predict(inputs, hosts, [order.nodes], [order.parameter_servers]).rows
     cpu_s = sum(record.cpu_s for record in outcome.epochs) + outcome.parameter_server_cpu_s
     case = Case(
         setting,
-        outcome.order.nodes,
+        order.nodes,
         _step_s(outcome),
         row.step_s,
         row.shortest_epoch_s * row.step_s / row.epoch_s,
+        row.longest_epoch_s * row.step_s / row.epoch_s,
         row.cpu_utilization,
         row.link_utilization,
         cpu_s / outcome.training_s / usable_cores(),
@@ -307,7 +334,7 @@ def _step_s(outcome: TrialOutcome) -> float:
     return sum(r.duration_s for r in outcome.epochs) / sum(r.steps for r in outcome.epochs)
 
 
-def _listed(numbers: tuple[int, ...]) -> str:
+def _listed(numbers: Iterable[int]) -> str:
     return ",".join(map(str, numbers))
 
 

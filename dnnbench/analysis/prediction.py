@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from dnnbench.analysis.inputs import Figure, Inputs
-from dnnbench.analysis.queueing import Network, Station, shortest_cycle_s, solve
+from dnnbench.analysis.queueing import CONSTANT, Network, Station, shortest_cycle_s, solve
 from dnnbench.trial.spec import ProtocolName
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ FRAME: Final = 1538 / 1448
 MOST_CORES: Final = 4
 """Cores of a server that one shard can use: its updates take turns, for about a quarter of the CPU
 time of an update (docs/performance.md, "Where the time of a step goes")."""
+VARIATION: Final = CONSTANT
+"""Squared coefficient of variation of the times at servers and links: every update is alike."""
 SECONDS_PER_HOUR: Final = 3600
 _HALVINGS: Final = 60
 
@@ -105,7 +107,8 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         epoch_s: of a worker.
-        shortest_epoch_s: if no worker ever waited for another below saturation, the lower bound.
+        shortest_epoch_s: if no time varied: no worker waits for another below saturation.
+        longest_epoch_s: if the times at servers and links varied as exponential ones do.
         cpu_utilization: of a parameter server's cores, 0 to 1.
         link_utilization: of a parameter server's link, 0 to 1.
         staleness: mean, in updates; None where no staleness was measured.
@@ -122,6 +125,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     step_s: float
     epoch_s: float
     shortest_epoch_s: float
+    longest_epoch_s: float
     examples_per_s: float
     cpu_utilization: float
     link_utilization: float
@@ -237,7 +241,7 @@ def worker_own_time(costs: StepCosts, workload: Workload, hosts: Hosts) -> Figur
 
     def step_s(own_s: float) -> float:
         network = there._replace(worker_s=own_s).network(costs.servers)
-        return solve(network, [costs.workers])[costs.workers].cycle_s
+        return solve(network, [costs.workers], variation=VARIATION)[costs.workers].cycle_s
 
     low_s, high_s = 0.0, costs.step_s.value
     if step_s(low_s) >= high_s:  # the assumed network alone takes longer
@@ -262,7 +266,9 @@ def _rows(
 ) -> list[Row]:
     possible = [count for count in nodes if not reason_skipped(workload, count, servers)]
     workers = {count: count - servers for count in possible}
-    found = solve(network, set(workers.values())) if workers else {}
+    numbers = set(workers.values()) or {1}
+    found = solve(network, numbers, variation=VARIATION)
+    varying = solve(network, numbers)
     share, one, price = costs.staleness_share, workload.one_process_s, hosts.usd_per_hour
     measured_s = costs.epoch_s_by_nodes if servers == costs.servers else {}
     rows = []
@@ -279,6 +285,7 @@ def _rows(
                 step_s=state.cycle_s,
                 epoch_s=epoch_s,
                 shortest_epoch_s=steps * shortest_cycle_s(network, number),
+                longest_epoch_s=steps * varying[number].cycle_s,
                 examples_per_s=state.throughput_per_s * workload.batch_size,
                 cpu_utilization=state.utilization[CPU],
                 link_utilization=state.utilization[LINK_IN],

@@ -1,14 +1,15 @@
-"""Closed queueing networks: exact mean value analysis, asymptotic bounds and saturation.
+"""Closed queueing networks: mean value analysis, asymptotic bounds and saturation.
 
-Customers circulate between a delay, where none waits for another, and stations with queues. The
-solution is exact for product-form networks: exponential times where the first come is served first,
-any times where a station is shared by all who are there, as a processor or a link is (Baskett,
-Chandy, Muntz and Palacios, J. ACM 22(2), 1975).
+Customers circulate between a delay, where none waits for another, and stations with queues. Mean
+value analysis (Reiser and Lavenberg, J. ACM 27(2), 1980) is exact for product-form networks: with
+exponential times where the first come is served first, with any times where all who are there share
+a station (Baskett, Chandy, Muntz and Palacios, J. ACM 22(2), 1975).
 
-Sources: mean value analysis, Reiser and Lavenberg, J. ACM 27(2), 1980. A station with several
-servers becomes one fast server and a delay: Seidmann, Schweitzer and Shalev-Oren, Large Scale
-Systems 12, 1987; an approximation, exact for one server, and in both limits of few and of many
-customers. Asymptotic bounds: Denning and Buzen, ACM Computing Surveys 10(3), 1978.
+Two approximations: less variable times, by the residual service that an arriving customer finds
+(Reiser, IEEE Trans. Communications 27(8), 1979), and stations with several servers, as one fast
+server and a delay (Seidmann, Schweitzer and Shalev-Oren, Large Scale Systems 12, 1987), which is
+exact for one customer and in the limit of many. Asymptotic bounds: Denning and Buzen, ACM Computing
+Surveys 10(3), 1978.
 
 Own code, because the recursion is shorter than a call of any library that has it.
 """
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 MOST_CUSTOMERS: Final = 10_000
 """The recursion takes one step per customer."""
+EXPONENTIAL: Final = 1.0
+CONSTANT: Final = 0.0
+"""Squared coefficients of variation of exponential and of constant times."""
 
 
 class Station(NamedTuple):
@@ -94,8 +98,15 @@ class Solution(NamedTuple):
         return self.customers / self.cycle_s
 
 
-def solve(network: Network, populations: Collection[int]) -> dict[int, Solution]:
+def solve(
+    network: Network, populations: Collection[int], *, variation: float = EXPONENTIAL
+) -> dict[int, Solution]:
     """Return the steady state for each number of customers.
+
+    Args:
+        network: of stations.
+        populations: numbers of customers.
+        variation: squared coefficient of variation of the times at the stations.
 
     Raises:
         ValueError: a number is below 1 or above `MOST_CUSTOMERS`, a time is negative, or none is
@@ -104,29 +115,39 @@ def solve(network: Network, populations: Collection[int]) -> dict[int, Solution]
     _check(network, populations)
     stations = network.stations
     shortest_s = [station.bottleneck_s for station in stations]
+    busiest = shortest_s.index(max(shortest_s))
     delay_s = network.delay_s + sum(s.demand_s - s.bottleneck_s for s in stations)
-    present = [0.0] * len(stations)
+    present = used = [0.0] * len(stations)
     found = {}
     for customers in range(1, max(populations) + 1):
-        # An arriving customer finds what would be there without it.
-        residence_s = [s * (1.0 + n) for s, n in zip(shortest_s, present, strict=True)]
+        # An arriving customer finds what would be there without it, one of them partly served.
+        residence_s = [
+            s * (1.0 + n - u * (1.0 - variation) / 2.0)
+            for s, n, u in zip(shortest_s, present, used, strict=True)
+        ]
         cycle_s = delay_s + sum(residence_s)
+        if (least_s := customers * shortest_s[busiest]) > cycle_s:  # by the approximation alone
+            residence_s[busiest] += least_s - cycle_s
+            cycle_s = least_s
         per_s = customers / cycle_s
+        present = [per_s * s for s in residence_s]
+        used = [per_s * s for s in shortest_s]
         if customers in populations:
+            names = [station.name for station in stations]
+            waiting_s = [r - s for r, s in zip(residence_s, shortest_s, strict=True)]
             found[customers] = Solution(
                 customers,
                 cycle_s,
-                {s.name: per_s * s.bottleneck_s for s in stations},
-                {s.name: s.bottleneck_s * n for s, n in zip(stations, present, strict=True)},
+                dict(zip(names, used, strict=True)),
+                dict(zip(names, waiting_s, strict=True)),
             )
-        present = [per_s * s for s in residence_s]
     return found
 
 
 def shortest_cycle_s(network: Network, customers: int) -> float:
     """Return the lower asymptotic bound of the cycle: nobody waits below saturation.
 
-    It is reached by constant times, with which customers fall into step.
+    It is reached if the delay is constant, too: customers then fall into step.
     """
     return max(network.alone_s, customers * network.bottleneck.bottleneck_s)
 

@@ -14,6 +14,7 @@ import msgspec
 from dnnbench.analysis.prediction import (
     CPU,
     MOST_CORES,
+    VARIATION,
     Demands,
     Prediction,
     demands_of,
@@ -112,7 +113,7 @@ def least_workers(network: Network, one_process_s: float) -> int | None:
         return None
     most = 1
     while most <= MOST_CUSTOMERS:
-        found = solve(network, range(1, most + 1))
+        found = solve(network, range(1, most + 1), variation=VARIATION)
         faster = [n for n, state in found.items() if state.throughput_per_s * one_process_s > 1.0]
         if faster:
             return faster[0]
@@ -165,7 +166,7 @@ def _published_fit(protocol: ProtocolName, server_s: float) -> PublishedFit:
 
     def growth_with(demand_s: float) -> float:
         network = one_core(demand_s, step_s, few)
-        found = solve(network, [few, many])
+        found = solve(network, [few, many], variation=VARIATION)
         return found[many].cycle_s / found[few].cycle_s - 1.0
 
     implied_s = bisected(lambda demand_s: growth_with(demand_s) > growth, step_s / few)
@@ -190,7 +191,8 @@ def one_core(demand_s: float, step_s: float, workers: int) -> Network:
         return Network(delay_s, (Station(CPU, demand_s),))
 
     def is_longer(delay_s: float) -> bool:
-        return solve(with_delay(delay_s), [workers])[workers].cycle_s > step_s
+        found = solve(with_delay(delay_s), [workers], variation=VARIATION)
+        return found[workers].cycle_s > step_s
 
     return with_delay(bisected(is_longer, step_s))
 

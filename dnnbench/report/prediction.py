@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _Number = TypeVar("_Number", int, float)
 
 _MS: Final = 1e3
+_MBIT: Final = 1e6
 _MOST_SHOWN: Final = 1e9
 """Parameters above which a limit is shown as none."""
 
@@ -80,7 +81,8 @@ def epochs(prediction: Prediction) -> Table:
         Column("PS"),
         Column("Protocol", is_text=True),
         Column("s/epoch"),
-        Column("at least"),
+        Column("from"),
+        Column("to"),
         *([Column("measured")] if measured else []),
         Column("CPU %"),
         Column("link %"),
@@ -97,6 +99,7 @@ def epochs(prediction: Prediction) -> Table:
             row.protocol,
             seconds(row.epoch_s),
             seconds(row.shortest_epoch_s),
+            seconds(row.longest_epoch_s),
             *([_maybe(row.measured_epoch_s, seconds)] if measured else []),
             f"{100 * row.cpu_utilization:.0f}",
             f"{100 * row.link_utilization:.0f}",
@@ -108,9 +111,9 @@ def epochs(prediction: Prediction) -> Table:
 
     notes = [
         (
-            "s/epoch: mean value analysis of a closed network of queues, exact for one core per "
-            "server, Seidmann's approximation for more. At least: its lower bound, if no worker "
-            "waits for another before a resource is saturated; constant times come close to it."
+            "s/epoch: mean value analysis of a closed network of queues, with constant times of "
+            "updates and messages. From: with constant times of workers, too, so that none waits "
+            "before a resource is saturated; to: with exponential times of updates and messages."
         ),
         "CPU % and link %: utilization of a parameter server's cores and of its link, each way.",
         (
@@ -267,7 +270,7 @@ def inputs(prediction: Prediction) -> Table:
         shown.append((name, f"{_ms(server)} ms", server))
     if one := workload.one_process_s:
         shown.append(("one process, per step", f"{_ms(one)} ms", one))
-    bandwidth = f"{hosts.bandwidth_bit_per_s.value / 1e6:,.4g} Mbit/s"
+    bandwidth = f"{hosts.bandwidth_bit_per_s.value / _MBIT:,.12g} Mbit/s"
     shown += [
         ("parameters", f"{workload.parameters.value:,.0f}", workload.parameters),
         (

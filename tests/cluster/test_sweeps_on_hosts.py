@@ -372,6 +372,21 @@ def test_ctrl_c_at_any_moment_ends_all_of_it_at_once(
     assert place.left(*OWN) == []
 
 
+def test_ctrl_c_ends_all_trials_that_run_side_by_side(
+    place: Farm, provisioned: Called, seat: Path
+) -> None:
+    del provisioned
+    alone = ["--protocols", "sequential", "--parallel", "2", "--learning-rate", "0.1,0.2"]
+    with place.start("run", "--hosts", ",".join(OWN), *LONG, *alone, directory=seat) as sweep:
+        sweep.await_text("trained")
+        assert "[2/2]" in sweep.said
+        sweep.process.send_signal(signal.SIGINT)
+        assert sweep.result(PROMPT_S).code == 130
+    assert [outcome.status for outcome in outcomes(seat)] == ["interrupted"] * 2
+    assert {host for o in outcomes(seat) for host in o.placement.values()} == set(OWN)
+    assert place.left(*OWN) == []
+
+
 def test_ctrl_c_ends_a_launch_and_what_it_has_started(place: Farm, provisioned: Called) -> None:
     del provisioned
     with place.start("launch", *ON_OWN, *DATA) as launch:

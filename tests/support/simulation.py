@@ -33,12 +33,14 @@ def simulate(
     customers: int,
     *,
     times: Callable[[random.Random, float], float],
+    delays: Callable[[random.Random, float], float] | None = None,
     shards: int = 1,
 ) -> float:
     """Return the mean cycle of a customer, from one run with a fixed seed.
 
     Stations are visited in their order; who comes first is served first. With several shards, a
-    customer visits a station of each at once, and goes on when all have served it.
+    customer visits a station of each at once, and goes on when all have served it. The delays are
+    of the same kind as the times at stations if no other is given.
     """
     simpy = pytest.importorskip("simpy")  # of the extra `test`
     source = random.Random(SEED)
@@ -58,7 +60,7 @@ def simulate(
 
     def customer() -> Iterator[Any]:
         while True:
-            yield environment.timeout(times(source, network.delay_s))
+            yield environment.timeout((delays or times)(source, network.delay_s))
             for resources, demand_s in zip(stations, demands_s, strict=True):
                 visits = [environment.process(visit(one, demand_s)) for one in resources]
                 yield environment.all_of(visits)

@@ -4,9 +4,13 @@ from functools import partial
 
 import msgspec
 import pytest
+from support.factories import make_context, make_order, make_outcome
 
+from benchmarks import prediction
 from benchmarks.document import fill
 from benchmarks.harness import Report, Result, Row, as_json, in_turn
+from dnnbench.analysis.analyse import analyse
+from dnnbench.analysis.inputs import Given, read_inputs
 from dnnbench.trial.machine import snapshot
 
 
@@ -65,3 +69,16 @@ def test_a_report_is_read_back_as_it_was_written_and_carries_its_verdicts() -> N
     text = as_json(found)
     assert msgspec.json.decode(text, type=Report) == found
     assert msgspec.json.decode(text)["results"][0]["rows"][0]["verdict"]["reached"] is False
+
+
+def test_a_prediction_from_one_worker_repeats_its_step() -> None:
+    order = make_order(2)
+    outcome = make_outcome(order, parameters=55_050, placement={})
+    analysis = analyse([outcome], make_context(planned_nodes=[2], planned_protocols=["downpour"]))
+    found = read_inputs(analysis, [outcome], Given())
+    alone = prediction.Alone.of_inputs(found)
+    case = prediction.compared("alone", outcome, alone.inputs(alone.own_s, alone.server_s))
+    assert case.error == pytest.approx(0.0, abs=1e-6)
+    assert case.cells()["error %"] in {"+0.0", "-0.0"}
+    slower = prediction.compared("x", outcome, alone.inputs(alone.own_s, 3 * alone.server_s))
+    assert slower.error == pytest.approx(2 * alone.server_s / case.measured_s, rel=1e-4)

@@ -11,10 +11,10 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from dnnbench.cli.views.trial import outcome_lines, setting_text
 from dnnbench.sweep.progress import SweepProgress, TrialProgress
 from dnnbench.text.safe import one_line
-from dnnbench.text.words import about_text, duration_text, seconds
-from dnnbench.trial.variation import in_words
+from dnnbench.text.words import about_text, duration_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -33,7 +33,6 @@ _Item = TypeVar("_Item")
 
 REFRESHES_PER_S: Final = 2
 LINE_INTERVAL_S: Final = 10.0
-_LOG_LINES = 5
 _OTHER_LINES = 10
 """Lines for the rest of the live view, and for some of the ended trials above it."""
 _WIDE_COLUMNS = 70
@@ -277,39 +276,6 @@ def make_view(printer: Printer) -> QuietView:
     if printer.quiet:
         return QuietView()
     return LiveView(printer) if printer.is_live else PlainView(printer.note)
-
-
-def setting_text(order: TrialSpec) -> str:
-    """Describe a trial in a few words."""
-    servers, workers = order.parameter_servers, order.workers
-    variation = order.cell.variation
-    setting = f", {in_words(variation)}" if variation else ""
-    return (
-        f"{order.protocol.name}, {order.nodes} nodes "
-        f"({servers} ps + {workers} worker{'s'[: workers != 1]}){setting}, repeat {order.repeat}"
-    )
-
-
-def outcome_lines(outcome: TrialOutcome) -> list[str]:
-    """Describe an outcome: its figures, or its failure with the last lines of the log."""
-    if outcome.status == "not run":
-        return [f"not run: {outcome.failure}"]
-    took = duration_text(outcome.duration_s)
-    if outcome.divergence is not None:
-        return [f"diverged after {took}: {outcome.divergence}"]
-    if outcome.status != "ok":
-        failure = outcome.failure
-        if failure is None:
-            return [f"{outcome.status} after {took}"]
-        headline = f"{outcome.status} after {took}: {failure}"
-        return [headline, *(f"  | {line}" for line in failure.log_tail[-_LOG_LINES:])]
-    parts = [f"ok in {took}"]
-    if outcome.epochs:
-        mean_s = sum(record.duration_s for record in outcome.epochs) / len(outcome.epochs)
-        parts.append(f"{seconds(mean_s)} s/epoch")
-    if outcome.evaluations:
-        parts.append(f"test accuracy {outcome.evaluations[-1].test_accuracy:.2%}")
-    return [", ".join(parts)]
 
 
 def _sweep_line(sweep: SweepProgress) -> RenderableType:

@@ -14,6 +14,7 @@ from dnnbench.analysis.prediction import (
     CPU,
     LINK_IN,
     MOST_CORES,
+    VARIATION,
     WORKER,
     Hosts,
     Prediction,
@@ -133,6 +134,18 @@ def test_cpu_time_is_not_taken_for_that_of_a_gpu() -> None:
         inputs_of(outcomes)
 
 
+def test_a_sweep_that_varies_a_setting_is_refused() -> None:
+    outcomes = [
+        trial
+        for size in (100, 200)
+        for trial in trials(batch_size=size, varied=("batch_size",), id=f"batch {size}")
+    ]
+    with pytest.raises(
+        ResultsError, match="several values of batch_size, of which a prediction needs one"
+    ):
+        inputs_of(outcomes)
+
+
 def test_the_number_of_parameters_is_never_guessed() -> None:
     outcomes = [msgspec.structs.replace(o, parameters=None) for o in trials()]
     with pytest.raises(ResultsError, match="number of the model's parameters"):
@@ -186,7 +199,7 @@ def test_utilization_staleness_and_throughput_follow_from_the_step() -> None:
         assert row.cpu_utilization == pytest.approx(per_s * SERVER_S)
         assert row.examples_per_s == pytest.approx(100 * per_s)
         assert row.epoch_s == pytest.approx(STEPS * row.step_s)
-        assert row.shortest_epoch_s <= row.epoch_s
+        assert row.shortest_epoch_s <= row.epoch_s <= row.longest_epoch_s
     counts = outcomes[0].epochs[0].staleness
     assert [row.staleness for row in prediction.rows] == pytest.approx(
         [counts.mean / 2 * others for others in (2, 10, 998)]
@@ -292,7 +305,7 @@ def test_the_fewest_workers_are_faster_and_one_less_is_not() -> None:
     network = one_core(1e-3, 10e-3, 1)
     least = least_workers(network, 1.2e-3)
     assert least
-    found = solve(network, [least - 1, least])
+    found = solve(network, [least - 1, least], variation=VARIATION)
     assert found[least].throughput_per_s > 1 / 1.2e-3 >= found[least - 1].throughput_per_s
     assert least_workers(network, 1e-3) is None
 
@@ -302,7 +315,8 @@ def test_the_implied_time_of_the_server_grows_as_published() -> None:
     fits = published_fits(predict(inputs, hosts(), [4], [1]))
     assert [fit.protocol for fit in fits] == list(TABLE_2_GROWTH_PERCENT)
     for fit in fits:
-        found = solve(one_core(fit.implied_server_s, fit.step_s, 3), [3, 11])
+        network = one_core(fit.implied_server_s, fit.step_s, 3)
+        found = solve(network, [3, 11], variation=VARIATION)
         assert found[3].cycle_s == pytest.approx(fit.step_s)
         growth = 100 * (found[11].cycle_s / found[3].cycle_s - 1)
         assert growth == pytest.approx(fit.growth_percent, rel=1e-6)

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from support.simulation import constant, exponential, simulate
 
 from dnnbench.analysis.queueing import (
+    CONSTANT,
+    EXPONENTIAL,
     MOST_CUSTOMERS,
     Network,
     Station,
@@ -67,9 +69,11 @@ def test_several_servers_are_close_to_the_exact_repairmen(
         assert found == pytest.approx(exact, rel=1e-12)
 
 
-@given(NETWORKS, st.integers(1, 60))
-def test_what_goes_in_comes_out_and_no_bound_is_broken(network: Network, customers: int) -> None:
-    state = solve(network, [customers])[customers]
+@given(NETWORKS, st.integers(1, 60), st.floats(CONSTANT, EXPONENTIAL))
+def test_what_goes_in_comes_out_and_no_bound_is_broken(
+    network: Network, customers: int, variation: float
+) -> None:
+    state = solve(network, [customers], variation=variation)[customers]
     waiting_s = sum(state.waiting_s.values())
     assert state.cycle_s == pytest.approx(network.alone_s + waiting_s)
     # Little's law: customers thinking, waiting and served are all there are.
@@ -114,6 +118,19 @@ def test_a_simulation_of_exponential_times_agrees(customers: int) -> None:
     network = Network(6.0, (Station("in", 0.5), Station("cpu", 1.0), Station("out", 0.5)))
     simulated_s = simulate(network, customers, times=exponential)
     assert solve(network, [customers])[customers].cycle_s == pytest.approx(simulated_s, rel=0.03)
+
+
+@pytest.mark.parametrize("customers", [1, 3, 7, 11, 30])
+@pytest.mark.parametrize("demand_s", [0.2, 1.0])
+def test_a_simulation_of_constant_times_agrees(demand_s: float, customers: int) -> None:
+    """The delay varies, so that customers arrive at any moment.
+
+    The approximation does not know that a station at constant times spaces those behind it.
+    """
+    network = Network(6.0, (Station("in", demand_s), Station("cpu", 1.0)))
+    simulated_s = simulate(network, customers, times=constant, delays=exponential)
+    found = solve(network, [customers], variation=CONSTANT)[customers]
+    assert found.cycle_s == pytest.approx(simulated_s, rel=0.08)
 
 
 @pytest.mark.parametrize("customers", [3, 7, 11])

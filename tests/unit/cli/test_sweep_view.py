@@ -18,8 +18,8 @@ from dnnbench.cli.views.sweep import (
     PlainView,
     QuietView,
     make_view,
-    outcome_lines,
 )
+from dnnbench.cli.views.trial import outcome_lines
 from dnnbench.settings.schema import Config, SweepConfig
 from dnnbench.sweep.plan import Plan, make_plan
 from dnnbench.sweep.progress import SweepProgress
