@@ -12,28 +12,35 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dnnbench.analysis.cell import Cell, make_cell, per_worker_throughput
+from dnnbench.analysis.common_settings import Settings, setting_warnings, settings_of
+from dnnbench.analysis.comparability import differences, shared_hosts
 from dnnbench.analysis.comparisons import Growth, Overhead, growth, overhead
-from dnnbench.analysis.crowding import HostFacts, Placement, placements, roles_per_core
+from dnnbench.analysis.crowding import (
+    HostFacts,
+    Placement,
+    on_own_hosts,
+    placements,
+    roles_per_core,
+)
+from dnnbench.analysis.disturbance import (
+    StartLoad,
+    load_warnings,
+    spread_warnings,
+    use_warnings,
+)
+from dnnbench.analysis.published import published_epoch_s
 from dnnbench.analysis.ranking import Ranking, rank
 from dnnbench.analysis.trial_figures import TrialFigures, measure
 from dnnbench.errors import ResultsError
 from dnnbench.trial.outcome import Status
 from dnnbench.trial.protocols import PROTOCOLS, find_protocol, parameter_servers_of
-from dnnbench.trial.spec import (
-    CellKey,
-    ProtocolName,
-    ProtocolSpec,
-    TrialSettings,
-    grid,
-    place_of,
-)
+from dnnbench.trial.spec import CellKey, ProtocolName, grid
 from dnnbench.trial.variation import Value, sort_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from dnnbench.trial.outcome import TrialOutcome
-    from dnnbench.trial.spec import TrialSpec
 
 
 class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -45,6 +52,9 @@ class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         planned_nodes: node counts of the sweep; cells that never ran are shown as missing.
         planned_repeats: trials planned for each cell.
         data_note: why this data set was used, if the user did not ask for it.
+        start_loads: of the machines before the sweep was started or resumed.
+        options: of ``dnnbench run``, as typed for this sweep -> value, "" for a flag.
+        path: of the sweep's directory.
         parallel: trials that ran side by side, on hosts of their own.
         versions: ``python``, ``tensorflow``, ``dnnbench`` and so on -> version.
     """
@@ -59,15 +69,9 @@ class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     versions: dict[str, str] = {}
     hosts: dict[str, HostFacts] = {}
     parallel: int = 1
-
-
-class Settings(TrialSettings, frozen=True, kw_only=True):
-    """Settings common to all trials of a report, and those of each protocol.
-
-    Of a setting that the sweep varies, this is one value of several (0 of ``label_noise``).
-    """
-
-    protocols: dict[ProtocolName, ProtocolSpec]
+    start_loads: list[StartLoad] = []
+    options: dict[str, str] = {}
+    path: str = ""
 
 
 class NotCounted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -91,6 +95,9 @@ class Analysis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         placements: which task ran on which host; empty if there was only one host.
+        unlike_report: reasons why published figures do not stand beside measured ones; empty if
+            they all do, or if the report has none for these cells.
+        is_disturbed: whether others used the machines; the first warnings say how much.
         varied: setting -> its values, of those that the sweep varies.
         ranking: of the settings; None if none varies, or if no trial has an accuracy.
     """
@@ -103,6 +110,8 @@ class Analysis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     not_counted: list[NotCounted]
     warnings: list[str]
     placements: list[Placement] = []
+    unlike_report: list[str] = []
+    is_disturbed: bool = False
     varied: dict[str, list[Value]] = {}
     ranking: Ranking | None = None
 
@@ -156,7 +165,7 @@ def analyse(
         ResultsError: no outcomes, different data or settings among them, two successful outcomes of
             one trial, or one without a measurement.
     """
-    settings = _settings(outcomes)
+    settings = settings_of(outcomes)
     trials: dict[CellKey, dict[int, TrialFigures]] = defaultdict(dict)
     lost: dict[CellKey, dict[int, Status]] = defaultdict(dict)
     for outcome in outcomes:
@@ -174,16 +183,48 @@ def analyse(
     varied = _varied(keys)
     placed = placements(outcomes) if len(context.hosts) > 1 else []
     times = {key: {i: t.epoch_s for i, t in trials[key].items()} for key in keys}
+    accuracies = {
+        key: {i: t.accuracy[None][1] for i, t in trials[key].items() if None in t.accuracy}
+        for key in keys
+    }
+    own_hosts = _own_hosts(outcomes, context)
+    unlike = [*differences(settings), *(f"{name.replace('_', ' ')} varies" for name in varied)]
+
+    def published_s(key: CellKey) -> float | None:
+        return None if unlike or not own_hosts.get(key.nodes) else published_epoch_s(key)
+
+    cells = _cells(
+        keys,
+        trials,
+        lost,
+        settings,
+        context,
+        crowding=_crowding(placed, context),
+        own_hosts=own_hosts,
+        published_s=published_s,
+    )
+    disturbed = [
+        *load_warnings(context.start_loads),
+        *use_warnings(outcomes, context.hosts),
+    ]
     return Analysis(
         context=context,
         settings=settings,
-        cells=_cells(keys, trials, lost, settings, context, crowding=_crowding(placed, context)),
-        growth=growth(times),
-        overhead=overhead(times),
+        cells=cells,
+        growth=growth(times, published_s),
+        overhead=overhead(times, accuracies, published_s),
         not_counted=[_not_counted(o, trials) for o in outcomes if o.status != "ok"],
-        warnings=_setting_warnings(settings, varied)
+        is_disturbed=bool(disturbed),
+        warnings=[
+            *disturbed,
+            *spread_warnings(cells),
+            *setting_warnings(settings, varied),
+        ]
         + [w for key in keys for _, t in sorted(trials[key].items()) for w in t.warnings],
         placements=placed,
+        unlike_report=[*unlike, *shared_hosts(own_hosts)]
+        if any(published_epoch_s(key) for key in keys)
+        else [],
         varied=varied,
         ranking=rank(outcomes, target_accuracy) if varied else None,
     )
@@ -206,20 +247,21 @@ def _cells(
     context: Context,
     *,
     crowding: Mapping[int, float],
+    own_hosts: Mapping[int, bool],
+    published_s: Callable[[CellKey], float | None],
 ) -> list[Cell]:
     alone = [key for key in keys if find_protocol(key.protocol).fixed_nodes == 1]
-    fewest = {key.with_nodes(0): key.nodes for key in sorted(keys, reverse=True)}
     cells = []
     for key in keys:
         servers = parameter_servers_of(key.protocol, settings.parameter_servers)
-        smallest = fewest[key.with_nodes(0)]
+        counts = [other.nodes for other in keys if other.with_nodes(0) == key.with_nodes(0)]
         one_process = next(
             (k for k in alone if k == key.with_protocol(k.protocol).with_nodes(1)), None
         )
         base = None
-        if key.nodes != smallest:
-            smallest_trials = trials.get(key.with_nodes(smallest), {})
-            base = per_worker_throughput(smallest_trials, smallest - servers)
+        if len(counts) > 1:
+            smallest_trials = trials.get(key.with_nodes(min(counts)), {})
+            base = per_worker_throughput(smallest_trials, min(counts) - servers)
         good = trials[key]
         cell = make_cell(
             key,
@@ -228,6 +270,8 @@ def _cells(
             planned=context.planned_repeats,
             workers=key.nodes - servers,
             roles_per_core=crowding.get(key.nodes, key.nodes / context.host_cores),
+            own_hosts=own_hosts.get(key.nodes, False),
+            published_s=published_s(key),
             base_throughput=base,
             one_process={} if one_process in (key, None) else trials.get(one_process, {}),
         )
@@ -244,67 +288,14 @@ def _crowding(placed: Sequence[Placement], context: Context) -> dict[int, float]
     return crowding
 
 
-def _settings(outcomes: Sequence[TrialOutcome]) -> Settings:
-    """Return the settings that the outcomes share; refuse the first outcome that differs."""
-    if not outcomes:
-        raise ResultsError("no trial has ended yet", remedy="run the sweep first")
-    specs = [outcome.order for outcome in outcomes]
-    first = max(specs, key=lambda spec: spec.parameter_servers > 0)
-    first_of: dict[ProtocolName, TrialSpec] = {}
-    for spec in specs:
-        _check_same(spec, first)
-        _check_same(spec, first_of.setdefault(spec.protocol.name, spec))
-    common = {name: getattr(first, name) for name in TrialSettings.__struct_fields__}
-    if any("label_noise" in spec.varied for spec in specs):
-        common["data"] = msgspec.structs.replace(first.data, label_noise=0.0)
-    return Settings(
-        protocols={name: first_of[name].protocol for name in PROTOCOLS if name in first_of},
-        **common,
-    )
-
-
-def _check_same(spec: TrialSpec, reference: TrialSpec) -> None:
-    """Refuse a trial whose settings differ from the reference's, protocol by protocol."""
-    compared = list(TrialSettings.__struct_fields__)
-    if spec.protocol.name == reference.protocol.name:
-        compared.append("protocol")
-    elif not spec.parameter_servers:  # its protocol needs none
-        compared.remove("parameter_servers")
-    expected = dict(_flat(reference, compared))
-    # The same bytes in another directory are the same data.
-    free = {"data.directory", *map(place_of, {*spec.varied, *reference.varied})}
-    for name, found in _flat(spec, compared):
-        if name not in free and found != expected[name]:
-            raise ResultsError(
-                f"{name} is {found}, but {expected[name]} in {reference.id}",
-                where=spec.id,
-                remedy="trials with different data or settings are not mixed; report each sweep "
-                "separately",
-            )
-
-
-def _flat(struct: msgspec.Struct, names: Sequence[str]) -> Iterator[tuple[str, object]]:
-    """Yield fields with their values; those of nested structs as ``model.l2``."""
-    for name in names:
-        value = getattr(struct, name)
-        if isinstance(value, msgspec.Struct):
-            inner = _flat(value, value.__struct_fields__)
-            yield from ((f"{name}.{field}", part) for field, part in inner)
-        else:
-            yield name, value
-
-
-def _setting_warnings(settings: Settings, varied: Mapping[str, object]) -> list[str]:
-    """Warn if the protocols also differ in what is not theirs, such as the learning rate."""
-    own = {"name", *(option.name for known in PROTOCOLS.values() for option in known.options)}
-    own |= varied.keys()  # each cell is compared with one of the same setting
-    specs = list(settings.protocols.values())
-    return [
-        f"{name} differs between the protocols: "
-        + ", ".join(f"{spec.name} {getattr(spec, name)}" for spec in specs)
-        for name in ProtocolSpec.__struct_fields__
-        if name not in own and len({getattr(spec, name) for spec in specs}) > 1
-    ]
+def _own_hosts(outcomes: Sequence[TrialOutcome], context: Context) -> dict[int, bool]:
+    """Return nodes -> whether every role of every successful trial had a machine to itself."""
+    own: dict[int, bool] = {}
+    for outcome in outcomes:
+        if outcome.status == "ok":
+            here = on_own_hosts(outcome.placement, context.hosts)
+            own[outcome.order.nodes] = here and own.get(outcome.order.nodes, True)
+    return own
 
 
 def _not_counted(

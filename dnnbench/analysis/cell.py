@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dnnbench.analysis.published import published_epoch_s
 from dnnbench.analysis.stats import (
     Estimate,
     estimate,
@@ -49,7 +48,10 @@ class TypicalTrial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Efficiency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Throughput per worker in percent of that at the smallest node count (Welch's interval)."""
+    """Throughput per worker in percent of that at the smallest node count (Welch's interval).
+
+    The smallest node count has 100 % and no interval.
+    """
 
     percent: float
     low_percent: float | None
@@ -60,8 +62,8 @@ class Speedup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Throughput of all workers as a multiple of one process's (Welch's interval)."""
 
     ratio: float
-    low: float | None
-    high: float | None
+    low: float
+    high: float
 
 
 class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -69,17 +71,22 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         roles_per_core: on the host with the most roles per core.
+        own_hosts: whether every role of every trial had a machine to itself.
         n: successful trials, the ones that are averaged.
         diverged: trials whose loss or parameters were not finite; they are in no average.
         not_learned: of the ``n``, those that ended no better than they began.
         not_run: trials for which too few hosts were up.
         missing: trials without any outcome.
         epoch_s: of each trial's mean over workers and epochs.
+        published_epoch_s: None also where the setting is not the report's.
         loss: mean training loss of the last epoch.
         staleness: of each trial's mean; ``staleness_p95`` and ``staleness_counts`` are over all
             updates.
         examples_per_s: of all workers together, from the start of the first measured epoch to the
             end of the last one.
+        worker_busy_cores: CPU seconds of a worker per second of its epochs.
+        parameter_server_busy_cores: CPU seconds of all parameter servers per second of training.
+        slowest_worker_percent: excess of the slowest worker's mean epoch time over that of all.
         speedup: over one process without parameter server; None where the sweep has no such trial.
         variation: the settings that the sweep varies, by name.
     """
@@ -88,6 +95,7 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     nodes: int
     workers: int
     roles_per_core: float
+    own_hosts: bool
     planned: int
     n: int
     diverged: int
@@ -111,6 +119,9 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     speedup: Speedup | None
     worker_cpu_s_per_example: Estimate | None
     parameter_server_cpu_s_per_example: Estimate | None
+    worker_busy_cores: Estimate | None
+    parameter_server_busy_cores: Estimate | None
+    slowest_worker_percent: Estimate | None
     warmup_s: Estimate | None
     start_up_s: Estimate | None
     typical: TypicalTrial | None
@@ -130,6 +141,8 @@ def make_cell(
     planned: int,
     workers: int,
     roles_per_core: float,
+    own_hosts: bool,
+    published_s: float | None,
     base_throughput: Mapping[int, float] | None,
     one_process: Mapping[int, TrialFigures],
 ) -> Cell:
@@ -137,7 +150,7 @@ def make_cell(
 
     ``trials`` maps a repeat to its figures; ``lost`` is the status of each repeat that did not
     succeed; ``base_throughput`` is ``per_worker_throughput`` of the protocol at the smallest node
-    count, None if this is that cell; ``one_process`` are the trials of the protocol that has a
+    count, None if this is the only one; ``one_process`` are the trials of the protocol that has a
     single node, empty if the sweep has none.
     """
     good = [trial for _, trial in sorted(trials.items())]
@@ -150,6 +163,7 @@ def make_cell(
         nodes=key.nodes,
         workers=workers,
         roles_per_core=roles_per_core,
+        own_hosts=own_hosts,
         planned=planned,
         n=len(good),
         diverged=lost.count("diverged"),
@@ -158,7 +172,7 @@ def make_cell(
         interrupted=lost.count("interrupted"),
         not_run=lost.count("not run"),
         missing=planned - len(good) - len(lost),
-        published_epoch_s=published_epoch_s(key),
+        published_epoch_s=published_s,
         epoch_s=estimate([t.epoch_s for t in good]),
         test_accuracy=estimate([test for _, test in final]),
         validation_accuracy=estimate([validation for validation, _ in final]),
@@ -175,6 +189,9 @@ def make_cell(
         parameter_server_cpu_s_per_example=estimate(
             [t.parameter_server_cpu_s_per_example for t in good]
         ),
+        worker_busy_cores=estimate([t.worker_busy_cores for t in good]),
+        parameter_server_busy_cores=estimate([t.parameter_server_busy_cores for t in good]),
+        slowest_worker_percent=estimate([t.slowest_worker_percent for t in good]),
         warmup_s=estimate([t.warmup_s for t in good if t.warmup_s is not None]),
         start_up_s=estimate([t.start_up_s for t in good]),
         typical=_typical(good),
@@ -189,22 +206,21 @@ def per_worker_throughput(trials: Mapping[int, TrialFigures], workers: int) -> d
 
 def _efficiency(here: Mapping[int, float], base: Mapping[int, float] | None) -> Efficiency | None:
     if base is None:
+        return None
+    if here == base:
         return Efficiency(100.0, None, None) if here else None
     ratio = ratio_percent(here, base, paired=False)
     if ratio is None:
         return None
-    low, high = (None if p is None else 100.0 + p for p in (ratio.low_percent, ratio.high_percent))
-    return Efficiency(100.0 + ratio.percent, low, high)
+    return Efficiency(100.0 + ratio.percent, 100.0 + ratio.low_percent, 100.0 + ratio.high_percent)
 
 
 def _speedup(here: Mapping[int, float], one_process: Mapping[int, float]) -> Speedup | None:
     excess = ratio_percent(here, one_process, paired=False)
     if excess is None:
         return None
-    ends = (
-        None if p is None else 1.0 + p / 100.0 for p in (excess.low_percent, excess.high_percent)
-    )
-    return Speedup(1.0 + excess.percent / 100.0, *ends)
+    percents = excess.percent, excess.low_percent, excess.high_percent
+    return Speedup(*(1.0 + percent / 100.0 for percent in percents))
 
 
 def _accuracy_by_epoch(trials: Iterable[TrialFigures]) -> list[EpochAccuracy]:

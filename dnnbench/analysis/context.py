@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING
 
 from dnnbench.analysis.analyse import Analysis, Context, analyse
 from dnnbench.analysis.crowding import host_facts, total_cores
+from dnnbench.analysis.disturbance import StartLoad
+from dnnbench.settings.hostlists.sources import HOSTS
 from dnnbench.settings.schema import PROFILES, settings
 from dnnbench.sweep.placement import local_inventory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from dnnbench.settings.schema import Config
+    from dnnbench.settings.hostlists.host import HostConfig
+    from dnnbench.settings.schema import Config, Resolved
     from dnnbench.sweep.store import Session, SweepStore
     from dnnbench.trial.machine import MachineSnapshot
     from dnnbench.trial.outcome import TrialOutcome
@@ -66,8 +69,47 @@ def _context(
         data_note=store.plan.data_note,
         versions=_versions([machine, *others]),
         hosts=facts,
+        start_loads=[
+            StartLoad(host, said.load_average[0], said.cores)
+            for session in sessions
+            for host, said in _before(session, is_local=not config.hosts).items()
+        ],
+        options=_typed_options(store.resolved),
+        path=str(store.path),
         parallel=store.plan.parallel,
     )
+
+
+def _before(session: Session, *, is_local: bool) -> dict[str, MachineSnapshot]:
+    """Return the machines of a session before its trials.
+
+    On this machine, that is before the agent imported TensorFlow.
+    """
+    return {local_inventory()[0].name: session.before} if is_local else session.hosts
+
+
+def _typed_options(resolved: Resolved) -> dict[str, str]:
+    """Return the options that the sweep was started with: option -> value."""
+    typed = {}
+    for field in settings().values():
+        value = getattr(getattr(resolved.config, field.table), field.name)
+        if resolved.origins.get(field.key) != field.option or field.setting.is_secret:
+            continue
+        if isinstance(value, bool):
+            typed[field.flags[not value]] = ""
+        elif isinstance(value, tuple):
+            typed[field.option] = ",".join(map(str, value))
+        else:
+            typed[field.option] = f"{value:g}" if isinstance(value, float) else str(value)
+    if resolved.origins.get("hosts") == HOSTS:
+        typed[HOSTS] = ",".join(map(_typed_host, resolved.config.hosts))
+    return typed
+
+
+def _typed_host(host: HostConfig) -> str:
+    user = f"{host.user}@" if host.user else ""
+    port = f":{host.port}" if host.port else ""
+    return f"{user}{host.name}{port}"
 
 
 def _versions(machines: Iterable[MachineSnapshot]) -> dict[str, str]:

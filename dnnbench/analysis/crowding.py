@@ -86,6 +86,20 @@ def roles_per_core(tasks: Mapping[str, str], hosts: Mapping[str, HostFacts]) -> 
     )
 
 
+def on_own_hosts(tasks: Mapping[str, str], hosts: Mapping[str, HostFacts]) -> bool:
+    """Return whether each task has a machine to itself, with at least one core.
+
+    Only then are the seconds of a trial those of as many separate machines.
+
+    Args:
+        tasks: task -> host.
+        hosts: facts of all these hosts, as far as they are known.
+    """
+    known = [hosts[host] for host in tasks.values() if host in hosts]
+    machines = {host.machine for host in known}
+    return len(machines) == len(tasks) > 0 and all(host.cores >= 1.0 for host in known)
+
+
 def total_cores(hosts: Mapping[str, HostFacts]) -> float:
     """Return the cores of all hosts together; those of a shared machine count once."""
     return sum(_cores_of_machines(hosts).values())

@@ -20,6 +20,10 @@ TABLE_2_EPOCH_S: Final[dict[str, dict[int, float]]] = {
 }
 """Protocol -> nodes -> average epoch time in seconds, for the two protocols measured."""
 
+TABLE_2_MODEL: Final = "mnist-dnn"
+TABLE_2_DATA: Final = ("mnist", "synthetic-mnist")
+"""MNIST, and the data set that stands in for it: the same shapes, the same work per epoch."""
+
 TABLE_2_GROWTH_PERCENT: Final[dict[str, float]] = {"downpour": 0.8, "dc-sgd": 1.4}
 """Growth of the epoch time from 4 to 12 nodes, as the report's text states it."""
 

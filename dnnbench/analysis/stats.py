@@ -23,8 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 CONFIDENCE = 0.95
+MOST_REPEATS = 100
+"""Repeats beyond which a difference counts as too small to resolve."""
+
+Method = Literal["paired", "welch"]
 
 _TINY = 1e-300
+_LARGEST_LOG = 600.0  # e to that power, in percent, is still a float
 _FRACTION_TERMS = 10_000
 
 
@@ -50,8 +55,8 @@ class RatioEstimate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         percent: 100 x (geometric mean ratio - 1).
-        low_percent: lower end of the interval; None if there is no interval.
-        high_percent: upper end, likewise.
+        low_percent: lower end of the interval.
+        high_percent: upper end.
         method: ``paired``: t interval of the log-ratios of pairs; ``welch``: Welch's interval of
             the difference of mean logarithms.
         n: number of values in the numerator and in the denominator; the number of pairs, twice, if
@@ -59,9 +64,19 @@ class RatioEstimate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     percent: float
-    low_percent: float | None
-    high_percent: float | None
-    method: Literal["paired", "welch"]
+    low_percent: float
+    high_percent: float
+    method: Method
+    n: tuple[int, int]
+
+
+class Difference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Difference of two means with its confidence interval; other fields as in `RatioEstimate`."""
+
+    mean: float
+    low: float
+    high: float
+    method: Method
     n: tuple[int, int]
 
 
@@ -152,8 +167,7 @@ def estimate(values: Sequence[float]) -> Estimate | None:
         return None
     half_width = None
     if n > 1:
-        t = student_t_quantile((1.0 + CONFIDENCE) / 2.0, n - 1)
-        half_width = t * sample_sd(values) / math.sqrt(n)
+        half_width = _t(n - 1) * sample_sd(values) / math.sqrt(n)
     return Estimate(mean(values), n, half_width, min(values), max(values))
 
 
@@ -169,29 +183,75 @@ def ratio_percent(
             paired interval; everything else gets Welch's.
 
     Returns:
-        None if a side is empty or has a value that is not positive; no interval if neither method
-        has two values to estimate a spread from.
+        None if neither method has two values to estimate a spread from, or a value is not positive:
+        a ratio of single values cannot be told from chance.
     """
     if not (above and below) or min(*above.values(), *below.values()) <= 0.0:
         return None
+    logs = ({i: math.log(v) for i, v in side.items()} for side in (above, below))
+    found = difference(*logs, paired=paired)
+    if found is None:
+        return None
+    ends = (found.mean, found.low, found.high)
+    middle, low, high = (math.expm1(min(x, _LARGEST_LOG)) * 100.0 for x in ends)
+    return RatioEstimate(middle, low, high, found.method, found.n)
+
+
+def difference(
+    above: Mapping[int, float], below: Mapping[int, float], *, paired: bool
+) -> Difference | None:
+    """Estimate ``above`` - ``below`` with its 95 % interval; arguments as in `ratio_percent`.
+
+    Returns:
+        None if neither method has two values to estimate a spread from.
+    """
     pairs = sorted(above.keys() & below.keys()) if paired else []
     if len(pairs) > 1:
-        logs = [math.log(above[i] / below[i]) for i in pairs]
-        centre, error = mean(logs), _error(logs)
-        return _as_percent(centre, error, len(logs) - 1, "paired", (len(pairs), len(pairs)))
-    logs_above = [math.log(v) for v in above.values()]
-    logs_below = [math.log(v) for v in below.values()]
-    centre = mean(logs_above) - mean(logs_below)
-    n = len(above), len(below)
-    if min(n) < 2:  # noqa: PLR2004  # a spread needs two
-        return RatioEstimate(math.expm1(centre) * 100.0, None, None, "welch", n)
-    error_above, error_below = _error(logs_above), _error(logs_below)
+        values = [above[i] - below[i] for i in pairs]
+        n = len(pairs)
+        return _with_interval(mean(values), _error(values), n - 1, "paired", (n, n))
+    sizes = len(above), len(below)
+    if min(sizes) < 2:  # noqa: PLR2004  # a spread needs two
+        return None
+    values_above, values_below = list(above.values()), list(below.values())
+    centre = mean(values_above) - mean(values_below)
+    error_above, error_below = _error(values_above), _error(values_below)
     error = math.hypot(error_above, error_below)
     if error == 0.0:  # no spread at all: the degrees of freedom do not matter
-        return _as_percent(centre, 0.0, 1, "welch", n)
+        return _with_interval(centre, 0.0, 1, "welch", sizes)
     share_above, share_below = (error_above / error) ** 4, (error_below / error) ** 4
-    degrees = 1.0 / (share_above / (n[0] - 1) + share_below / (n[1] - 1))
-    return _as_percent(centre, error, degrees, "welch", n)
+    degrees = 1.0 / (share_above / (sizes[0] - 1) + share_below / (sizes[1] - 1))
+    return _with_interval(centre, error, degrees, "welch", sizes)
+
+
+def repeats_for(half_width: float, wanted: float, method: Method, n: tuple[int, int]) -> int | None:
+    """Return the repeats per cell at which an interval would be as narrow as wanted.
+
+    The spread between trials is assumed to stay what it was. For Welch's interval, the degrees of
+    freedom are those of equal variances.
+
+    Args:
+        half_width: of the interval, now.
+        wanted: half-width to reach, in the same unit.
+        method: of the interval, as in `RatioEstimate`.
+        n: trials on either side, now.
+
+    Returns:
+        None if it takes more than `MOST_REPEATS`.
+    """
+    sides = 1 if method == "paired" else 2
+    now = 2.0 / (1.0 / n[0] + 1.0 / n[1])
+    spread = half_width / _t(sides * (now - 1.0)) * math.sqrt(now)
+    reached = (
+        count
+        for count in range(2, MOST_REPEATS + 1)
+        if _t(sides * (count - 1)) * spread / math.sqrt(count) <= wanted
+    )
+    return next(reached, None)
+
+
+def _t(degrees: float) -> float:
+    return student_t_quantile((1.0 + CONFIDENCE) / 2.0, degrees)
 
 
 def _error(values: Sequence[float]) -> float:
@@ -199,14 +259,8 @@ def _error(values: Sequence[float]) -> float:
     return sample_sd(values) / math.sqrt(len(values))
 
 
-def _as_percent(
-    centre: float,
-    error: float,
-    degrees: float,
-    method: Literal["paired", "welch"],
-    n: tuple[int, int],
-) -> RatioEstimate:
-    """Turn a mean log-ratio and its standard error into percent with the interval's ends."""
-    reach = student_t_quantile((1.0 + CONFIDENCE) / 2.0, degrees) * error
-    low, middle, high = (math.expm1(x) * 100.0 for x in (centre - reach, centre, centre + reach))
-    return RatioEstimate(middle, low, high, method, n)
+def _with_interval(
+    centre: float, error: float, degrees: float, method: Method, n: tuple[int, int]
+) -> Difference:
+    reach = _t(degrees) * error
+    return Difference(centre, centre - reach, centre + reach, method, n)

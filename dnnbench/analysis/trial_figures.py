@@ -25,6 +25,9 @@ class TrialFigures(msgspec.Struct, frozen=True):
     """Averages of one successful trial, each of them one value of an estimate of its cell.
 
     Attributes:
+        worker_busy_cores: CPU seconds of a worker per second of its epochs.
+        parameter_server_busy_cores: CPU seconds of all parameter servers per second of training.
+        slowest_worker_percent: excess of the slowest worker's mean epoch time over that of all.
         not_learned: why the trial counts as one that did not learn; None if it learned.
     """
 
@@ -37,6 +40,9 @@ class TrialFigures(msgspec.Struct, frozen=True):
     examples_per_s: float
     worker_cpu_s_per_example: float
     parameter_server_cpu_s_per_example: float
+    worker_busy_cores: float
+    parameter_server_busy_cores: float
+    slowest_worker_percent: float
     accuracy: dict[int | None, tuple[float, float]]
     warmup_s: float | None
     start_up_s: float
@@ -65,6 +71,10 @@ def measure(outcome: TrialOutcome) -> TrialFigures:
         examples_per_s=examples / outcome.training_s,
         worker_cpu_s_per_example=sum(record.cpu_s for record in records) / examples,
         parameter_server_cpu_s_per_example=outcome.parameter_server_cpu_s / examples,
+        worker_busy_cores=sum(record.cpu_s for record in records)
+        / sum(record.duration_s for record in records),
+        parameter_server_busy_cores=outcome.parameter_server_cpu_s / outcome.training_s,
+        slowest_worker_percent=_slowest_worker_percent(records),
         accuracy={e.epoch: (e.validation_accuracy, e.test_accuracy) for e in outcome.evaluations},
         warmup_s=mean([w.duration_s for w in outcome.warmups]) if outcome.warmups else None,
         start_up_s=outcome.start_up_s,
@@ -73,6 +83,14 @@ def measure(outcome: TrialOutcome) -> TrialFigures:
     )
     trial.warnings.extend(_trial_warnings(outcome, records, trial))
     return trial
+
+
+def _slowest_worker_percent(records: Sequence[EpochRecord]) -> float:
+    durations: dict[str, list[float]] = defaultdict(list)
+    for record in records:
+        durations[record.task].append(record.duration_s)
+    means = [mean(seconds) for seconds in durations.values()]
+    return 100.0 * (max(means) / mean(means) - 1.0)
 
 
 def _not_learned(outcome: TrialOutcome, last_epoch: int) -> str | None:

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 @click.option(
     "--nodes", type=int, metavar="N", help="Node count of the figure.  [default: the smallest]"
 )
+@click.option("--full", "is_full", is_flag=True, help="Show all tables and the figure.")
 @settings_options("report")
 @common_options()
 @click.pass_obj
@@ -56,13 +57,15 @@ def command(
     output: Path | None,
     figure: Path | None,
     nodes: int | None,
+    is_full: bool,
     settings: dict[str, object],
     config_path: Path | None,
 ) -> None:
-    """Show a sweep's figures beside the published ones.
+    """Show the verdict on a sweep, and its figures.
 
     SWEEP is the name of a sweep or the path of its directory; by default the newest. The report is
-    made from the stored results alone.
+    made from the stored results alone. In the terminal it shows Table 2 and the overhead, with
+    --full or --nodes everything; the other formats always have everything.
     """
     config = load(config_path, os.environ, settings).config
     store = open_sweep(Path(config.sweep.results_dir), sweep)
@@ -83,7 +86,8 @@ def command(
         return
     if figure:
         write_figure(analysis, figure, nodes)
-    wish = Wish(analysis, printer.screen(output), nodes, figure)
+    screen = printer.screen(output)
+    wish = Wish(analysis, screen, nodes, figure, is_full=is_full or nodes is not None)
     deliver(printer, FORMATS[layout](wish), output)
 
 

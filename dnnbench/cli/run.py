@@ -243,24 +243,22 @@ def _show_plan(
 
 
 def _report(store: SweepStore, printer: Printer, *, as_json: bool) -> None:
-    """Print the report and write it to the sweep's directory."""
+    """Write the full report to the sweep's directory, and print the short one, verdict last."""
     from dnnbench.report import export, terminal  # after the trials, whose cores they would take
 
     analysis, notes = load_analysis(store, store.resolved.config.cost.target_accuracy)
     for note in notes:
         printer.note(f"note: {note}")
+    write_markdown(analysis, store.path / "report.md")
+    printer.note(
+        f"results: {store.path} (report.md with all tables; events and logs of every trial)"
+    )
     if as_json:
         document = {"sweep_path": str(store.path), **export.as_document(analysis)}
         printer.result(json_text(document))
     else:
-        printer.result(terminal.render(analysis, printer.screen()))
-    write_markdown(analysis, store.path / "report.md")
-    sweep = _argument(store)
-    printer.note("")
-    printer.note(
-        f"results: {store.path} (report.md with its figure; events and logs of every trial)"
-    )
-    printer.note(f"next: `dnnbench report{sweep}`, `dnnbench cost{sweep}`")
+        screen = printer.screen()
+        printer.result(terminal.render_short(analysis, screen, is_verdict_last=True))
 
 
 def _standing(store: SweepStore) -> str:

@@ -1,17 +1,16 @@
-"""The tables below the main ones: staleness, throughput, CPU time, trials, placement."""
+"""The tables of the full report: staleness, throughput, CPU time, trials, placement."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from dnnbench.report import wording as w
-from dnnbench.report.layout import cell_columns, cell_names, notes, title
+from dnnbench.report.layout import cell_columns, cell_names, title
 from dnnbench.text.tables import NONE, Column, Table
 from dnnbench.text.words import count_text, seconds
 
 if TYPE_CHECKING:
     from dnnbench.analysis.analyse import Analysis
-    from dnnbench.analysis.cell import Cell
 
 
 def staleness(analysis: Analysis) -> Table:
@@ -37,11 +36,11 @@ def staleness(analysis: Analysis) -> Table:
             ]
             for cell in analysis.cells
         ],
-        notes(
-            analysis,
-            "Updates by other workers between a worker's pull and its push; the distribution runs "
-            "from 0 to the maximum. Last column: mean ratio of the norms.",
-        ),
+        [
+            "Staleness: updates by other workers between a worker's pull and its push.",
+            "Distribution: from 0 to the maximum.",
+            "Compensation / gradient: norm of what makes up for staleness over the gradient's.",
+        ],
     )
 
 
@@ -53,6 +52,7 @@ def throughput(analysis: Analysis) -> Table:
     has_speedup = any(cell.speedup for cell in analysis.cells)
     columns = [Column("x one process"), Column("95 % interval")] if has_speedup else []
     note = "x one process: examples/s of all workers over those of one process without messages."
+    efficiency = "Efficiency: examples/s per worker, relative to the smallest node count."
     return Table(
         title(analysis, "Global throughput and scaling efficiency"),
         [
@@ -69,16 +69,12 @@ def throughput(analysis: Analysis) -> Table:
                 *([] if has_speedup else [str(cell.workers)]),
                 w.mean_text(cell.examples_per_s, "{:,.0f}".format),
                 f"{cell.efficiency.percent:.1f}" if cell.efficiency else NONE,
-                "base" if _is_base(analysis, cell) else w.interval_text(cell.efficiency, ".1f"),
+                w.interval_text(cell.efficiency, ".1f"),
                 *(w.speedup_cells(cell.speedup) if has_speedup else []),
             ]
             for cell in analysis.cells
         ],
-        notes(
-            analysis,
-            "Efficiency: examples/s per worker, relative to the smallest node count.",
-            *([note] if has_speedup else []),
-        ),
+        [efficiency, note] if has_speedup else [efficiency],
     )
 
 
@@ -102,11 +98,35 @@ def cpu_time(analysis: Analysis) -> Table:
             ]
             for cell in analysis.cells
         ],
-        notes(
-            analysis,
+        [
             "CPU time of each process, all threads, during the measured epochs.",
             w.sharing_text(analysis),
-        ),
+            *w.cpu_change_texts(analysis),
+        ],
+    )
+
+
+def busy(analysis: Analysis) -> Table:
+    """Return how many cores the roles keep busy, and how far the slowest worker is behind."""
+    write = "{:.2f}".format
+    return Table(
+        title(analysis, "Busy cores, and the slowest worker"),
+        [
+            *cell_columns(analysis),
+            Column("each worker", "cores busy"),
+            Column("parameter servers", "cores busy"),
+            Column("slowest worker", "% behind the mean"),
+        ],
+        [
+            [
+                *cell_names(analysis, cell),
+                w.mean_text(cell.worker_busy_cores, write),
+                w.mean_text(cell.parameter_server_busy_cores, write),
+                w.mean_text(cell.slowest_worker_percent, "{:.1f}".format),
+            ]
+            for cell in analysis.cells
+        ],
+        ["Cores busy: CPU seconds per second, of a worker and of all parameter servers together."],
     )
 
 
@@ -134,12 +154,10 @@ def trials(analysis: Analysis) -> Table:
             ]
             for cell in analysis.cells
         ],
-        notes(
-            analysis,
-            f"Warm-up: the first {steps} of every worker, applied but not "
-            "measured. Start-up: from the start of the trial to its first measured epoch, warm-up "
-            "included.",
-        ),
+        [
+            f"Warm-up: the first {steps} of every worker, not measured.",
+            "Start-up: from the start of the trial to its first measured epoch, warm-up included.",
+        ],
     )
 
 
@@ -160,7 +178,7 @@ def placement(analysis: Analysis) -> Table:
         title(analysis, "Tasks on each host"),
         columns,
         rows,
-        notes(analysis, "Successful trials only."),
+        ["Successful trials only."],
     )
 
 
@@ -182,10 +200,5 @@ def not_counted(analysis: Analysis) -> Table:
             ]
             for lost in analysis.not_counted
         ],
-        notes(analysis),
+        [],
     )
-
-
-def _is_base(analysis: Analysis, cell: Cell) -> bool:
-    smallest = min(c.nodes for c in analysis.cells if c.protocol == cell.protocol)
-    return cell.efficiency is not None and cell.nodes == smallest

@@ -22,9 +22,10 @@ class EpochFigure(NamedTuple):
     Attributes:
         trials: protocol -> its typical trial; empty if no trial succeeded.
         published_s: protocol -> published mean, of the protocols drawn; left out if it would
-            squash the measured ones.
+            squash the measured ones, or if the setting is not the report's.
         ticks_s: of the axis of seconds, ends included. It starts at 0, because the figure shows how
             steady the epoch time is, and a cut axis exaggerates every change.
+        not_comparable: reasons why published means are not drawn.
     """
 
     nodes: int
@@ -32,6 +33,7 @@ class EpochFigure(NamedTuple):
     trials: dict[ProtocolName, TypicalTrial]
     published_s: dict[ProtocolName, float]
     ticks_s: list[float]
+    not_comparable: list[str]
 
 
 def epoch_figure(analysis: Analysis, nodes: int | None = None) -> EpochFigure:
@@ -55,6 +57,7 @@ def epoch_figure(analysis: Analysis, nodes: int | None = None) -> EpochFigure:
         trials=trials,
         published_s=published_s,
         ticks_s=scale(max([highest_s, *published_s.values()])),
+        not_comparable=analysis.unlike_report,
     )
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dnnbench.analysis.published import SOURCE
+from dnnbench.analysis.verdict import judge
+from dnnbench.report.verdict import verdict_fields
 from dnnbench.text.safe import csv_field, json_text
 from dnnbench.trial.spec import EPOCH_DEFINITIONS
 
@@ -38,13 +40,16 @@ _ESTIMATES = {
 def as_document(analysis: Analysis) -> dict[str, Any]:
     """Return everything in the report as plain values; names end with their units.
 
-    The directory of the data is left out: it is private to this machine, and the digest identifies
-    the data.
+    Directories are left out: they are private to this machine, and the digest identifies the data.
     """
     figures = msgspec.to_builtins(analysis)
     del figures["settings"]["data"]["directory"]
+    del figures["context"]["options"], figures["context"]["path"]
+    verdict = msgspec.to_builtins(judge(analysis))
+    verdict["text"] = dict(verdict_fields(analysis, is_private=False))
     return {
         "dnnbench_report": JSON_VERSION,
+        "verdict": verdict,
         "published_source": SOURCE,
         "epoch": EPOCH_DEFINITIONS[analysis.settings.epoch_definition],
         **figures,
@@ -89,6 +94,7 @@ def _row(analysis: Analysis, cell: Cell) -> dict[str, object]:
         "trials_not_run": cell.not_run,
         "trials_missing": cell.missing,
         "epoch_published_s": cell.published_epoch_s,
+        "not_comparable_with_published": "; ".join(analysis.unlike_report),
         "epoch_minimum_s": cell.epoch_s.minimum if cell.epoch_s else None,
         "epoch_maximum_s": cell.epoch_s.maximum if cell.epoch_s else None,
         "overhead_percent": overhead.percent if overhead else None,

@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING
 from dnnbench.errors import ConfigError, ResultsError
 from dnnbench.report.epochs import epoch_figure
 from dnnbench.text.safe import one_line
+from dnnbench.text.screen import wrapped
 from dnnbench.trial.protocols import find_protocol, position
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from dnnbench.analysis.analyse import Analysis
+    from dnnbench.report.epochs import EpochFigure
     from dnnbench.trial.spec import ProtocolName
 
 FORMATS = (".png", ".svg")
+_CAPTION_WIDTH = 90
 
 # From Okabe and Ito's palette, which colour-blind readers can tell apart; the markers differ too.
 _STYLES = (
@@ -86,7 +89,7 @@ def save(analysis: Analysis, path: Path, nodes: int | None = None) -> None:
         axes.set_ylim(drawn.ticks_s[0], drawn.ticks_s[-1])
         axes.set_yticks(drawn.ticks_s)
         axes.set_title(one_line(drawn.title), fontsize="medium")
-        axes.set_xlabel("Epoch (line: mean over workers; band: fastest to slowest worker)")
+        axes.set_xlabel(_caption(drawn))
         axes.set_ylabel("Seconds per epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(visible=True, linewidth=0.4, alpha=0.6)
@@ -99,6 +102,14 @@ def save(analysis: Analysis, path: Path, nodes: int | None = None) -> None:
             aside.replace(path)
         finally:
             aside.unlink(missing_ok=True)
+
+
+def _caption(drawn: EpochFigure) -> str:
+    caption = "Epoch (line: mean over workers; band: fastest to slowest worker)"
+    if not drawn.not_comparable:
+        return caption
+    reasons = one_line(f"no published means: {'; '.join(drawn.not_comparable)}")
+    return "\n".join([caption, *wrapped(reasons, _CAPTION_WIDTH)])
 
 
 def _style(protocol: ProtocolName) -> tuple[str, str]:

@@ -20,17 +20,21 @@ class Wish(NamedTuple):
         screen: where a terminal format is seen.
         nodes: node count of the figure; the smallest if None.
         figure: file of the figure, for a format that names it.
+        is_full: whether a terminal format shows all tables; the other formats always do.
     """
 
     analysis: Analysis
     screen: Screen
     nodes: int | None = None
     figure: Path | None = None
+    is_full: bool = False
 
 
 def _terminal(wish: Wish) -> str:
     from dnnbench.report import terminal
 
+    if not wish.is_full:
+        return terminal.render_short(wish.analysis, wish.screen)
     return terminal.render(wish.analysis, wish.screen, nodes=wish.nodes)
 
 

@@ -1,4 +1,4 @@
-"""Layout of the report's tables: titles, common notes, and a figure of each cell by protocol."""
+"""Layout of the report's tables: their titles, and a figure of each cell by protocol."""
 
 from __future__ import annotations
 
@@ -92,8 +92,3 @@ def by_protocol(
 def title(analysis: Analysis, text: str) -> str:
     """Name the data set in a title."""
     return f"{text} ({analysis.settings.data.title})"
-
-
-def notes(analysis: Analysis, *others: str) -> list[str]:
-    """Return the notes of a table; the first one defines the epoch."""
-    return [w.epoch_definition_text(analysis), *others]

@@ -6,7 +6,8 @@ import re
 from typing import TYPE_CHECKING
 
 from dnnbench.report import wording as w
-from dnnbench.report.tables import facts, report_tables
+from dnnbench.report.tables import closing_notes, facts, report_tables
+from dnnbench.report.verdict import verdict_fields
 from dnnbench.text.safe import markdown
 from dnnbench.text.tables import fields_markdown, table_markdown
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def render(analysis: Analysis, *, figure: str | None = None, nodes: int | None = None) -> str:
-    """Return the whole report.
+    """Return the full report, verdict first.
 
     Args:
         analysis: the figures to show.
@@ -23,7 +24,8 @@ def render(analysis: Analysis, *, figure: str | None = None, nodes: int | None =
         nodes: node count that the figure shows; the smallest if not given.
     """
     sections = [f"# dnnbench report: {markdown(analysis.settings.sweep)}"]
-    sections.append(fields_markdown(facts(analysis)))
+    sections += ["## Verdict", fields_markdown(verdict_fields(analysis, is_private=False))]
+    sections += ["## Sweep", fields_markdown(facts(analysis))]
     if analysis.warnings:
         sections.append("\n".join(f"> **Warning**: {markdown(x)}  " for x in analysis.warnings))
     first, *others = map(table_markdown, report_tables(analysis))
@@ -32,7 +34,8 @@ def render(analysis: Analysis, *, figure: str | None = None, nodes: int | None =
         sections.append(
             _figure(analysis, figure, analysis.smallest_nodes if nodes is None else nodes)
         )
-    return "\n\n".join([*sections, *others]) + "\n"
+    notes = "\n".join(f"- {markdown(note)}" for note in closing_notes(analysis))
+    return "\n\n".join([*sections, *others, "## Notes", notes]) + "\n"
 
 
 def _figure(analysis: Analysis, figure: str, nodes: int) -> str:

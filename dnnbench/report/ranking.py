@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dnnbench.report import wording as w
-from dnnbench.report.layout import cell_columns, cell_names, notes, title
+from dnnbench.report.layout import cell_columns, cell_names, title
 from dnnbench.text.tables import NONE, Column, Table
 from dnnbench.text.words import seconds
 
@@ -46,13 +46,12 @@ def by_accuracy(analysis: Analysis, ranking: Ranking) -> Table:
             ]
             for cell in ranking.cells
         ],
-        notes(
-            analysis,
-            "Behind the best: difference in percentage points, over the repeats that both have. "
+        [
+            "Behind the best: difference in percentage points, over the repeats that both have.",
             "Where its interval includes 0, the two cannot be told apart.",
             "The best of many settings is partly the luckiest; confirm it with another --seed.",
             *remarks,
-        ),
+        ],
     )
 
 
@@ -84,12 +83,11 @@ def by_time(analysis: Analysis, ranking: Ranking) -> Table:
             ]
             for cell in ranking.by_time()
         ],
-        notes(
-            analysis,
+        [
             chosen,
-            "Training time to the first evaluation at or above it, mean over the trials that "
-            "reached it. A setting of which some did not has no rank.",
-        ),
+            "Training time to the first evaluation at or above it, mean of those that reached it.",
+            "A setting of which some trials did not reach it has no rank.",
+        ],
     )
 
 

@@ -1,22 +1,25 @@
 """The tables of a report as values, the same for every format.
 
-The title of each table names the data set, and its first note defines the epoch.
+The title of each table names the data set. What concerns all tables is in the notes at the end.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from dnnbench.analysis.published import SOURCE
 from dnnbench.report import details, ranking
 from dnnbench.report import wording as w
-from dnnbench.report.layout import by_protocol, cell_columns, cell_names, notes, title
+from dnnbench.report.layout import by_protocol, cell_columns, cell_names, title
 from dnnbench.text.tables import NONE, Column, Table
 from dnnbench.text.words import count_text, seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dnnbench.analysis.analyse import Analysis
     from dnnbench.analysis.cell import Cell
+    from dnnbench.analysis.comparisons import Overhead
+    from dnnbench.analysis.stats import RatioEstimate
     from dnnbench.text.tables import Fields
 
 
@@ -24,22 +27,60 @@ _MOST_NAMED: Final = 12
 """Cells that a note names; of more, it gives the number."""
 
 
+def short_tables(analysis: Analysis) -> list[Table]:
+    """Return the tables of the short report: of a grid, the rankings; else Table 2 and overhead."""
+    chosen = ranking.tables(analysis) or [table_2(analysis), overheads(analysis)]
+    return [table for table in chosen if table.rows]
+
+
 def report_tables(analysis: Analysis) -> list[Table]:
-    """Return the tables of the report in order, without those that have no rows."""
+    """Return the tables of the full report in order, without those that have no rows."""
     tables = [
         table_2(analysis),
         comparisons(analysis),
         accuracy(analysis),
+        accuracy_gain(analysis),
         accuracy_by_epoch(analysis),
         *ranking.tables(analysis),
         details.staleness(analysis),
         details.throughput(analysis),
         details.cpu_time(analysis),
+        details.busy(analysis),
         details.trials(analysis),
         details.placement(analysis),
         details.not_counted(analysis),
     ]
     return [table for table in tables if table.rows]
+
+
+def closing_notes(analysis: Analysis) -> list[str]:
+    """Return the notes that concern all tables; each is written once, at the end of a report."""
+    few = [str(cell.key) for cell in analysis.cells if cell.n == 1]
+    if len(few) > _MOST_NAMED:
+        few = [f"{len(few)} of {len(analysis.cells)} cells"]
+    return [
+        w.epoch_definition_text(analysis),
+        "±: half-width of the 95 % confidence interval over n trials (Student's t).",
+        *([f"n = 1: no interval ({', '.join(few)})."] if few else []),
+        *w.published_texts(analysis),
+    ]
+
+
+def summary(analysis: Analysis) -> Fields:
+    """Return the sweep, what it varies, and why its data are not those that were asked for."""
+    settings, context = analysis.settings, analysis.context
+    trial = w.unvaried(
+        analysis,
+        epochs=count_text(settings.epochs, "epoch"),
+        batch_size=f"batch {settings.batch_size}",
+    )
+    what = ", ".join([f"{settings.model.name} on {settings.data.title}", *trial])
+    lines = [("Sweep", f"{settings.sweep}: {what}")]
+    if analysis.varied:
+        lines.append(("Varied", w.varied_text(analysis)))
+    if context.data_note:
+        lines.append(("Data", f"{settings.data.title}: {context.data_note}"))
+    return lines
 
 
 def facts(analysis: Analysis) -> Fields:
@@ -79,7 +120,14 @@ def facts(analysis: Analysis) -> Fields:
 
 
 def table_2(analysis: Analysis) -> Table:
-    """Return seconds per epoch, measured and published, with the growth below."""
+    """Return seconds per epoch, with the growth below.
+
+    The published figures, and the name of their table, are there only where the setting is theirs.
+    """
+    headings = ["measured", "n"]
+    has_published = any(cell.published_epoch_s for cell in analysis.cells)
+    if has_published:
+        headings.append("published")
 
     def figures(cell: Cell) -> list[str]:
         published = cell.published_epoch_s
@@ -87,72 +135,83 @@ def table_2(analysis: Analysis) -> Table:
             w.mean_text(cell.epoch_s, seconds),
             w.n_text(cell),
             NONE if published is None else f"{published:.2f}",
-        ]
+        ][: len(headings)]
 
     growth = {
         g.protocol: [
             w.excess_text(g.measured.percent if g.measured else None),
             "",
             w.excess_text(g.published_percent),
-        ]
+        ][: len(headings)]
         for g in analysis.growth
         if not analysis.varied  # each setting has its own, among the comparisons
     }
-    table = by_protocol(analysis, ("measured", "n", "published"), figures, growth, "Growth %")
-    remarks = [
-        "Mean over n trials ± the half-width of its 95 % confidence interval (Student's t).",
-        f"Published: {SOURCE}; MNIST, one machine with 4 virtual cores per node.",
-        w.sharing_text(analysis),
-    ]
-    if growth:
-        ends = analysis.growth[0]
-        remarks.append(f"Growth from {ends.from_nodes} to {ends.to_nodes} nodes.")
+    table = by_protocol(analysis, headings, figures, growth, "Growth %")
     return Table(
-        title(analysis, "Table 2: seconds per epoch"),
+        title(analysis, "Table 2: seconds per epoch" if has_published else "Seconds per epoch"),
         table.columns,
         table.rows,
-        notes(analysis, *remarks, *w.speedup_texts(analysis), *_too_few(analysis)),
+        [],
         table.totals,
     )
 
 
-def comparisons(analysis: Analysis) -> Table:
-    """Return growth and overhead in percent with their intervals."""
-    rows = []
-    for over in analysis.overhead:
-        name = f"{over.protocol} over {over.baseline}, {over.nodes} nodes"
-        name = w.with_variation(name, over.variation)
-        rows.append((name, over.measured, over.published_percent))
-    for growth in analysis.growth:
-        name = f"{growth.protocol}, {growth.from_nodes} to {growth.to_nodes} nodes"
-        name = w.with_variation(name, growth.variation)
-        rows.append((name, growth.measured, growth.published_percent))
-    return Table(
-        title(analysis, "Overhead and growth of the epoch time in %"),
-        [
-            Column("Comparison", is_text=True),
-            Column("measured"),
-            Column("95 % interval"),
-            Column("trials"),
-            Column("published"),
-        ],
-        [
-            [
-                name,
-                w.excess_text(ratio.percent if ratio else None),
-                w.interval_text(ratio),
-                w.pairs_text(ratio),
-                w.excess_text(published),
-            ]
-            for name, ratio, published in rows
-        ],
-        notes(
-            analysis,
-            "Ratio of geometric means minus 1. Trials of two protocols with the same nodes and "
-            "repeat are paired (t interval of the log-ratios); all others get Welch's interval of "
-            "the logarithms.",
-        ),
+def overheads(analysis: Analysis) -> Table:
+    """Return the overhead of each protocol over its baseline in percent, with its interval."""
+    return _compared(
+        title(analysis, "Overhead of the epoch time in %"),
+        [(_pair(over), over.measured, over.published_percent) for over in analysis.overhead],
+        [],
     )
+
+
+def comparisons(analysis: Analysis) -> Table:
+    """Return overhead and growth in percent with their intervals."""
+    rows = [(_pair(over), over.measured, over.published_percent) for over in analysis.overhead]
+    rows += [
+        (
+            w.with_variation(f"{g.protocol}, {g.from_nodes} to {g.to_nodes} nodes", g.variation),
+            g.measured,
+            g.published_percent,
+        )
+        for g in analysis.growth
+    ]
+    return _compared(
+        title(analysis, "Overhead and growth of the epoch time in %"),
+        rows,
+        [
+            "Ratio of geometric means minus 1.",
+            "Pairs: trials with the same nodes and repeat; t interval of the log-ratios.",
+            "Others: Welch's interval of the logarithms.",
+        ],
+    )
+
+
+def _pair(over: Overhead) -> str:
+    name = f"{over.protocol} over {over.baseline}, {over.nodes} nodes"
+    return w.with_variation(name, over.variation)
+
+
+def _compared(
+    heading: str, rows: Sequence[tuple[str, RatioEstimate | None, float | None]], notes: list[str]
+) -> Table:
+    columns = [
+        Column("Comparison", is_text=True),
+        *map(Column, ("measured", "95 % interval", "trials")),
+    ]
+    if any(published is not None for *_, published in rows):
+        columns.append(Column("published"))
+    cells = [
+        [
+            name,
+            w.excess_text(ratio.percent if ratio else None),
+            w.interval_text(ratio),
+            w.pairs_text(ratio),
+            w.excess_text(published),
+        ][: len(columns)]
+        for name, ratio, published in rows
+    ]
+    return Table(heading, columns, cells, notes)
 
 
 def accuracy(analysis: Analysis) -> Table:
@@ -170,11 +229,28 @@ def accuracy(analysis: Analysis) -> Table:
         title(analysis, f"Accuracy after {epochs}"),
         table.columns,
         table.rows,
-        notes(
-            analysis,
+        [
             "Accuracy of the parameters on the parameter servers after all workers had finished.",
             *w.survivors_text(analysis),
-        ),
+        ],
+    )
+
+
+def accuracy_gain(analysis: Analysis) -> Table:
+    """Return the final test accuracy of each protocol minus its baseline's."""
+    compared = [(_pair(over), over.accuracy_points) for over in analysis.overhead]
+    return Table(
+        title(analysis, "Gain in final test accuracy, in percentage points"),
+        [
+            Column("Comparison", is_text=True),
+            *map(Column, ("measured", "95 % interval", "trials")),
+        ],
+        [
+            [name, f"{points.mean:+.2f}", w.points_interval_text(points), w.pairs_text(points)]
+            for name, points in compared
+            if points
+        ],
+        [],
     )
 
 
@@ -194,17 +270,5 @@ def accuracy_by_epoch(analysis: Analysis) -> Table:
         title(analysis, "Mean test accuracy in % by epoch"),
         columns,
         rows,
-        notes(
-            analysis,
-            "Accuracy of the parameters on the parameter servers when worker:0 finished the epoch.",
-            *w.survivors_text(analysis),
-        ),
+        ["Accuracy of the parameters on the parameter servers when worker:0 finished the epoch."],
     )
-
-
-def _too_few(analysis: Analysis) -> list[str]:
-    """Return a note that lists the cells whose mean has no interval."""
-    cells = [str(cell.key) for cell in analysis.cells if cell.n == 1]
-    if len(cells) > _MOST_NAMED:
-        return [f"n = 1: no interval ({len(cells)} of {len(analysis.cells)} cells)."]
-    return [f"n = 1: no interval ({', '.join(cells)})."] if cells else []

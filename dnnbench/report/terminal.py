@@ -8,7 +8,8 @@ import click
 
 from dnnbench.report import wording as w
 from dnnbench.report.epochs import epoch_figure
-from dnnbench.report.tables import facts, report_tables
+from dnnbench.report.tables import closing_notes, facts, report_tables, short_tables, summary
+from dnnbench.report.verdict import verdict_text
 from dnnbench.text.tables import fields_text, table_text
 from dnnbench.trial.protocols import position
 
@@ -36,7 +37,7 @@ _REFERENCE = "╌"
 
 
 def render(analysis: Analysis, screen: Screen, *, nodes: int | None = None) -> str:
-    """Return the whole report.
+    """Return the full report, verdict first.
 
     Args:
         analysis: the figures to show.
@@ -45,7 +46,30 @@ def render(analysis: Analysis, screen: Screen, *, nodes: int | None = None) -> s
     """
     first, *others = (table_text(table, screen) for table in report_tables(analysis))
     head = fields_text(facts(analysis), screen, analysis.warnings)
-    return "".join([head, first, _plot(analysis, screen, nodes), *others])
+    tables = "".join([first, _plot(analysis, screen, nodes), *others])
+    verdict = verdict_text(analysis, screen)
+    return f"{verdict}\n{head}{tables}{_notes(analysis, screen)}"
+
+
+def render_short(analysis: Analysis, screen: Screen, *, is_verdict_last: bool = False) -> str:
+    """Return the short report: verdict, Table 2 and overhead.
+
+    Args:
+        analysis: the figures to show.
+        screen: the terminal or file to lay it out for.
+        is_verdict_last: whether the verdict is to be what remains on the screen.
+    """
+    verdict = verdict_text(analysis, screen)
+    head = fields_text(summary(analysis), screen, analysis.warnings)
+    tables = "".join(table_text(table, screen) for table in short_tables(analysis))
+    notes = _notes(analysis, screen, "More tables and the figure: `dnnbench report --full`.")
+    if is_verdict_last:
+        return f"{head}{tables}{notes}\n{verdict}"
+    return f"{verdict}\n{head}{tables}{notes}"
+
+
+def _notes(analysis: Analysis, screen: Screen, *more: str) -> str:
+    return "\n" + screen.paragraph(*closing_notes(analysis), *more, dim=True)
 
 
 def _plot(analysis: Analysis, screen: Screen, nodes: int | None) -> str:
@@ -62,7 +86,7 @@ def _plot(analysis: Analysis, screen: Screen, nodes: int | None) -> str:
             title,
             f"{drawing}\n",
             screen.paragraph(*_legend(figure)),
-            *(screen.paragraph(note, dim=True) for note in w.figure_notes(analysis)),
+            screen.paragraph(*w.figure_notes(analysis), dim=True),
         ]
     )
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dnnbench.analysis.crowding import machine_groups
 from dnnbench.text.tables import NONE
 from dnnbench.text.words import count_text
 from dnnbench.trial.protocols import find_protocol
-from dnnbench.trial.spec import EPOCH_DEFINITIONS
+from dnnbench.trial.spec import EPOCH_DEFINITIONS, CellKey
 from dnnbench.trial.variation import in_words, value_text
 
 if TYPE_CHECKING:
@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
     from dnnbench.analysis.analyse import Analysis, Context
     from dnnbench.analysis.cell import Cell, Efficiency, Speedup
-    from dnnbench.analysis.stats import Estimate, RatioEstimate
+    from dnnbench.analysis.stats import Difference, Estimate, RatioEstimate
     from dnnbench.trial.spec import ProtocolSpec
     from dnnbench.trial.variation import Value
 
+_ENDLESS_PERCENT: Final = 1000
+"""Upper end from which the digits of an interval say no more than its length."""
 _BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -88,11 +90,13 @@ def excess_text(percent: float | None) -> str:
 
 
 def interval_text(ratio: RatioEstimate | Efficiency | None, style: str = "+.1f") -> str:
-    """Write the ends of a 95 % interval, or that there is none."""
+    """Write the ends of a 95 % interval."""
     if ratio is None:
         return NONE
-    if ratio.low_percent is None or ratio.high_percent is None:
-        return "no interval"
+    if ratio.low_percent is None or ratio.high_percent is None:  # the base of an efficiency
+        return "base"
+    if ratio.high_percent > _ENDLESS_PERCENT:
+        return f"{ratio.low_percent:{style}} to over +{_ENDLESS_PERCENT}"
     return f"{ratio.low_percent:{style}} to {ratio.high_percent:{style}}"
 
 
@@ -100,36 +104,15 @@ def speedup_cells(speedup: Speedup | None) -> list[str]:
     """Write a speedup and its interval, one column each."""
     if speedup is None:
         return [NONE, NONE]
-    if speedup.low is None or speedup.high is None:
-        return [f"{speedup.ratio:.2f}", "no interval"]
     return [f"{speedup.ratio:.2f}", f"{speedup.low:.2f} to {speedup.high:.2f}"]
 
 
-def speedup_texts(analysis: Analysis) -> list[str]:
-    """Name the cells that beat one process; empty where none was measured.
-
-    A cell beats it where the whole interval of its speedup is above 1, and falls behind where the
-    whole interval is below. Of the others, and of those without an interval, neither can be told.
-    """
-    found: dict[str, list[str]] = {"more": [], "fewer": [], "cannot be told": []}
-    for cell in analysis.cells:
-        speedup = cell.speedup
-        if speedup is None:
-            continue
-        if speedup.low is not None and speedup.low > 1.0:
-            verdict = "more"
-        elif speedup.high is not None and speedup.high < 1.0:
-            verdict = "fewer"
-        else:
-            verdict = "cannot be told"
-        found[verdict].append(str(cell.key))
-    texts = [f"{verdict}: {', '.join(cells)}" for verdict, cells in found.items() if cells]
-    if not texts:
-        return []
-    return [f"Examples/s, compared with one process without messages: {'; '.join(texts)}."]
+def points_interval_text(points: Difference) -> str:
+    """Write the ends of the interval of a difference in percentage points."""
+    return f"{points.low:+.2f} to {points.high:+.2f}"
 
 
-def pairs_text(ratio: RatioEstimate | None) -> str:
+def pairs_text(ratio: RatioEstimate | Difference | None) -> str:
     """Write the number of trials behind a comparison."""
     if ratio is None:
         return NONE
@@ -165,9 +148,13 @@ def histogram_text(counts: Sequence[int], width: int = 16) -> str:
 
 
 def epoch_definition_text(analysis: Analysis) -> str:
-    """Define an epoch of this report."""
+    """Define an epoch of this report, and how its time behaves in the ideal case."""
     definition = analysis.settings.epoch_definition
-    return f"Epoch ({definition}): {EPOCH_DEFINITIONS[definition]}."
+    ideal = {
+        "replicated": "a flat line is ideal",
+        "sharded": "times as 1/workers are ideal",
+    }[definition]
+    return f"Epoch ({definition}): {EPOCH_DEFINITIONS[definition]}, so {ideal}."
 
 
 def protocol_text(spec: ProtocolSpec, varied: Collection[str] = ()) -> str:
@@ -228,7 +215,7 @@ def _value_text(value: object) -> str:
 
 
 def sharing_text(analysis: Analysis) -> str:
-    """Write how many roles share a core, and how that affects the figures."""
+    """Write how many roles share a core."""
     cores = analysis.context.host_cores
     per_core = {cell.nodes: cell.roles_per_core for cell in analysis.cells}
     core = "core" if cores == 1 else "cores"
@@ -243,8 +230,32 @@ def sharing_text(analysis: Analysis) -> str:
     return (
         "; ".join(shared)
         + ". Roles that share a core wait for each other, so wall time grows with "
-        "the number of roles; CPU seconds per example do not depend on sharing."
+        "the number of roles."
     )
+
+
+def cpu_change_texts(analysis: Analysis) -> list[str]:
+    """Write how a worker's CPU time per example changed with the node count; [] for one count."""
+    changes = []
+    for growth in analysis.growth:
+        ends = (CellKey(n, growth.protocol) for n in (growth.from_nodes, growth.to_nodes))
+        low, high = (analysis.cell(key).worker_cpu_s_per_example for key in ends)
+        if low and high and low.mean:
+            change = excess_text(100.0 * (high.mean / low.mean - 1.0))
+            nodes = f"{growth.from_nodes} to {growth.to_nodes} nodes"
+            changes.append(f"{change} % under {growth.protocol} from {nodes}")
+    return [f"Change of a worker's CPU time per example: {', '.join(changes)}."] if changes else []
+
+
+def published_texts(analysis: Analysis) -> list[str]:
+    """Return notes on the published figures: their source, and why some or all are not shown."""
+    texts = []
+    if any(cell.published_epoch_s for cell in analysis.cells):
+        texts.append("Published: Mullapudi, UT Austin, 2017; MNIST, 4 virtual cores per node.")
+    if analysis.unlike_report:
+        reasons = "; ".join(analysis.unlike_report)
+        texts.append(f"Not comparable with the published Table 2: {reasons}.")
+    return texts
 
 
 def machines_text(context: Context) -> str:
@@ -267,7 +278,6 @@ def figure_title(analysis: Analysis, nodes: int) -> str:
 def figure_notes(analysis: Analysis) -> list[str]:
     """Return the notes below the figure."""
     return [
-        epoch_definition_text(analysis),
         "Typical: the trial whose mean epoch time is the median of its cell.",
         "Each point is the mean over the workers.",
         *(["Of the settings that vary, the first of each protocol."] if analysis.varied else []),

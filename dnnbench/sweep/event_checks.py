@@ -21,6 +21,7 @@ from dnnbench.trial.messages import (
     Diverged,
     EpochEnd,
     Evaluated,
+    HostUsed,
     Log,
     Prepared,
     Progress,
@@ -44,7 +45,7 @@ EVENTS_OF_A_TASK: Final = 1_000_000
 """More than three days of progress, at four events per second."""
 _SHOWN_BYTES: Final = 80
 _SHOWN_CHARACTERS: Final = 40
-_OF_AGENTS: Final = (AgentReady, Prepared, AgentFailed)
+_OF_AGENTS: Final = (AgentReady, Prepared, HostUsed, AgentFailed)
 _OF_WORKERS: Final = (WarmedUp, Progress, EpochEnd, Trained, Diverged)
 
 
@@ -112,6 +113,8 @@ class EventCheck:
                 return f"expected events of the role of {task}, found {_shown(event)}"
             if problem := self._odd_result(event):
                 return problem
+        elif isinstance(event, HostUsed) and self._is_repeated((HostUsed, host)):
+            return f"expected each result once, found another {_shown(event)}"
         return self._too_many(host, event)
 
     def _is_of_role(self, event: AnyEvent) -> bool:
@@ -137,11 +140,15 @@ class EventCheck:
                 return f"expected epochs up to {self._epochs}, found {epoch} of {task}"
         if isinstance(event, Diverged) and event.record.epoch > self._epochs:
             return f"expected epochs up to {self._epochs}, found {event.record.epoch} of {task}"
-        result = (type(event), task, epoch)
-        if result in self._results:
+        if self._is_repeated((type(event), task, epoch)):
             return f"expected each result once, found another {_shown(event)}"
-        self._results.add(result)
         return None
+
+    def _is_repeated(self, result: Hashable) -> bool:
+        if result in self._results:
+            return True
+        self._results.add(result)
+        return False
 
     def _too_many(self, host: str, event: AnyEvent) -> str | None:
         if isinstance(event, Log):  # a log has a bound of its own

@@ -14,6 +14,7 @@ from dnnbench.trial.messages import (
     Diverged,
     EpochEnd,
     Evaluated,
+    HostUsed,
     Log,
     Prepared,
     Served,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
         WarmupRecord,
     )
     from dnnbench.trial.spec import TrialSpec
+    from dnnbench.trial.usage import HostUse
 
 _LOG_TAIL_LINES: Final = 12
 
@@ -60,6 +62,7 @@ class OutcomeBuilder:
         self._evaluations: list[EvaluationRecord] = []
         self._pushed: dict[str, int] = {}
         self._divergence: Divergence | None = None
+        self._use: dict[str, HostUse] = {}
         self._parameters: int | None = None
 
     @contextmanager
@@ -70,8 +73,8 @@ class OutcomeBuilder:
         yield
         self._training_s = time.monotonic() - go_s
 
-    def note(self, event: AnyEvent) -> None:
-        """Add an event."""
+    def note(self, event: AnyEvent, host: str) -> None:
+        """Add an event of a host."""
         if isinstance(event, Log):
             self._logs.setdefault(event.task, deque(maxlen=_LOG_TAIL_LINES)).append(event.line)
         elif isinstance(event, Prepared):
@@ -88,6 +91,8 @@ class OutcomeBuilder:
             self._pushed[event.task] = event.updates_pushed
         elif isinstance(event, Diverged) and self._divergence is None:
             self._divergence = event.record
+        elif isinstance(event, HostUsed):
+            self._use[host] = event.use
 
     def log_tail(self, task: str) -> list[str]:
         """Return the last lines that a task wrote."""
@@ -138,6 +143,7 @@ class OutcomeBuilder:
             evaluations=self._evaluations,
             failure=None if diverged else failure,
             divergence=self._divergence,
+            use=self._use,
             parameters=self._parameters,
         )
 

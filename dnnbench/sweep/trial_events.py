@@ -213,12 +213,12 @@ class TrialEvents:
         except HostError as error:
             self._agents.lose(arrival.host, error)
             return Arrival(arrival.host, error)
-        self._note(arrival.what)
+        self._note(arrival.host, arrival.what)
         return arrival
 
-    def _note(self, event: AnyEvent) -> None:
+    def _note(self, host: str, event: AnyEvent) -> None:
         self._watch(event)
-        self.account.note(event)
+        self.account.note(event, host)
         if isinstance(event, RoleExited):
             self.running.discard(event.task)
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 def about_text(seconds: float | None) -> str:
     """Write an estimated duration, or that there is none."""
@@ -29,3 +34,9 @@ def seconds(value: float) -> str:
 def count_text(number: float, noun: str) -> str:
     """Write a number with its noun in the singular or plural."""
     return f"{number:g} {noun}" if number == 1 else f"{number:g} {noun}s"
+
+
+def list_text(words: Sequence[str]) -> str:
+    """Write ``a``, ``a and b`` or ``a, b and c``."""
+    *others, last = words
+    return f"{', '.join(others)} and {last}" if others else last

@@ -31,7 +31,11 @@ from dnnbench.trial.messages import (
     AgentFailed,
     AgentReady,
     Event,
+    Finish,
+    Go,
+    HostUsed,
     Log,
+    Order,
     Prepare,
     Prepared,
     RoleExited,
@@ -42,9 +46,11 @@ from dnnbench.trial.messages import (
     encode,
 )
 from dnnbench.trial.tasks import AGENT, PARAMETER_SERVER, split_task
+from dnnbench.trial.usage import read_use, use_between
 
 if TYPE_CHECKING:
     from dnnbench.training.prepare import PreparedTrial
+    from dnnbench.trial.usage import Reading
 
 _READ_BYTES = 1 << 16
 _LOG_LINE_BYTES = 1 << 16
@@ -102,6 +108,7 @@ class Agent:
         self._preparer = preparer
         self._prepared: PreparedTrial | None = None
         self._roles: dict[str, _Role] = {}
+        self._before: Reading | None = None
         self._selector = selectors.DefaultSelector()
 
     def run(self) -> None:
@@ -145,11 +152,22 @@ class Agent:
                 for role in self._roles.values():
                     role.kill()
             else:
+                self._watch_use(order)
                 for role in self._roles.values():
                     with contextlib.suppress(BrokenPipeError):  # gone; see its exit code
                         os.write(role.orders_fd, line + b"\n")
         except (DnnbenchError, msgspec.DecodeError, OSError) as error:
             _send(AgentFailed(task=AGENT, cause=str(error)[:_CAUSE_CHARACTERS]))
+
+    def _watch_use(self, order: Order) -> None:
+        """Read the machine's use before the measured part, and send it after that part."""
+        if not isinstance(order, (Go, Finish)):
+            return
+        reading = read_use(role.pid for role in self._roles.values())
+        if isinstance(order, Go):
+            self._before = reading
+        elif self._before and reading:
+            _send(HostUsed(task=AGENT, use=use_between(self._before, reading)))
 
     def _prepare(self, order: Prepare) -> None:
         start_s = time.monotonic()

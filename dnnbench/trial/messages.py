@@ -26,6 +26,7 @@ from dnnbench.trial.machine import MachineSnapshot
 from dnnbench.trial.outcome import Divergence, EpochRecord, EvaluationRecord, WarmupRecord
 from dnnbench.trial.spec import TrialSpec
 from dnnbench.trial.tasks import ClusterSpec
+from dnnbench.trial.usage import HostUse
 
 # --- orders: controller → agent -------------------------------------------------------------------
 
@@ -200,6 +201,12 @@ class RoleExited(Event, frozen=True, tag="role_exited"):
     code: ExitCode
 
 
+class HostUsed(Event, frozen=True, tag="host_used"):
+    """What else ran on the agent's machine during the measured part of a trial."""
+
+    use: HostUse
+
+
 class AgentFailed(Event, frozen=True, tag="agent_failed"):
     """The agent could not carry out an order."""
 
@@ -222,6 +229,7 @@ AnyEvent = Union[  # noqa: UP007 - msgspec resolves this at run time on 3.10
     Log,
     RoleFailed,
     RoleExited,
+    HostUsed,
     AgentFailed,
 ]
 

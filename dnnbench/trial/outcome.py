@@ -19,6 +19,7 @@ from dnnbench.trial.bounds import (
     Text,
 )
 from dnnbench.trial.spec import TrialSpec
+from dnnbench.trial.usage import HostUse
 
 Status = Literal["ok", "diverged", "failed", "interrupted", "not run"]
 """``diverged``: the training did, the hosts are sound; a result, but one without accuracy."""
@@ -172,6 +173,7 @@ class TrialOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         placement: task -> host.
         seeds: worker -> the seed of its batches and its dropout, derived from the order's.
         divergence: set if and only if ``diverged``.
+        use: host -> what else ran there; without hosts that do not tell, and empty in older files.
         parameters: trainable ones of the model; None in older files.
     """
 
@@ -191,4 +193,5 @@ class TrialOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     evaluations: list[EvaluationRecord] = []
     failure: Failure | None = None
     divergence: Divergence | None = None
+    use: dict[str, HostUse] = {}
     parameters: Count | None = None

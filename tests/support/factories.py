@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from dnnbench.analysis.analyse import Context
 from dnnbench.analysis.crowding import HostFacts
 from dnnbench.hosts.agents.clusters import Part
@@ -28,6 +30,7 @@ from dnnbench.trial.spec import (
     TrialSpec,
 )
 from dnnbench.trial.tasks import task_names
+from dnnbench.trial.usage import HostUse
 
 STEPS = 550
 EXAMPLES = 55_000
@@ -57,6 +60,20 @@ def make_ready(pid: int = 1, cores: float = 2.0) -> AgentReady:
         load_average=(0.1, 0.2, 0.3),
     )
     return AgentReady(task="agent", pid=pid, preload_s=0.0, machine=machine)
+
+
+def make_use(**changes: Any) -> HostUse:
+    """Return the use of a machine with 2 cores for 10 s, half of it by the trial's roles."""
+    fields: dict[str, Any] = {
+        "duration_s": 10.0,
+        "cores": 2,
+        "load_before": 1.0,
+        "load_after": 2.0,
+        "busy_s": 10.0,
+        "roles_s": 10.0,
+        "steal_s": 0.0,
+    }
+    return HostUse(**(fields | changes))
 
 
 def make_order(
@@ -192,6 +209,17 @@ def make_hosts(number: int, cores: float = 4.0, **changes: Any) -> dict[str, Hos
     facts: dict[str, Any] = {"cpu_model": "a processor", "cores": cores, "machine_cores": 4}
     names = [f"node{n}" for n in range(1, number + 1)]
     return {name: HostFacts(**({"machine": name} | facts | changes)) for name in names}
+
+
+def make_sweep_on_hosts(
+    repeats: int = 3, **order_changes: Any
+) -> tuple[list[TrialOutcome], Context]:
+    """Return the sweep of Table 2 as the report ran it, one machine per node, and its context."""
+    outcomes = [
+        msgspec.structs.replace(outcome, placement=spread(outcome.order))
+        for outcome in make_sweep(repeats, **order_changes)
+    ]
+    return outcomes, make_context(hosts=make_hosts(12), host_cores=48)
 
 
 def make_context(**changes: Any) -> Context:

@@ -14,6 +14,7 @@ from dnnbench.trial.messages import (
     Evaluated,
     Finish,
     Go,
+    HostUsed,
     Leave,
     Order,
     PortReserved,
@@ -30,6 +31,7 @@ from dnnbench.trial.messages import (
     WarmUp,
 )
 from dnnbench.trial.outcome import EpochRecord, EvaluationRecord, Staleness, WarmupRecord
+from support.factories import make_use
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,6 +124,7 @@ def finish(agent: FakeAgent, _order: Order) -> list[AnyEvent]:
     served = [Served(task=t, cpu_s=PS_CPU_S, updates_applied=300) for t in agent.accountants()]
     evaluated = EvaluationRecord(None, 300, 0.9, 0.91)
     return [
+        HostUsed(task="agent", use=make_use()),
         *served,
         *([Evaluated(task="worker:0", record=evaluated)] if "worker:0" in agent.running else []),
         *agent.exits(agent.workers()),

@@ -15,6 +15,7 @@ from support.factories import (
     make_order,
     make_outcome,
     make_sweep,
+    make_sweep_on_hosts,
     spread,
 )
 
@@ -27,7 +28,7 @@ from dnnbench.trial.spec import CellKey, DataSpec, ModelSpec, ProtocolSpec, Tria
 
 
 def test_a_sweep_with_the_published_means_gives_the_published_table() -> None:
-    analysis = analyse(make_sweep(), make_context())
+    analysis = analyse(*make_sweep_on_hosts())
     assert [(c.nodes, c.protocol) for c in analysis.cells] == [
         (nodes, protocol) for nodes in (4, 8, 12) for protocol in ("downpour", "dc-sgd")
     ]
@@ -36,6 +37,66 @@ def test_a_sweep_with_the_published_means_gives_the_published_table() -> None:
         assert cell.epoch_s.mean == pytest.approx(cell.published_epoch_s)
         assert (cell.n, cell.planned, cell.failed, cell.missing) == (3, 3, 0, 0)
     assert analysis.warnings == []
+    assert analysis.unlike_report == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"parameter_servers": 2}, "parameter servers 2, not 1"),
+        ({"epoch_definition": "sharded"}, "epoch definition sharded, not replicated"),
+        ({"batch_size": 500}, "batch size 500, not 100"),
+        ({"model": ModelSpec("lenet5")}, "model lenet5, not mnist-dnn"),
+        ({"data": DataSpec("cifar-10", None, "d1")}, "data cifar-10, not mnist"),
+        (
+            {"protocol": ProtocolSpec("downpour", optimizer="adagrad")},
+            "downpour: optimizer adagrad, not sgd",
+        ),
+        ({"protocol": ProtocolSpec("downpour", momentum=0.9)}, "downpour: momentum 0.9, not 0.0"),
+        ({}, None),
+        ({"model": ModelSpec(l2=0.5, dropout=0.5)}, None),
+        ({"epochs": 20, "warmup_steps": 0, "steps_per_run": 1}, None),
+        ({"data": DataSpec("mnist", "/a", "d9", label_noise=0.1)}, None),
+        ({"protocol": ProtocolSpec("downpour", learning_rate=0.5)}, None),
+    ],
+)
+def test_published_figures_stand_only_beside_trials_with_the_reports_setting(
+    changes: dict[str, Any], reason: str | None
+) -> None:
+    _, context = make_sweep_on_hosts()
+    outcomes = []
+    for nodes in (4, 12):
+        for repeat in (1, 2):
+            order = make_order(nodes, **{"repeat": repeat, **changes})
+            outcomes.append(make_outcome(order, 3.5 + repeat / 100, placement=spread(order)))
+    analysis = analyse(outcomes, context)
+    assert analysis.unlike_report == ([reason] if reason else [])
+    published = [cell.published_epoch_s for cell in analysis.cells if cell.n]
+    assert published == ([None, None] if reason else [3.52, 3.55])
+    (growth,) = (g for g in analysis.growth if g.protocol == "downpour")
+    assert growth.measured is not None
+    assert growth.published_percent == (None if reason else 0.8)
+
+
+def test_published_figures_stand_only_beside_trials_on_hosts_of_their_own() -> None:
+    outcomes, context = make_sweep_on_hosts()
+    two_on_one = {"worker:9": "node1"}
+    shared = [
+        msgspec.structs.replace(o, placement=o.placement | two_on_one) if o.order.nodes == 12 else o
+        for o in outcomes
+    ]
+    analysis = analyse(shared, context)
+    assert analysis.unlike_report == ["12 nodes are not on hosts of their own"]
+    assert [cell.own_hosts for cell in analysis.cells] == [True] * 4 + [False] * 2
+    assert [cell.published_epoch_s is None for cell in analysis.cells] == [False] * 4 + [True] * 2
+    assert [growth.published_percent for growth in analysis.growth] == [None, None]
+    assert [o.published_percent is None for o in analysis.overhead] == [False, False, True]
+
+    here = analyse(make_sweep(), make_context(host_cores=16))
+    assert here.unlike_report == ["4, 8 and 12 nodes are not on hosts of their own"]
+    of_others = [make_outcome(make_order(3, "downpour"))]
+    context = make_context(planned_nodes=[3], planned_protocols=["downpour"])
+    assert analyse(of_others, context).unlike_report == []  # Table 2 has no such cell
 
 
 def test_the_unit_of_replication_is_the_trial() -> None:
@@ -48,7 +109,7 @@ def test_the_unit_of_replication_is_the_trial() -> None:
 
 
 def test_growth_and_overhead_stand_beside_the_published_ones() -> None:
-    analysis = analyse(make_sweep(), make_context())
+    analysis = analyse(*make_sweep_on_hosts())
     growth = {g.protocol: g for g in analysis.growth}
     assert growth["downpour"].published_percent == 0.8
     assert growth["dc-sgd"].published_percent == 1.4
@@ -66,11 +127,22 @@ def test_growth_and_overhead_stand_beside_the_published_ones() -> None:
 
 
 def test_growth_between_other_node_counts_is_derived_from_table_2() -> None:
-    outcomes = [o for o in make_sweep() if o.order.nodes != 12]
-    analysis = analyse(outcomes, make_context(planned_nodes=[4, 8]))
+    outcomes, context = make_sweep_on_hosts()
+    outcomes = [o for o in outcomes if o.order.nodes != 12]
+    analysis = analyse(outcomes, msgspec.structs.replace(context, planned_nodes=[4, 8]))
     assert analysis.growth[0].published_percent == pytest.approx(100 * (3.53 / 3.52 - 1))
     one_size = analyse(outcomes[:1], make_context(planned_nodes=[4]))
     assert one_size.growth == []
+    assert one_size.cell(CellKey(4, "downpour")).efficiency is None
+
+
+def test_single_trials_have_neither_growth_nor_overhead() -> None:
+    analysis = analyse(make_sweep(repeats=1), make_context(planned_repeats=1))
+    assert [growth.measured for growth in analysis.growth] == [None, None]
+    assert [overhead.measured for overhead in analysis.overhead] == [None, None, None]
+    large = analysis.cell(CellKey(12, "downpour"))
+    assert large.epoch_s is not None
+    assert large.efficiency is None
 
 
 def test_trials_that_failed_or_were_not_run_are_counted_and_never_averaged() -> None:

@@ -120,14 +120,18 @@ def test_one_process_of_the_same_setting_is_what_a_speedup_is_over() -> None:
                 1,
                 ProtocolSpec("sequential", learning_rate=rate),
                 varied=("learning_rate",),
-                id=f"n01-{rate}",
+                id=f"n01-{rate}-{repeat}",
+                repeat=repeat,
                 parameter_servers=0,
             ),
             seconds,
         )
         for rate, seconds in ((0.1, 3.0), (0.3, 6.0))
+        for repeat in (1, 2)
     ]
-    spread = [make_outcome(order(rate), 3.0) for rate in (0.1, 0.3)]
+    spread = [
+        make_outcome(order(rate, repeat=repeat), 3.0) for rate in (0.1, 0.3) for repeat in (1, 2)
+    ]
     planned = [o.order.cell for o in (*alone, *spread)]
     analysis = analyse([*alone, *spread], make_context(), planned=planned)
     speedups = [cell.speedup.ratio for cell in analysis.cells if cell.speedup]

@@ -9,12 +9,15 @@ from scipy import special
 from scipy import stats as scipy_stats
 
 from dnnbench.analysis.stats import (
+    Method,
+    difference,
     estimate,
     incomplete_beta,
     mean,
     merge_counts,
     percentile,
     ratio_percent,
+    repeats_for,
     sample_sd,
     student_t_quantile,
 )
@@ -119,13 +122,44 @@ def test_ratio_without_two_pairs_is_the_interval_of_welch(paired: bool) -> None:
     assert (ratio.method, ratio.n) == ("welch", (3, 4))
 
 
-def test_ratio_of_single_values_has_no_interval() -> None:
-    ratio = ratio_percent({1: 3.59}, {1: 3.52}, paired=True)
-    assert ratio is not None
-    assert ratio.percent == pytest.approx(100 * (3.59 / 3.52 - 1))
-    assert (ratio.low_percent, ratio.high_percent) == (None, None)
+def test_ratio_of_single_values_cannot_be_told_from_chance() -> None:
+    assert ratio_percent({1: 3.0}, {1: 2.0}, paired=True) is None
+    assert ratio_percent({1: 3.0}, {1: 2.0, 2: 2.1}, paired=False) is None
     assert ratio_percent({}, {1: 1.0}, paired=True) is None
-    assert ratio_percent({1: 0.0}, {1: 1.0}, paired=False) is None
+    assert ratio_percent({1: 0.0, 2: 1.0}, {1: 1.0, 2: 1.0}, paired=False) is None
+
+
+def test_ratio_of_wild_values_is_finite() -> None:
+    ratio = ratio_percent({1: 1e-300, 2: 1e300}, {1: 1.0, 2: 2.0}, paired=False)
+    assert ratio is not None
+    assert math.isfinite(ratio.high_percent)
+    assert ratio.low_percent == -100.0
+
+
+@pytest.mark.parametrize(
+    ("method", "n"), [("paired", (3, 3)), ("welch", (3, 3)), ("welch", (2, 4))]
+)
+def test_the_repeats_for_an_interval_make_it_narrow_enough_and_one_less_does_not(
+    method: Method, n: tuple[int, int]
+) -> None:
+    def half_width(count: float) -> float:
+        sides = 1 if method == "paired" else 2
+        degrees = sides * (count - 1)
+        return student_t_quantile(0.975, degrees) * 0.1 * math.sqrt(sides / count)
+
+    now = half_width(2 / (1 / n[0] + 1 / n[1]))
+    found = repeats_for(now, 0.05, method, n)
+    assert found is not None
+    assert half_width(found) <= 0.05 < half_width(found - 1)
+    assert repeats_for(now, 0.0001, method, n) is None
+
+
+def test_difference_is_the_t_interval_of_pairs() -> None:
+    found = difference({1: 3.0, 2: 5.0, 3: 8.0}, {1: 2.0, 2: 3.0, 3: 5.0}, paired=True)
+    assert found is not None
+    half = 4.302652729696142 * 1.0 / math.sqrt(3)
+    assert (found.mean, found.low, found.high) == pytest.approx((2.0, 2 - half, 2 + half))
+    assert difference({1: 3.0}, {1: 2.0, 2: 3.0}, paired=True) is None
 
 
 def test_ratio_of_values_without_spread_is_certain() -> None:

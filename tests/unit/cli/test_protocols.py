@@ -66,9 +66,7 @@ def test_the_control_side_needs_no_more_of_a_new_protocol_than_its_entry(
         assert protocol.title in done.stdout
         assert cell["n"] == 2
         assert cell["workers"] == cell["nodes"] - protocol.needs_parameter_server
-        assert (cell["published_epoch_s"] is None) == (
-            cell["nodes"] == 3 or protocol in fake_sweep.MORE
-        )
+        assert cell["published_epoch_s"] is None  # the fake agents are all on this machine
 
 
 def test_without_parameter_server_every_node_is_a_worker() -> None:

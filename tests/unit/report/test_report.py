@@ -19,6 +19,7 @@ from support.factories import (
     make_order,
     make_outcome,
     make_sweep,
+    make_sweep_on_hosts,
     spread,
 )
 
@@ -27,7 +28,8 @@ from dnnbench.analysis.stats import Estimate
 from dnnbench.errors import ConfigError, ResultsError
 from dnnbench.report import export, figure, markdown, terminal
 from dnnbench.report.epochs import epoch_figure, scale
-from dnnbench.report.tables import report_tables
+from dnnbench.report.tables import closing_notes, report_tables
+from dnnbench.report.verdict import verdict_text
 from dnnbench.report.wording import histogram_text, mean_text
 from dnnbench.text.screen import Screen
 from dnnbench.text.words import seconds
@@ -46,6 +48,12 @@ SHARING = "12 roles share 2 cores: 6.0 roles per core"
 @pytest.fixture
 def analysis() -> Analysis:
     return analyse(make_sweep(), make_context())
+
+
+@pytest.fixture
+def on_hosts() -> Analysis:
+    """The sweep of Table 2 as the report ran it, one machine per node."""
+    return analyse(*make_sweep_on_hosts())
 
 
 @pytest.fixture
@@ -92,13 +100,17 @@ def shown(analysis: Analysis, width: int) -> str:
     return terminal.render(analysis, Screen(width))
 
 
+def short(analysis: Analysis, width: int = 80) -> list[str]:
+    return terminal.render_short(analysis, Screen(width)).splitlines()
+
+
 def words(text: str) -> str:
     return " ".join(word for word in text.split() if word == "-" or word.strip("-"))  # no rules
 
 
 @pytest.mark.parametrize("width", [80, 100, 120])
-def test_table_2_keeps_each_row_on_one_line(analysis: Analysis, width: int) -> None:
-    text = shown(analysis, width)
+def test_table_2_keeps_each_row_on_one_line(on_hosts: Analysis, width: int) -> None:
+    text = shown(on_hosts, width)
     assert max(len(line) for line in text.splitlines()) <= width
     rows = [words(line) for line in text.splitlines()]
     assert "4 3.52 ± 0.07 3 3.52 3.59 ± 0.07 3 3.59" in rows
@@ -109,12 +121,78 @@ def test_table_2_keeps_each_row_on_one_line(analysis: Analysis, width: int) -> N
     assert len(frame.rstrip()) == min(width, 100)
 
 
-def test_every_table_names_its_data_and_defines_the_epoch(analysis: Analysis) -> None:
+def test_where_the_setting_is_not_the_reports_the_reason_stands_instead(
+    analysis: Analysis,
+) -> None:
+    reason = "4, 8 and 12 nodes are not on hosts of their own"
+    for text in (shown(analysis, 80), markdown.render(analysis)):
+        assert f"Not comparable with the published Table 2: {reason}." in words(text)
+        assert not re.search(
+            r"Table 2: s|published$|\| published|3\.59 *\|? *$", text, re.MULTILINE
+        )
+    rows = list(csv.DictReader(io.StringIO(export.as_csv(analysis))))
+    assert {row["epoch_published_s"] for row in rows} == {""}
+    assert {row["not_comparable_with_published"] for row in rows} == {reason}
+    document = json.loads(export.as_json(analysis))
+    assert document["unlike_report"] == [reason]
+    assert {cell["published_epoch_s"] for cell in document["cells"]} == {None}
+    for compared in (*document["growth"], *document["overhead"]):
+        assert compared["published_percent"] is None
+
+
+def test_every_table_names_its_data_and_each_note_stands_once(analysis: Analysis) -> None:
     tables = report_tables(analysis)
-    assert len(tables) == 8
+    assert len(tables) == 10
     assert all("synthetic-mnist" in table.title for table in tables)
-    assert all(any(REPLICATED in note for note in table.notes) for table in tables)
+    for text in (words(shown(analysis, 80)), markdown.render(analysis)):
+        for note in [*closing_notes(analysis), *(n for table in tables for n in table.notes)]:
+            assert text.count(note.removeprefix("±: ")) == 1
+    assert REPLICATED in closing_notes(analysis)[0]
     assert all(len(row) == len(t.columns) for t in tables for row in [*t.rows, *t.totals])
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_the_short_report_of_the_quick_profile_fits_40_lines(
+    analysis: Analysis, on_hosts: Analysis, width: int
+) -> None:
+    for shown_one in (analysis, on_hosts):
+        context = msgspec.structs.replace(shown_one.context, data_note=None)
+        lines = short(msgspec.structs.replace(shown_one, context=context), width)
+        assert len(lines) <= 40
+        assert max(map(len, lines)) <= width
+        assert lines[0].startswith("Scales?")
+        text = words("\n".join(lines))
+        assert "seconds per epoch (synthetic-mnist)" in text.replace("Seconds", "seconds")
+        assert "dc-sgd over downpour, 12 nodes +2.5" in text
+        assert text.count(REPLICATED) == 1
+
+
+def test_after_a_run_the_verdict_is_last(analysis: Analysis) -> None:
+    first = terminal.render_short(analysis, Screen(80))
+    last = terminal.render_short(analysis, Screen(80), is_verdict_last=True)
+    assert sorted(first.splitlines()) == sorted(last.splitlines())
+    assert last.endswith(verdict_text(analysis, Screen(80)))
+
+
+def test_the_change_of_cpu_time_is_what_was_seen(analysis: Analysis) -> None:
+    text = words(shown(analysis, 80))
+    assert (
+        "CPU time per example: +0.0 % under downpour from 4 to 12 nodes, +0.0 % under dc-" in text
+    )
+    outcomes = [
+        msgspec.structs.replace(
+            outcome,
+            epochs=[
+                msgspec.structs.replace(record, cpu_s=record.cpu_s * 1.17)
+                for record in outcome.epochs
+            ],
+        )
+        if outcome.order.nodes == 12
+        else outcome
+        for outcome in make_sweep()
+    ]
+    text = words(shown(analyse(outcomes, make_context()), 80))
+    assert "CPU time per example: +17.0 % under downpour from 4 to 12 nodes, +17.0 %" in text
 
 
 def test_sharing_of_cores_is_stated_plainly(analysis: Analysis) -> None:
@@ -126,7 +204,7 @@ def test_sharing_of_cores_is_stated_plainly(analysis: Analysis) -> None:
 
 def test_a_cell_of_one_trial_and_a_failed_trial_say_so(damaged: Analysis) -> None:
     text = words(shown(damaged, 100))
-    assert "3.50 (n = 1) 1 of 3 3.53" in text
+    assert "3.50 (n = 1) 1 of 3" in text
     assert "n = 1: no interval (downpour at 8 nodes)." in text
     assert "n12-dc-sgd-r2 failed worker:1 on localhost killed <by> the | kernel no" in text
     assert "2 of 3 1 failed" in text
@@ -148,7 +226,7 @@ def test_a_mean_over_survivors_says_how_many_did_not_survive() -> None:
     text = words(shown(analysis, 120))
     assert "12 - (2 diverged) - (2 diverged) 96.18 (n = 1, 1 diverged) 96.18 (n = 1, 1 di" in text
     assert "A diverged trial has no accuracy" in text
-    assert "did not learn" not in text
+    assert "(1 did not learn)" not in text
     assert "n12-dc-sgd-r2 diverged - loss is not finite at step 12 of epoch 1 (worker:1)" in text
     assert "1 of 2 1 diverged" in text
     (row,) = [
@@ -166,7 +244,7 @@ def test_a_mean_over_survivors_says_how_many_did_not_survive() -> None:
 def test_a_sweep_in_which_every_trial_failed_is_still_reported() -> None:
     analysis = analyse([make_failed(make_order())], make_context(planned_nodes=[4]))
     text = words(shown(analysis, 80))
-    assert "4 - 0 of 3 3.52 - 0 of 3 3.59" in text
+    assert "4 - 0 of 3 - 0 of 3" in text
     assert "No trial with 4 nodes succeeded." in text
     assert "0 of 3" in markdown.render(analysis)
     assert export.as_csv(analysis).count("\n") == 3
@@ -182,7 +260,6 @@ def test_more_than_two_protocols_have_a_row_each_and_fit_a_terminal(
     text = shown(of_four_protocols, 80)
     assert "staleness-aware" in text
     assert "validation %" in text
-    assert "published" in text
 
 
 def test_the_report_says_which_task_ran_on_which_host(spread_out: Analysis) -> None:
@@ -190,7 +267,7 @@ def test_the_report_says_which_task_ran_on_which_host(spread_out: Analysis) -> N
     assert "Hosts 11 hosts: 2 x old, 0.5 cores; 9 x a processor, 4 cores" in text
     assert "Tasks on each host (synthetic-mnist) 4 nodes 8 nodes Host 6 trials 6 trials" in text
     assert "node1 ps:0 ps:0 node2 worker:0 worker:0 node3 worker:1 worker:1" in text
-    assert "node8 - worker:6 Epoch" in text
+    assert "node8 - worker:6 Successful" in text
     assert "node9" not in text
     assert "4 roles on 4 hosts: 2.0 roles per core; 8 roles on 8 hosts: 2.0" in text
     lines = re.sub(" +", " ", markdown.render(spread_out))
@@ -246,7 +323,7 @@ def test_markdown_tables_are_rectangular_and_escape_what_others_wrote(damaged: A
     assert "](figures/epochs%201.png)" in text
     assert "killed &lt;by> the \\| kernel" in text
     blocks = re.findall(r"(?:^\|.*\n?)+", text, flags=re.MULTILINE)
-    assert len(blocks) == 9
+    assert len(blocks) == 11
     for block in blocks:
         rows = [len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()]
         assert len(set(rows)) == 1
@@ -271,19 +348,24 @@ def test_the_figure_is_saved_whole_and_twice_the_same(
 
 
 def of_mean(epoch_s: float) -> Analysis:
-    return analyse([make_outcome(make_order(), epoch_s)], make_context())
+    _, context = make_sweep_on_hosts()
+    order = make_order()
+    return analyse([make_outcome(order, epoch_s, placement=spread(order))], context)
 
 
 def test_the_figure_refers_to_the_published_means_unless_they_would_squash_it(
-    analysis: Analysis, tmp_path: Path
+    on_hosts: Analysis, analysis: Analysis, tmp_path: Path
 ) -> None:
-    near, far = tmp_path / "near.svg", tmp_path / "far.svg"
-    figure.save(analysis, near)
+    near, far, here = (tmp_path / f"{name}.svg" for name in ("near", "far", "here"))
+    figure.save(on_hosts, near)
     figure.save(of_mean(0.5), far)
+    figure.save(analysis, here)
+    assert "no published means: 4, 8 and 12 nodes are not on hosts of" in here.read_text()
+    assert "published mean 3.59 s" not in here.read_text()
     assert "published mean 3.59 s" in near.read_text()
     assert "synthetic-mnist" in near.read_text()
     assert "published" not in far.read_text()
-    assert "published mean: downpour 3.52 s, dc-sgd 3.59 s" in shown(analysis, 80)
+    assert "published mean: downpour 3.52 s, dc-sgd 3.59 s" in shown(on_hosts, 80)
     assert "published mean" not in shown(of_mean(0.5), 80)
 
 
@@ -366,11 +448,7 @@ def test_one_process_stands_beside_the_cluster_in_every_format() -> None:
     analysis = analyse(outcomes, context)
     table = words(shown(analysis, 120))
     assert re.search(r"\n +1 .* 1\.50 ± 0\.02", shown(analysis, 120))
-    beats = (
-        "Examples/s, compared with one process without messages: more: downpour at 4 nodes, "
-        "dc-sgd at 4 nodes, downpour at 8 nodes, dc-sgd at 8 nodes, downpour at 12 nodes, "
-        "dc-sgd at 12 nodes."
-    )
+    beats = "examples/s alone; more: downpour and dc-sgd at 4, 8 and 12 nodes."
     assert beats in table
     assert "x one process" in table
     assert beats in words(markdown.render(analysis))
@@ -392,17 +470,7 @@ def test_where_one_process_is_faster_no_node_count_is_named() -> None:
     ]
     context = make_context(planned_protocols=["downpour", "dc-sgd", "sequential"])
     table = words(shown(analyse([*make_sweep(), *alone], context), 120))
-    assert "without messages: fewer: downpour at 4 nodes, dc-sgd at 4 nodes, " in table
-
-
-def test_one_trial_alone_cannot_tell_whether_one_process_is_faster() -> None:
-    outcomes = [
-        make_outcome(make_order(1, "sequential", 1, parameter_servers=0), 1.5),
-        make_outcome(make_order(4, "downpour", 1), 3.5),
-    ]
-    context = make_context(planned_protocols=["downpour", "sequential"])
-    text = words(shown(analyse(outcomes, context), 120))
-    assert "without messages: cannot be told: downpour at 4 nodes." in text
+    assert "examples/s alone; fewer: downpour and dc-sgd at 4, 8 and 12 nodes." in table
 
 
 def test_numbers_are_written_as_table_2_writes_them() -> None:

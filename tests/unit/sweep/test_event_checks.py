@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from support.factories import make_order, make_ready
+from support.factories import make_order, make_ready, make_use
 from support.fake_agent import epoch_end
 
 from dnnbench.errors import HostError
@@ -18,6 +18,7 @@ from dnnbench.trial.messages import (
     AgentFailed,
     Diverged,
     Evaluated,
+    HostUsed,
     Log,
     PortReserved,
     Prepared,
@@ -48,6 +49,7 @@ PROGRESS: dict[str, Any] = {
 }
 EPOCH_END = json.loads(encode(epoch_end("worker:0", 1, 5)))
 READY = json.loads(encode(make_ready()))
+HOST_USED = json.loads(encode(HostUsed(task="agent", use=make_use(clock_mhz=(2e3, 2e3)))))
 
 
 def line_of(document: Any) -> bytes:
@@ -93,6 +95,11 @@ def test_an_honest_event_is_read_as_it_was_sent() -> None:
         (EPOCH_END, "record.examples", 0),
         (EPOCH_END, "record.staleness", {"counts": [-1]}),
         (EPOCH_END, "record.staleness", {"counts": [1] * 100_000}),
+        (HOST_USED, "use.duration_s", 0),
+        (HOST_USED, "use.busy_s", -1),
+        (HOST_USED, "use.steal_s", float("nan")),
+        (HOST_USED, "use.clock_mhz", [2000.0, 0.0]),
+        (HOST_USED, "use.load_after", 1e300),
         (READY, "pid", 0),
         (READY, "preload_s", -1),
         (READY, "machine.cores", 0),
@@ -228,6 +235,7 @@ def test_a_host_reports_on_the_tasks_that_are_placed_there_alone(
         epoch_end("worker:1", 1, 5),
         Trained(task="worker:1", updates_pushed=1),
         Served(task="ps:0", cpu_s=1.0, updates_applied=1),
+        HostUsed(task="agent", use=make_use()),
     ],
 )
 def test_a_result_is_taken_once(event: AnyEvent) -> None:

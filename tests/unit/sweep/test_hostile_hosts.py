@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.factories import make_ready
+from support.factories import make_ready, make_use
 from support.fake_agent import FakeAgent, epoch_end
 
 from dnnbench.cli.views.sweep import QuietView
@@ -32,6 +32,7 @@ from dnnbench.trial.messages import (
     Evaluated,
     Finish,
     Go,
+    HostUsed,
     Leave,
     Log,
     Order,
@@ -90,6 +91,7 @@ EVENTS: list[AnyEvent] = [
     *[Log(task="worker:0", line="hello")] * 4,  # its task names a file
     RoleFailed(task="worker:0", cause="UnavailableError: Socket closed"),
     RoleExited(task="worker:0", code=0),
+    HostUsed(task="agent", use=make_use()),
     AgentFailed(task="agent", cause="no data"),
 ]
 TASKS = [

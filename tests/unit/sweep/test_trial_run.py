@@ -4,7 +4,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.factories import make_order, make_ready
+from support.factories import make_order, make_ready, make_use
 from support.fake_agent import DIED, GOOD, PS_CPU_S, FakeAgent, finish, train, train_all
 
 from dnnbench.errors import HostError
@@ -110,6 +110,7 @@ def test_a_good_trial_passes_every_gate_once_and_kills_nobody() -> None:
     assert [record.test_accuracy for record in outcome.evaluations] == [0.91]
     assert 0 <= outcome.start_up_s <= outcome.start_up_s + outcome.training_s <= outcome.duration_s
     assert {type(event) for event in cluster.watched} >= {Prepared, EpochEnd, RoleExited}
+    assert outcome.use == dict.fromkeys(outcome.placement.values(), make_use())
 
 
 def test_the_parameter_servers_cpu_seconds_are_shared_out_by_steps() -> None:

@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 import msgspec
 import pytest
-from support.factories import make_order, make_outcome, make_ready
+from support.factories import make_order, make_outcome, make_ready, make_use
 
 from dnnbench.trial import messages
 from dnnbench.trial.outcome import Divergence
@@ -40,6 +40,7 @@ EVENTS = [
     messages.Log(task="worker:0", line="a line\nof two, with ünïcode"),
     messages.RoleFailed(task="worker:0", cause="ValueError: no"),
     messages.RoleExited(task="worker:0", code=-9),
+    messages.HostUsed(task="agent", use=make_use(clock_mhz=(2000.0, 2100.0))),
     messages.AgentFailed(task="agent", cause="no such model"),
 ]
 
