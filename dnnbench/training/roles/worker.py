@@ -103,6 +103,7 @@ class _Worker:
         self._session = session
         self._reported_s = time.monotonic()  # kept across epochs, which may be shorter
         self._steps = Steps(prepared, session)
+        self._pushed = 0
         self._initial_loss: float | None = None
         self._rate_factor = self._spec.protocol.rate_factor(1, 0.0)  # as the servers start with
         self._rng = np.random.default_rng(task_seed(self._spec.seed, channel.task))
@@ -116,16 +117,16 @@ class _Worker:
         """
         self._initialise_shards()
         self._initialise_states()
-        pushed = self._warm_up()
+        self._warm_up()
         self._channel.expect(Go)
         snapshots = []
         epochs = range(1, self._spec.epochs + 1)
         for epoch in epochs:
-            pushed += self._epoch(epoch)
+            self._epoch(epoch)
             if self._index == 0:
                 snapshots.append(self._snapshot(epoch))
         self._leave()
-        self._channel.emit(Trained, updates_pushed=pushed)
+        self._channel.emit(Trained, updates_pushed=self._pushed)
         self._channel.expect(Finish)
         self._account()
         if self._index == 0:
@@ -190,20 +191,21 @@ class _Worker:
 
         Batches are of example indices, in a new random order; an incomplete batch is left out.
         """
-        size, per_run = self._spec.batch_size, self._spec.steps_per_run
+        size, per_run = self._spec.batch_size, self._spec.run_steps
         steps = len(self._examples) // size
         batches = self._rng.permutation(self._examples)[: steps * size].reshape(steps, size)
         return [batches[first : first + per_run] for first in range(0, steps, per_run)]
 
     def _train(
-        self, batches: Indices, *, epoch: int, steps_before: int
+        self, batches: Indices, *, epoch: int, steps_before: int, flush: bool
     ) -> tuple[Any, Any, float | None]:
         """Train on batches; see `Steps.run`.
 
         Raises:
             _NotFinite: a loss is not finite.
         """
-        losses, staleness, ratio = self._steps.run(batches)
+        losses, staleness, ratio = self._steps.run(batches, flush=flush)
+        self._pushed += len(staleness)
         not_finite = np.flatnonzero(~np.isfinite(losses))
         if len(not_finite):
             step = steps_before + int(not_finite[0]) + 1
@@ -225,11 +227,11 @@ class _Worker:
         self._session.run([f"{shard}/set_rate_factor" for shard in shards], feed)
         self._rate_factor = factor
 
-    def _warm_up(self) -> int:
-        """Train the warm-up steps, rounded up to whole runs; return how many."""
+    def _warm_up(self) -> None:
+        """Train the warm-up steps, rounded up to whole runs."""
         start_s = time.monotonic()
         runs = self._runs()
-        count = -(-self._spec.warmup_steps // self._spec.steps_per_run)
+        count = -(-self._spec.warmup_steps // self._spec.run_steps)
         selected = [runs[i % len(runs)] for i in range(count)]
         if count and len(runs[-1]) < len(runs[0]):
             selected.append(
@@ -238,16 +240,16 @@ class _Worker:
         steps = 0
         self._set_rate(1, len(runs[0]) / sum(map(len, runs)))
         for run in selected:
-            self._train(run, epoch=0, steps_before=steps)
+            ends = run is runs[-1] or run is selected[-1]
+            self._train(run, epoch=0, steps_before=steps, flush=ends)
             steps += len(run)
         self._leave()  # before the others are told to go on
         release_unused_memory()  # before the measured part: it takes milliseconds
         record = WarmupRecord(self._channel.task, steps, time.monotonic() - start_s)
         self._channel.emit(WarmedUp, record=record)
-        return steps
 
-    def _epoch(self, epoch: int) -> int:
-        """Train one measured epoch; return its steps."""
+    def _epoch(self, epoch: int) -> None:
+        """Train one measured epoch."""
         totals = EpochTotals()
         runs = self._runs()
         steps_per_epoch = sum(map(len, runs))
@@ -255,7 +257,8 @@ class _Worker:
         start_s = time.monotonic()
         for run in runs:
             self._set_rate(epoch, (totals.steps + len(run)) / steps_per_epoch)
-            totals.add(*self._train(run, epoch=epoch, steps_before=totals.steps))
+            ends = run is runs[-1]
+            totals.add(*self._train(run, epoch=epoch, steps_before=totals.steps, flush=ends))
             now_s = time.monotonic()
             if now_s - self._reported_s >= PROGRESS_INTERVAL_S:
                 self._reported_s = now_s
@@ -273,7 +276,6 @@ class _Worker:
         record = totals.record(self._channel.task, epoch, examples, duration_s, cpu_s)
         record = msgspec.structs.replace(record, initial_loss=self._initial_loss)
         self._channel.emit(EpochEnd, record=record)
-        return totals.steps
 
     def _evaluate(self, epoch: int | None, parameters: Any) -> None:
         """Send the accuracy of these parameters, [all shards with their counts]."""
