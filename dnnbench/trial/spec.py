@@ -127,7 +127,7 @@ class ProtocolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.learning_rate if self.local_rate is None else self.local_rate
 
     def pushes(self, steps: int) -> int:
-        """Return the number of pushes in so many steps of a worker, with the flush that follows."""
+        """Return how often a worker pushes in this many steps, its flush included."""
         is_flushed = steps > 0 and (steps - 1) % self.n_push > 0
         return -(-steps // self.n_push) + is_flushed
 
