@@ -228,6 +228,13 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
+def warm_start_texts(analysis: Analysis) -> list[str]:
+    """Return the warm start as the report states it, if there is one that all trials share."""
+    epochs = analysis.settings.warm_start_epochs
+    text = f"after a warm start: {count_text(epochs, 'epoch')} of worker:0 alone, not measured"
+    return unvaried(analysis, warm_start_epochs=text) if epochs else []
+
+
 def _value_text(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 

@@ -48,6 +48,7 @@ def check_values(config: Config, origins: Mapping[str, str]) -> None:
     for combination in grid.combinations(config):
         check_combinations(combination, origins)
         check_intervals(combination, origins)
+        check_warm_start(combination, origins["train.warm_start_epochs"])
         check_backup_workers(combination, origins["protocol.backup_workers"])
     check_ports(config, origins["cluster.ports"])
 
@@ -187,6 +188,27 @@ def check_combinations(config: Config, origins: Mapping[str, str]) -> None:
                     where=origins[f"train.{refused.name}"],
                     remedy=f"leave {name} out of the protocols, or choose another {refused.name}",
                 )
+
+
+def check_warm_start(config: Config, where: str) -> None:
+    """Refuse a warm start of workers that cannot train alone, or at a learning rate of 0."""
+    if not config.train.warm_start_epochs:
+        return
+    for name in config.sweep.protocols:
+        if find_protocol(name).synchronous:
+            raise ConfigError(
+                f"protocol {name} does not combine with warm_start_epochs: its workers take every "
+                "step together",
+                where=where,
+                remedy=f"leave {name} out of the protocols, or warm_start_epochs at 0",
+            )
+    if config.train.rate_warmup_epochs:
+        raise ConfigError(
+            "warm_start_epochs does not combine with rate_warmup_epochs, whose learning rate is 0 "
+            "until the first measured epoch",
+            where=where,
+            remedy="leave one of them at 0",
+        )
 
 
 def check_intervals(config: Config, origins: Mapping[str, str]) -> None:

@@ -164,6 +164,7 @@ def _spec(config: Config, data: DataSpec, sweep_id: str, cell: CellKey) -> Trial
         epochs=train.epochs,
         epoch_definition=train.epoch,
         warmup_steps=train.warmup_steps,
+        warm_start_epochs=train.warm_start_epochs,
         steps_per_run=train.steps_per_run,
         device=train.device,
     )

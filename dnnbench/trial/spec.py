@@ -211,6 +211,8 @@ class TrialSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         parameter_servers: of a trial whose protocol needs any; 0 for the others.
         epochs: measured epochs; warm-up comes on top.
         warmup_steps: steps of every worker before the measured epochs; applied, not measured.
+        warm_start_epochs: passes of ``worker:0`` alone before the others' first step; applied, not
+            measured.
         steps_per_run: steps unrolled into one ``session.run``.
         device: on which a worker computes; a parameter server never needs a GPU.
     """
@@ -223,6 +225,7 @@ class TrialSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     epochs: int = 2
     epoch_definition: EpochDefinition = "replicated"
     warmup_steps: int = 50
+    warm_start_epochs: int = 0
     steps_per_run: int = 25
     device: Device = "cpu"
 
@@ -301,8 +304,9 @@ class TrialSpec(TrialSettings, frozen=True, kw_only=True):
         examples = -(-training_examples // self.workers) if sharded else training_examples
         warmup_runs = -(-self.warmup_steps // self.run_steps) + 1  # a shorter one, too
         pushes = self.protocol.pushes
-        measured = self.epochs * pushes(examples // self.batch_size)
-        return self.workers * (measured + warmup_runs * pushes(self.run_steps))
+        epoch = pushes(examples // self.batch_size)
+        each = self.epochs * epoch + warmup_runs * pushes(self.run_steps)
+        return self.warm_start_epochs * epoch + self.workers * each
 
 
 def whole_intervals(steps: int, n_fetch: int, n_push: int) -> int:

@@ -181,6 +181,15 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "The first steps set up connections and memory. They are applied but not measured.",
         ),
     ] = 50
+    warm_start_epochs: Annotated[
+        int,
+        Meta(ge=0, le=100_000),
+        Setting(
+            "Epochs that worker:0 trains alone before the others' first step; not measured.",
+            "None. With Adagrad, a warm start kept DistBelief's training stable with many workers. "
+            "It is training; warmup_steps are for connections and memory.",
+        ),
+    ] = 0
     steps_per_run: Annotated[
         int,
         Meta(ge=1, le=1000),

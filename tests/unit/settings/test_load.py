@@ -282,6 +282,18 @@ def test_a_protocol_that_pulls_and_pushes_in_every_step_takes_no_intervals(
     assert load(None, {}, options | {"sweep.protocols": "sequential,downpour"})
 
 
+def test_a_warm_start_is_of_workers_that_can_train_alone() -> None:
+    options = {"sweep.protocols": "downpour,dc-sgd,sequential", "train.warm_start_epochs": "1"}
+    assert load(None, {}, options).config.train.warm_start_epochs == 1
+    assert refusal(options=options | {"sweep.protocols": "downpour,sync"}) == (
+        "--warm-start-epochs: protocol sync does not combine with warm_start_epochs: its workers "
+        "take every step together; leave sync out of the protocols, or warm_start_epochs at 0"
+    )
+    assert refusal(options=options | {"train.rate_warmup_epochs": "1"}).startswith(
+        "--warm-start-epochs: warm_start_epochs does not combine with rate_warmup_epochs, whose "
+    )
+
+
 def test_intervals_make_no_run_too_long() -> None:
     downpour = {"sweep.protocols": "downpour"}
     long = downpour | {"train.n_fetch": "997", "train.n_push": "991"}
