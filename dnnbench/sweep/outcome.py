@@ -20,6 +20,7 @@ from dnnbench.trial.messages import (
     Served,
     Trained,
     WarmedUp,
+    WarmStarted,
 )
 from dnnbench.trial.outcome import TrialOutcome
 from dnnbench.trial.seeds import task_seed
@@ -57,6 +58,7 @@ class OutcomeBuilder:
         self._training_s = 0.0
         self._started_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self._logs: dict[str, deque[str]] = {}
+        self._warm_start: WarmupRecord | None = None
         self._warmups: list[WarmupRecord] = []
         self._epochs: list[EpochRecord] = []
         self._evaluations: list[EvaluationRecord] = []
@@ -79,6 +81,8 @@ class OutcomeBuilder:
             self._logs.setdefault(event.task, deque(maxlen=_LOG_TAIL_LINES)).append(event.line)
         elif isinstance(event, Prepared):
             self._parameters = event.parameters
+        elif isinstance(event, WarmStarted):
+            self._warm_start = event.record
         elif isinstance(event, WarmedUp):
             self._warmups.append(event.record)
         elif isinstance(event, EpochEnd):
@@ -133,6 +137,7 @@ class OutcomeBuilder:
             ],
             placement=dict(placement),
             seeds={task: task_seed(order.seed, task) for task in sorted(workers, key=split_task)},
+            warm_start=self._warm_start,
             warmups=self._warmups,
             epochs=[
                 msgspec.structs.replace(

@@ -50,6 +50,9 @@ def render(
         "batch_size": f"batch size {first.batch_size}",
         "warmup_steps": f"after {count_text(first.warmup_steps, 'warm-up step')}",
     }
+    if first.warm_start_epochs:
+        text = f"a warm start of {count_text(first.warm_start_epochs, 'epoch')}"
+        each["warm_start_epochs"] = f"after {text}"
     lines = [f"Each trial: {', '.join(text for name, text in each.items() if name not in varied)}"]
     if varied:
         names = ", ".join(name.replace("_", " ") for name in varied)
