@@ -81,7 +81,18 @@ class OutcomeBuilder:
             self._logs.setdefault(event.task, deque(maxlen=_LOG_TAIL_LINES)).append(event.line)
         elif isinstance(event, Prepared):
             self._parameters = event.parameters
-        elif isinstance(event, WarmStarted):
+        elif isinstance(event, Served):
+            self.served[event.task] = event
+        elif isinstance(event, Trained):
+            self._pushed[event.task] = event.updates_pushed
+        elif isinstance(event, HostUsed):
+            self._use[host] = event.use
+        else:
+            self._note_record(event)
+
+    def _note_record(self, event: AnyEvent) -> None:
+        """Add an event whose record is stored as it is."""
+        if isinstance(event, WarmStarted):
             self._warm_start = event.record
         elif isinstance(event, WarmedUp):
             self._warmups.append(event.record)
@@ -89,14 +100,8 @@ class OutcomeBuilder:
             self._epochs.append(event.record)
         elif isinstance(event, Evaluated):
             self._evaluations.append(event.record)
-        elif isinstance(event, Served):
-            self.served[event.task] = event
-        elif isinstance(event, Trained):
-            self._pushed[event.task] = event.updates_pushed
         elif isinstance(event, Diverged) and self._divergence is None:
             self._divergence = event.record
-        elif isinstance(event, HostUsed):
-            self._use[host] = event.use
 
     def log_tail(self, task: str) -> list[str]:
         """Return the last lines that a task wrote."""
