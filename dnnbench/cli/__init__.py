@@ -21,6 +21,7 @@ _HELP_SHOWN: Final = getattr(click.exceptions, "NoArgsIsHelpError", ())
 COMMANDS: Final = {
     "run": "Run a sweep of trials, or resume one.",
     "report": "Show the verdict on a sweep, and its figures.",
+    "compare": "Compare a sweep with another one, or with Table 2.",
     "cost": "Show Table 1 and the cost of a sweep.",
     "predict": "Predict a sweep on other numbers of hosts.",
     "provision": "Install TensorFlow, dnnbench and the data on hosts.",

@@ -90,7 +90,7 @@ class SweepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         LocalPath,
         Setting(
             "Directory of the stored sweeps.",
-            commands=("run", "report", "cost", "predict"),
+            commands=("run", "report", "compare", "cost", "predict"),
             metavar="DIR",
         ),
     ] = "results"
