@@ -71,9 +71,9 @@ def command(
     settings: dict[str, object],
     config_path: Path | None,
 ) -> None:
-    """Compare the sweep SECOND with the sweep FIRST.
+    """Compare a sweep with another one, or with Table 2.
 
-    Each is a name or a path. FIRST may be `published`: Table 2 of the report. Cells with the same
+    FIRST and SECOND are names or paths of sweeps; SECOND is judged. FIRST may be `published`: Table 2 of the report. Cells with the same
     nodes, protocol and settings are compared.
     """
     results = Path(load(config_path, os.environ, settings).config.sweep.results_dir)
