@@ -71,6 +71,12 @@ class HostError(DnnbenchError):
     exit_code = 5
 
 
+class LimitError(DnnbenchError):
+    """A limit on time or cost was reached between two trials; those that ended are stored."""
+
+    exit_code = 6
+
+
 def nearest(name: str, known: Iterable[str], *, after: str = "") -> str | None:
     """Return a remedy that suggests the most similar known name; None if none is similar.
 

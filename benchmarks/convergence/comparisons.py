@@ -65,6 +65,11 @@ class Cell(NamedTuple):
         return len(self.learned) == len(self.trials)
 
     @property
+    def share_learned(self) -> float:
+        """Share of the trials that learned."""
+        return len(self.learned) / len(self.trials)
+
+    @property
     def counts(self) -> Counter[Result]:
         """How many trials had which result."""
         return Counter(trial.result for trial in self.trials)
@@ -159,8 +164,8 @@ class Comparison(NamedTuple):
 
     @property
     def effect(self) -> Effect:
-        """The conclusion, or which side kept more trials, whether or not a test can show it."""
-        kept, base = len(self.ours.learned), len(self.theirs.learned)
+        """The conclusion, or which side lost fewer trials, whether or not a test can show it."""
+        kept, base = self.ours.share_learned, self.theirs.share_learned
         if self.method == "none" or kept == base:
             return self.verdict
         return (

@@ -1,45 +1,65 @@
-"""``dnnbench cost``: Table 1 and the cost of a sweep."""
+"""``dnnbench cost``: Table 1, the cost of a sweep, and plans to reach an accuracy in time."""
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from dnnbench.analysis.context import load_analysis
 from dnnbench.cli.shared.completion import sweep_argument
 from dnnbench.cli.shared.options import common_options, settings_options
 from dnnbench.cli.shared.output import deliver, output_options
-from dnnbench.cost import (
-    basis_of_book,
-    basis_of_own_hardware,
-    basis_of_own_hosts,
-    cost_of_sweep,
-    load_book,
-    table_1,
-)
+from dnnbench.cli.shared.prices import prices_of_settings, prices_of_sweep
+from dnnbench.cost import cost_of_sweep, plans_within, table_1
 from dnnbench.cost.formats import FORMATS
-from dnnbench.errors import ResultsError
+from dnnbench.errors import ConfigError, ResultsError
 from dnnbench.settings.load import load
-from dnnbench.settings.setting import ENVIRONMENT_PREFIX
+from dnnbench.settings.schema import settings as all_settings
 from dnnbench.sweep.results import open_sweep
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from dnnbench.cli.shared.printer import Printer
-    from dnnbench.cost import Basis
-    from dnnbench.settings.schema import CostConfig, Resolved
+    from dnnbench.cost import SweepCost
+    from dnnbench.settings.schema import Resolved
     from dnnbench.sweep.store import SweepStore
-    from dnnbench.trial.outcome import TrialOutcome
 
-_PRICED_BY: Final = ("cost.price_book", "cost.machine", "cost.usd_per_hour")
+_UNITS_S: Final = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
+_DURATION: Final = re.compile(r"(?P<number>\d{1,6}(\.\d{1,6})?)\s*(?P<unit>s|min|h|d)")
+
+
+def _seconds(_ctx: click.Context, _parameter: click.Parameter, text: str | None) -> float | None:
+    """Read a duration such as ``2h``."""
+    if text is None:
+        return None
+    match = _DURATION.fullmatch(text.strip())
+    if match is None or not float(match["number"]):
+        raise click.BadParameter(
+            f"expected a duration above 0, such as 90min or 2h, got {text!r}",
+            param_hint="--within",
+        )
+    return float(match["number"]) * _UNITS_S[match["unit"]]
 
 
 @click.command("cost")
 @sweep_argument()
 @output_options(FORMATS, "Write to a file.")
+@click.option(
+    "--within",
+    "within_s",
+    metavar="TIME",
+    callback=_seconds,
+    help="Rank what reaches the target accuracy within this time, such as 2h, by its cost.",
+)
+@click.option(
+    "--accuracy",
+    metavar="PERCENT",
+    type=click.FloatRange(0, 100, min_open=True),
+    help="The target accuracy in percent, instead of --target-accuracy.",
+)
 @settings_options("cost")
 @common_options()
 @click.pass_obj
@@ -49,7 +69,9 @@ def command(
     sweep: str | None,
     layout: str,
     output: Path | None,
-    settings: dict[str, object],
+    within_s: float | None,
+    accuracy: float | None,
+    settings: dict[str, Any],
     config_path: Path | None,
 ) -> None:
     """Show Table 1 and the cost of a sweep.
@@ -58,50 +80,57 @@ def command(
     shown as published and as recomputed from the price book of its month. Without any stored sweep,
     it is shown alone.
     """
+    _merge_accuracy(settings, accuracy)
     resolved = load(config_path, os.environ, settings)
-    config = resolved.config
-    basis = _basis(config.cost)
-    store = _find(Path(config.sweep.results_dir), sweep, printer)
     cost = None
-    if store:
-        outcomes = store.outcomes()
-        basis = _own_prices(resolved, store, outcomes) or basis
-        cost = cost_of_sweep(outcomes, basis, target_accuracy=config.cost.target_accuracy)
+    try:
+        store = open_sweep(Path(resolved.config.sweep.results_dir), sweep)
+    except ResultsError as error:
+        if sweep is not None:
+            raise
+        prices_of_settings(
+            resolved.config.cost
+        )  # refuse what cannot be used, though there is nothing to price
+        printer.note(f"note: only Table 1 is shown: {error}")
+    else:
+        cost = _priced(resolved, store, within_s)
         printer.note(f"sweep {store.name}")
         for note in store.notes:
             printer.note(f"note: {note}")
     deliver(printer, FORMATS[layout](table_1(), cost, printer.screen(output)), output)
 
 
-def _basis(config: CostConfig) -> Basis:
-    if config.usd_per_hour is not None:
-        return basis_of_own_hardware(config.usd_per_hour)
-    return basis_of_book(load_book(config.price_book), config.machine)
+def _merge_accuracy(settings: dict[str, Any], percent: float | None) -> None:
+    if percent is None:
+        return
+    key = "cost.target_accuracy"
+    if settings[key] is not None:
+        option = all_settings()[key].option
+        raise ConfigError("expected one accuracy, found two", where=f"--accuracy, {option}")
+    settings[key] = percent / 100
 
 
-def _own_prices(
-    resolved: Resolved, store: SweepStore, outcomes: Sequence[TrialOutcome]
-) -> Basis | None:
-    """Return the hosts' own prices if each host has one and no option or variable overrides them.
-
-    A price in the current settings replaces the one that the sweep was run with.
-    """
-    if any(resolved.origins[key].startswith(("--", ENVIRONMENT_PREFIX)) for key in _PRICED_BY):
-        return None
-    listed = (*store.resolved.config.hosts, *resolved.config.hosts)
-    prices = {host.name: host.usd_per_hour for host in listed if host.usd_per_hour is not None}
-    used = {host for outcome in outcomes for host in outcome.placement.values()}
-    if not used or used - prices.keys():
-        return None
-    return basis_of_own_hosts({host: prices[host] for host in sorted(used)})
-
-
-def _find(results_dir: Path, sweep: str | None, printer: Printer) -> SweepStore | None:
-    """Return the named sweep or the newest; print a note and return None if there is none yet."""
-    try:
-        return open_sweep(results_dir, sweep)
-    except ResultsError as error:
-        if sweep is not None:
-            raise
-        printer.note(f"note: only Table 1 is shown: {error}")
-        return None
+def _priced(resolved: Resolved, store: SweepStore, within_s: float | None) -> SweepCost:
+    analysis, _ = load_analysis(store)  # refuses what no report is made of
+    outcomes = store.outcomes()
+    accuracy = resolved.config.cost.target_accuracy
+    if accuracy is None:
+        accuracy = store.resolved.config.cost.target_accuracy
+    if within_s is not None and accuracy is None:
+        raise ConfigError(
+            "expected the accuracy to reach within this time",
+            where="--within",
+            remedy="add, for example, --accuracy 97",
+        )
+    prices = prices_of_sweep(resolved, store, outcomes)
+    cost = cost_of_sweep(
+        outcomes,
+        prices.basis,
+        target_accuracy=accuracy,
+        roles_per_core={cell.key: cell.roles_per_core for cell in analysis.cells},
+        types=prices.types,
+        prices=prices.note,
+    )
+    if within_s is None:
+        return cost
+    return plans_within(cost, outcomes, within_s, resolved.config.cost.throughput, prices.types)

@@ -195,14 +195,12 @@ def _price(resolved: Resolved) -> tuple[Figure | None, Figure]:
     if cost.usd_per_hour is not None:
         origin = origins["cost.usd_per_hour"]
         return Figure(cost.usd_per_hour, "given", origin), one_core
-    if all(origins[key] == "default" for key in ("cost.machine", "cost.price_book")):
+    if all(origins[f"cost.{name}"] == "default" for name in ("machine", "price_book", "region")):
         return None, one_core
     from dnnbench.cost import basis_of_book, load_book  # only with a price
 
-    book = load_book(cost.price_book)
-    basis = basis_of_book(book, cost.machine)
-    price = Figure(float(basis.rate.usd_per_hour), "given", f"{cost.machine} in {book.name}")
-    vcpus = book.find_machine(cost.machine).vcpus
-    if vcpus is None:
+    basis = basis_of_book(load_book(cost.price_book, cost.region), cost.machine)
+    price = Figure(float(basis.rate.usd_per_hour), "given", f"{basis.machine} in {basis.book}")
+    if basis.vcpus is None:
         return price, one_core
-    return price, Figure(vcpus, "given", f"vCPUs of {cost.machine}")
+    return price, Figure(basis.vcpus, "given", f"vCPUs of {basis.machine}")

@@ -11,12 +11,17 @@ import click
 
 from dnnbench.analysis.context import load_analysis
 from dnnbench.cli.shared.data import find_data, planned_data
+from dnnbench.cli.shared.limits import LIMITS, check_limits, limits_of_run, with_limits
 from dnnbench.cli.shared.options import common_options, hosts_options, settings_options
+from dnnbench.cli.shared.prices import frozen_for, prices_of_run
 from dnnbench.cli.views.sweep import make_view
+from dnnbench.cost.estimate import estimate_cost
+from dnnbench.cost.frozen import freeze
 from dnnbench.errors import (
     EXIT_INTERRUPTED,
     ConfigError,
     HostError,
+    LimitError,
     ResultsError,
     TrialError,
 )
@@ -27,7 +32,7 @@ from dnnbench.settings.checks import check_device
 from dnnbench.settings.hostlists.sources import note_on_job
 from dnnbench.settings.load import load
 from dnnbench.settings.schema import settings as all_settings
-from dnnbench.sweep.history import measured_trial_s
+from dnnbench.sweep.history import measured_trial_s, measured_trials_s
 from dnnbench.sweep.own_model import find_user_module
 from dnnbench.sweep.placement import to_host
 from dnnbench.sweep.plan import make_plan
@@ -88,33 +93,42 @@ def command(
     if resume is not None:
         _refuse_others(settings, hosts)
         store = _unfinished_sweep(resume, settings, config_path)
+        limited = with_limits(store.resolved.config, load(config_path, os.environ, settings))
+        check_limits(limited)
         if dry_run:
-            _show_plan(store.plan, store.pending(), printer, as_json=as_json)
+            _show_plan(limited, store.plan, store.pending(), printer, as_json=as_json)
             return
     else:
         resolved = load(config_path, os.environ, settings, hosts)
         check_device(resolved.config, resolved.origins["train.device"], gpus())
+        limited = resolved.config
+        check_limits(limited)
+        prices = frozen_for(limited.cost)
         find_user_module(resolved.config.train.model, resolved.origins["train.model"])
         if not resolved.config.hosts and (note := note_on_job(os.environ)):
             printer.note(note)
         if dry_run:
             plan = _plan(resolved.config, planned_data(resolved, printer))
-            _show_plan(plan, plan.orders, printer, as_json=as_json)
+            _show_plan(limited, plan, plan.orders, printer, as_json=as_json)
             return
         store = _new_sweep(resolved, printer)
+        freeze(store, prices)
 
-    stopped: TrialError | None = None
+    stopped: TrialError | LimitError | None = None
     try:
         with make_view(printer) as view:
-            run_sweep(store, view, _agent_source(store, view))
+            limits = limits_of_run(limited, store.plan, store.pending())
+            run_sweep(store, view, _agent_source(store, view), limits)
     except KeyboardInterrupt:
         printer.note(f"interrupted after {_standing(store)}")
         ctx.exit(EXIT_INTERRUPTED)
     except HostError:
         printer.note(f"stopped after {_standing(store)}")
         raise
-    except TrialError as error:
+    except (TrialError, LimitError) as error:
         stopped = error
+        if not store.has_outcomes():
+            raise
     _report(store, printer, as_json=as_json)
     if failure := stopped or _first_failure(store) or _not_run(store):
         raise failure
@@ -136,11 +150,11 @@ def _new_sweep(resolved: Resolved, printer: Printer) -> SweepStore:
 
 
 def _refuse_others(settings: Mapping[str, str | None], hosts: HostsChoice) -> None:
-    """Refuse options that would change a resumed sweep; --results-dir only finds it."""
+    """Refuse options that would change a resumed sweep; a limit or --results-dir does not."""
     others = hosts.given + [
         all_settings()[key].option
         for key, value in settings.items()
-        if value is not None and key != "sweep.results_dir"
+        if value is not None and key not in ("sweep.results_dir", *LIMITS)
     ]
     if others:
         raise ConfigError(
@@ -210,13 +224,22 @@ def _hosts(config: Config) -> list[Host] | None:
     return [to_host(host, targets[host.name].address) for host in config.hosts]
 
 
-def _show_plan(plan: Plan, pending: list[TrialSpec], printer: Printer, *, as_json: bool) -> None:
+def _show_plan(
+    config: Config, plan: Plan, pending: list[TrialSpec], printer: Printer, *, as_json: bool
+) -> None:
     from dnnbench.cli.views import plan as _plan_view  # dry runs only
 
+    basis = prices_of_run(config)
+    cost = None
+    if basis is not None:
+        measured_s = measured_trials_s(Path(config.sweep.results_dir), config)
+        cost = estimate_cost(plan, pending, basis, measured_s)
     if as_json:
-        printer.result(_plan_view.as_json(plan, pending))
+        printer.result(_plan_view.as_json(plan, pending, cost))
     else:
-        printer.result(_plan_view.render(plan, pending, printer.screen()))
+        has_price = basis is not None
+        screen = printer.screen()
+        printer.result(_plan_view.render(plan, pending, screen, cost, has_price=has_price))
 
 
 def _report(store: SweepStore, printer: Printer, *, as_json: bool) -> None:

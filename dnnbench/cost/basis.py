@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -12,6 +12,7 @@ from dnnbench.cost.book import (
     CURRENCY,
     HOURS_PER_MONTH,
     BillingRule,
+    Machine,
     PriceBook,
     SustainedUse,
 )
@@ -23,16 +24,35 @@ from dnnbench.cost.pricing import (
     disk_rate,
     machine_rate,
     parse_price,
+    spot_rate,
 )
 from dnnbench.errors import ConfigError
+from dnnbench.trial.tasks import PARAMETER_SERVER
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-DEFAULT_MACHINE = "n1-standard-4"
+    from dnnbench.trial.outcome import TrialOutcome
+
 DEFAULT_DISK_GB = 20  # of each machine of the published experiment
 OWN_HARDWARE = "own hardware"
 OWN_HOSTS = "the hosts' own prices"
+_NO_RULE = BillingRule(granularity_s=1, minimum_s=0)
+
+
+class Rates(NamedTuple):
+    """Rates of the machines of a trial: those with a worker, and those of parameter servers alone.
+
+    A host that has both is one with a worker.
+    """
+
+    workers: Rate
+    parameter_servers: Rate
+
+    @property
+    def total(self) -> Rate:
+        """Of all of them."""
+        return self.workers + self.parameter_servers
 
 
 class Basis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,8 +63,12 @@ class Basis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         machine_usd_per_hour: without the disk.
         gpu: the accelerators that the machine's price includes.
         disk_gb: size of the persistent disk of each machine; 0 if none is included.
-        rate: of one machine with its disk; every node is one.
+        rate: of one machine with its disk; every node is one, unless ``is_per_host``.
         host_usd_per_hour: host -> its own price; replaces ``rate``, which is then zero.
+        spot_rate: of such a machine that the cloud may take back; None if it has no such price.
+        vcpus: of the machine; None if the book does not tell.
+        region: of the machine's price, if the book has several.
+        is_per_host: whether each host is paid once, however many nodes it runs: own hardware.
     """
 
     book: str | None
@@ -63,6 +87,10 @@ class Basis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hours_per_month: int
     currency: str = CURRENCY
     host_usd_per_hour: dict[str, Decimal] = {}
+    spot_rate: Rate | None = None
+    vcpus: float | None = None
+    region: str | None = None
+    is_per_host: bool = False
 
     @property
     def hours_per_year(self) -> int:
@@ -70,14 +98,28 @@ class Basis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return MONTHS_PER_YEAR * self.hours_per_month
 
     def machines(self, nodes: int, hosts: Collection[str]) -> int:
-        """Return the number of machines paid for: the nodes, or the hosts if these have prices."""
-        return len(set(hosts)) if self.host_usd_per_hour else nodes
+        """Return the number of machines paid for: the nodes, or hosts that are paid once each."""
+        return len(set(hosts)) or nodes if self.is_per_host else nodes
 
     def rate_of(self, nodes: int, hosts: Collection[str]) -> Rate:
         """Return the rate of all machines needed for ``nodes`` on ``hosts``."""
         if not self.host_usd_per_hour:
-            return self.rate * nodes
+            return self.rate * self.machines(nodes, hosts)
         return Rate(flat_usd=sum((self.host_usd_per_hour[h] for h in set(hosts)), Decimal(0)))
+
+    def rates_of(self, trial: TrialOutcome) -> Rates:
+        """Return the rates of the machines of a trial."""
+        servers, workers = trial.order.parameter_servers, trial.order.workers
+        tasks = trial.placement.items()
+        with_worker = {host for task, host in tasks if not task.startswith(PARAMETER_SERVER)}
+        others = {host for _, host in tasks} - with_worker
+        if self.is_per_host and trial.placement:
+            servers, workers = len(others), len(with_worker)
+        none = Rate()
+        return Rates(
+            workers=self.rate_of(workers, with_worker) if workers else none,
+            parameter_servers=self.rate_of(servers, others) if servers else none,
+        )
 
     def list_usd(self, uses: Iterable[tuple[Rate, Decimal]]) -> Decimal:
         """Add up rates x seconds at the list price: no minimum, no rounding up, no discount."""
@@ -96,7 +138,7 @@ class Basis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def basis_of_book(
     book: PriceBook,
-    machine: str = DEFAULT_MACHINE,
+    machine: str | None = None,
     *,
     disk_gb: int = DEFAULT_DISK_GB,
     billed_on: dt.date | None = None,
@@ -105,7 +147,7 @@ def basis_of_book(
 
     Args:
         book: the source of prices and rules.
-        machine: a machine type of the book.
+        machine: a machine type of the book; by default `PriceBook.default_machine`.
         disk_gb: persistent disk of each machine; left out if the book has no price for one.
         billed_on: day whose billing rule applies; by default the book's own date.
 
@@ -114,8 +156,11 @@ def basis_of_book(
     """
     if disk_gb < 0:
         raise ConfigError(f"expected a disk size of 0 GB or more, found {disk_gb}", where="disk")
-    rate = machine_rate(book, machine)
-    has_disk = disk_gb > 0 and book.pd_standard is not None
+    machine = machine or book.default_machine
+    rate, spot = machine_rate(book, machine), spot_rate(book, machine)
+    kind = book.find_machine(machine)
+    is_own = not isinstance(kind, Machine)
+    has_disk = disk_gb > 0 and book.pd_standard is not None and not is_own
     disk = disk_rate(book, disk_gb) if has_disk else Rate()
     return Basis(
         book=book.name,
@@ -125,19 +170,28 @@ def basis_of_book(
         assumptions=book.assumptions,
         machine=machine,
         machine_usd_per_hour=rate.usd_per_hour,
-        gpu=book.find_machine(machine).gpu,
+        gpu=kind.gpu if isinstance(kind, Machine) else None,
         disk_gb=disk_gb if has_disk else 0,
         disk_usd_per_hour=disk.usd_per_hour,
         rate=rate + disk,
-        billing=book.billing_on(billed_on or book.as_of),
-        sustained_use=book.sustained_use,
+        billing=_NO_RULE if is_own else book.billing_on(billed_on or book.as_of),
+        sustained_use=SustainedUse() if is_own else book.sustained_use,
         hours_per_month=book.hours_per_month,
         currency=book.currency,
+        spot_rate=spot + disk if spot else None,
+        vcpus=kind.vcpus,
+        region=kind.region if isinstance(kind, Machine) else None,
+        is_per_host=is_own,
     )
 
 
+def bases_of_book(book: PriceBook) -> list[Basis]:
+    """Return the basis for every machine type of a price book."""
+    return [basis_of_book(book, name) for name in book.machines]
+
+
 def basis_of_own_hardware(usd_per_hour: str | float | Decimal) -> Basis:
-    """Return the basis for one flat price per node and hour: no discount, minimum or extras.
+    """Return the basis for one flat price per host and hour: no discount, minimum or extras.
 
     Raises:
         ConfigError: the price is not above zero.
@@ -169,8 +223,9 @@ def _basis_without_book(machine: str, price: Decimal, host_prices: dict[str, Dec
         disk_gb=0,
         disk_usd_per_hour=Decimal(0),
         rate=Rate(flat_usd=price),
-        billing=BillingRule(granularity_s=1, minimum_s=0),
+        billing=_NO_RULE,
         sustained_use=SustainedUse(),
         hours_per_month=HOURS_PER_MONTH,
         host_usd_per_hour=host_prices,
+        is_per_host=True,
     )

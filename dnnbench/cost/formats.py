@@ -24,6 +24,12 @@ def _markdown(table_1: Table1, sweep: SweepCost | None, _screen: Screen) -> str:
     return render.render_markdown(table_1, sweep)
 
 
+def _csv(table_1: Table1, sweep: SweepCost | None, _screen: Screen) -> str:
+    from dnnbench.cost import export
+
+    return export.as_csv(table_1, sweep)
+
+
 def _json(table_1: Table1, sweep: SweepCost | None, _screen: Screen) -> str:
     from dnnbench.cost import render
 
@@ -33,5 +39,6 @@ def _json(table_1: Table1, sweep: SweepCost | None, _screen: Screen) -> str:
 FORMATS: Final[dict[str, Callable[[Table1, SweepCost | None, Screen], str]]] = {
     "terminal": _terminal,
     "markdown": _markdown,
+    "csv": _csv,
     "json": _json,
 }

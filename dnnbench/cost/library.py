@@ -15,11 +15,14 @@ from dnnbench.cost.book import (
     Gpu,
     LocalSsd,
     Machine,
+    OwnMachine,
     PersistentDisk,
     PriceBook,
     SustainedUse,
 )
+from dnnbench.cost.catalogue import SUFFIX, read_catalogue
 from dnnbench.errors import ConfigError, nearest
+from dnnbench.settings.textfile import local_path
 from dnnbench.settings.tomlfile import read_toml
 
 if TYPE_CHECKING:
@@ -28,10 +31,18 @@ if TYPE_CHECKING:
 TABLE_1_BOOK = "gcp-2017-08"
 SHIPPED = Path(__file__).parent / "books"
 
-_NAMED: dict[str, type[msgspec.Struct]] = {"machine": Machine, "gpu": Gpu}
+_NAMED: dict[str, type[msgspec.Struct]] = {"machine": Machine, "gpu": Gpu, "own": OwnMachine}
 """Tables whose keys are names; msgspec's errors have ``...`` in place of such a key."""
-_PARTS = (PriceBook, Machine, Gpu, CustomMachine, LocalSsd, PersistentDisk, SustainedUse)
-_KEYS = sorted({key for part in (*_PARTS, BillingRule) for key in part.__struct_fields__})
+_PARTS: tuple[type[msgspec.Struct], ...] = (
+    PriceBook,
+    CustomMachine,
+    LocalSsd,
+    PersistentDisk,
+    SustainedUse,
+    BillingRule,
+    *_NAMED.values(),
+)
+_KEYS = sorted({key for part in _PARTS for key in part.__struct_fields__})
 
 _WORDS = {
     "Expected": "expected",
@@ -39,6 +50,10 @@ _WORDS = {
     "Invalid RFC3339 encoded": "expected a",
     "decimal": "a number",
     "object": "a table",
+    "int | float": "a number",
+    "expected int": "expected a number",
+    "expected float": "expected a number",
+    " | null": "",
 }
 """msgspec's words -> words that the author of a TOML file knows."""
 
@@ -55,34 +70,43 @@ def user_books() -> Path:
 
 
 def list_books() -> dict[str, Path]:
-    """Map the name of every price book to its file; the user's own replace shipped ones."""
-    return {
-        path.stem: path
-        for directory in (SHIPPED, user_books())
-        for path in sorted(directory.glob("*.toml"))
-    }
+    """Map the name of every price book to its file; the user's own replace shipped ones.
+
+    A catalogue keeps the suffix of its file in its name.
+    """
+    books = {path.stem: path for path in sorted(SHIPPED.glob("*.toml"))}
+    for path in sorted(user_books().glob("*")):
+        if path.suffix in (".toml", SUFFIX):
+            books[path.name.removesuffix(".toml")] = path
+    return books
 
 
-def load_book(name: str) -> PriceBook:
+def load_book(name: str, region: str | None = None) -> PriceBook:
     """Read a price book by its name, or from a file if ``name`` is the path of one.
+
+    Args:
+        name: of a book; or a path, which has a slash or a suffix.
+        region: of the prices; by default those that the book has.
 
     Raises:
         ConfigError: there is no such book, or it cannot be used (see `read_book`).
     """
     books = list_books()
-    if name.endswith(".toml") or "/" in name:
-        path = Path(name).expanduser()
-    elif name in books:
-        path = books[name]
-    else:
-        import difflib  # only this error needs it
-
-        near = difflib.get_close_matches(name, books, n=1, cutoff=0.0)[0]
+    path = books.get(name) or local_path(name, "price book")
+    is_path = "/" in name or path.suffix in (".toml", SUFFIX)
+    if name not in books and not is_path and not (path.suffix and path.exists()):
+        near = nearest(name, books)
+        choose = f"choose one of {', '.join(books)}, or give a .toml or .csv file"
         raise ConfigError(
-            f"no price book {name!r}",
-            remedy=f"did you mean {near}? Choose one of {', '.join(books)}, or give a .toml file",
+            f"no price book {name!r}", remedy=f"{near} C{choose[1:]}" if near else choose
         )
-    return read_book(path)
+    book = read_book(path, region)
+    if region is not None and region not in book.regions:
+        raise ConfigError(
+            f"price book {book.name} has no region {region!r}",
+            remedy=f"it has {', '.join(book.regions)}",
+        )
+    return book
 
 
 def load_table_1_book() -> PriceBook:
@@ -90,20 +114,24 @@ def load_table_1_book() -> PriceBook:
     return read_book(SHIPPED / f"{TABLE_1_BOOK}.toml")
 
 
-def read_book(path: Path) -> PriceBook:
-    """Read a price book from a file.
+def read_book(path: Path, region: str | None = None) -> PriceBook:
+    """Read a price book from a file: a catalogue if its name ends in ``.csv``, else TOML.
 
     Raises:
         ConfigError: the file cannot be read, is not TOML, has an unknown key, lacks one, or has an
-            amount that is not a number above zero.
+            amount that is not a number above zero. See `read_catalogue` for a catalogue.
     """
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise ConfigError("there is no such price book", where=str(path))
+    if path.suffix == SUFFIX:
+        return read_catalogue(path, region)
     toml = read_toml(path)
     try:
         return msgspec.convert({"name": path.stem} | toml.data, PriceBook)
     except msgspec.ValidationError as error:
         raise _refusal(toml, error) from None
+    except RecursionError:
+        raise ConfigError("is nested too deeply", where=str(path)) from None
 
 
 def _refusal(toml: TomlFile, error: msgspec.ValidationError) -> ConfigError:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from dnnbench.cost.book import refusal_of
 from dnnbench.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -42,8 +43,17 @@ class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def machine_rate(book: PriceBook, name: str) -> Rate:
-    """Return the rate of a predefined machine type."""
-    return Rate(discountable_usd=book.find_machine(name).usd_per_hour)
+    """Return the rate of a machine type on demand."""
+    price = book.find_machine(name).usd_per_hour
+    return Rate(flat_usd=price) if name in book.own else Rate(discountable_usd=price)
+
+
+def spot_rate(book: PriceBook, name: str) -> Rate | None:
+    """Return the rate of a machine type that the cloud may take back; None if it has no price."""
+    machine = book.machine.get(name)
+    if machine is None or machine.spot_usd_per_hour is None:
+        return None
+    return Rate(flat_usd=machine.spot_usd_per_hour)  # no discount on top of that price
 
 
 def custom_rate(book: PriceBook, vcpus: int, ram_gb: Decimal) -> Rate:
@@ -85,7 +95,7 @@ def cost_usd(
 
 
 def parse_price(value: str | float | Decimal, where: str) -> Decimal:
-    """Return an amount above zero.
+    """Return an amount above zero, as far as a price book may have it.
 
     Raises:
         ConfigError: any other value; the error names ``where`` it came from.
@@ -94,8 +104,8 @@ def parse_price(value: str | float | Decimal, where: str) -> Decimal:
         price = Decimal(str(value))
     except InvalidOperation:
         price = Decimal("nan")
-    if not (price.is_finite() and price > 0):
-        raise ConfigError(f"expected a number above 0, found {str(value)!r}", where=where)
+    if expected := refusal_of(price):
+        raise ConfigError(f"{expected}, found {str(value)[:40]!r}", where=where)
     return price
 
 

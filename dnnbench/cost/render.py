@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from dnnbench.cost.plan_tables import machines, plans
 from dnnbench.cost.sweep import SweepCost
 from dnnbench.cost.table1 import Table1
-from dnnbench.cost.tables import cost_facts, cost_tables, price_books
+from dnnbench.cost.tables import bills, cells, cost_facts, price_books, published_prices, years
 from dnnbench.text.safe import json_text
 from dnnbench.text.tables import fields_markdown, fields_text, table_markdown, table_text
 
 if TYPE_CHECKING:
     from dnnbench.text.screen import Screen
+    from dnnbench.text.tables import Table
 
 JSON_VERSION = 1
 
@@ -47,3 +49,18 @@ def render_markdown(table_1: Table1, sweep: SweepCost | None) -> str:
     parts += map(table_markdown, cost_tables(table_1, sweep))
     parts += ["## Prices", fields_markdown(price_books(table_1, sweep))]
     return "\n\n".join(parts) + "\n"
+
+
+def cost_tables(table_1: Table1, sweep: SweepCost | None) -> list[Table]:
+    """Return all tables, Table 1 first; the others need a sweep."""
+    tables = [published_prices(table_1)]
+    if sweep is None:
+        return tables
+    tables.append(cells(sweep))
+    if sweep.accuracy is not None:
+        tables.append(machines(sweep))
+    if sweep.within_s is not None:
+        tables.append(plans(sweep))
+    if not sweep.not_priced:
+        tables.append(bills(sweep))
+    return [*tables, years(sweep)]

@@ -21,20 +21,13 @@ if TYPE_CHECKING:
     from dnnbench.cost.table1 import Table1
     from dnnbench.text.tables import Fields
 
-_NODES = Column("Nodes")
-
-
-def cost_tables(table_1: Table1, sweep: SweepCost | None) -> list[Table]:
-    """Return all tables, Table 1 first; the others need a sweep."""
-    published = published_prices(table_1)
-    if sweep is None:
-        return [published]
-    return [published, cells(sweep), bills(sweep), years(sweep)]
+NODES = Column("Nodes")
 
 
 def cost_facts(sweep: SweepCost) -> Fields:
-    """Return the sweep and the data set that are priced."""
-    return [("Sweep", sweep.sweep), ("Data", sweep.data)]
+    """Return the sweep and the data set that are priced, and how old the prices are."""
+    facts = [("Sweep", sweep.sweep), ("Data", sweep.data)]
+    return [*facts, ("Prices", sweep.prices)] if sweep.prices else facts
 
 
 def published_prices(table: Table1) -> Table:
@@ -73,24 +66,40 @@ def published_prices(table: Table1) -> Table:
 
 def cells(cost: SweepCost) -> Table:
     """Return the cost of each node count and protocol."""
-    accuracy = next((cell.target.accuracy for cell in cost.cells if cell.target), None)
     varies = any(cell.variation for cell in cost.cells)
-    columns = [_NODES, Column("Protocol", is_text=True)]
+    columns = [NODES, Column("Protocol", is_text=True)]
     columns += [Column("Setting", is_text=True)] if varies else []
-    columns += [Column("trials"), Column("s/epoch")]
-    columns += [Column("epoch", "USD per"), Column("trial", "USD per"), Column("all trials", "USD")]
-    if accuracy is not None:
-        columns += [Column(f"to {100 * accuracy:g} %", "USD"), Column("reached")]
+    columns += [Column("trials"), Column("s/pass")]
+    columns += [Column("pass", "USD per"), Column("trial", "USD per"), Column("all trials", "USD")]
+    if cost.accuracy is not None:
+        columns += [Column(f"to {100 * cost.accuracy:g} %", "USD"), Column("reached")]
+    title = titled(cost, "Cost of the sweep by node count and protocol")
+    return Table(
+        title, columns, [_cell_row(cell, varies) for cell in cost.cells], _cell_notes(cost)
+    )
+
+
+def _cell_notes(cost: SweepCost) -> list[str]:
     basis = cost.basis
     price = f"nodes x {basis.rate.usd_per_hour:.6f} per node and hour"
+    if basis.is_per_host:
+        price = f"hosts that took part x {basis.rate.usd_per_hour:.6f} per host and hour"
     if basis.host_usd_per_hour:
         price = "the sum of the prices of the hosts that took part"
     notes = [
         f"USD: time x {price}, no minimum.",
-        "A trial's time includes start-up, warm-up and evaluation; an epoch's does not.",
+        "A pass: the workers together train on as many examples as the training set has.",
+        "An epoch of N workers may be N passes; costs of an epoch would be those of unlike work.",
+        "A trial's time includes start-up, warm-up and evaluation; a pass does not.",
     ]
+    if cost.not_priced:
+        notes.append(
+            f"No amount: {cost.not_priced}. Such seconds are not those of a machine per node, "
+            "nor is their sum. Measure on hosts with a core for each role; --usd-per-hour prices "
+            "the hosts that were used."
+        )
     if cost.nodes_per_host > 1:
-        paid = "which is paid once" if basis.host_usd_per_hour else "each priced as a machine"
+        paid = "which is paid once" if basis.is_per_host else "each priced as a machine"
         notes.append(
             f"Measured with up to {cost.nodes_per_host} nodes on one host, {paid}. On separate "
             "machines, times and therefore costs would differ."
@@ -98,19 +107,18 @@ def cells(cost: SweepCost) -> Table:
     if cost.unfinished:
         notes.append(
             f"{cost.unfinished} of {cost.finished + cost.unfinished} trials did not finish: in the "
-            "USD of all trials and in the bills, but not in the means per epoch and trial."
+            "USD of all trials and in the bills, but not in the means per pass and trial."
         )
     if cost.not_run:
         more = "trial was" if cost.not_run == 1 else "trials were"
         notes.append(f"{cost.not_run} more {more} not run and cost nothing.")
-    if accuracy is not None:
+    if cost.accuracy is not None:
         notes.append(
-            f"USD to {100 * accuracy:g} % test accuracy (DAWNBench's cost to accuracy): training "
-            "time to the first epoch at or above it, mean over the trials that reached it. A trial "
-            "that did not reach it has no such cost, which is not the same as zero."
+            f"USD to {100 * cost.accuracy:g} % test accuracy (DAWNBench's cost to accuracy): "
+            "training time to the first epoch at or above it, mean over the trials that reached "
+            "it. A trial that did not reach it has no such cost, which is not the same as zero."
         )
-    title = _title(cost, "Cost of the sweep by node count and protocol")
-    return Table(title, columns, [_cell_row(cell, varies) for cell in cost.cells], notes)
+    return notes
 
 
 def bills(cost: SweepCost) -> Table:
@@ -120,7 +128,7 @@ def bills(cost: SweepCost) -> Table:
     machines = "1 machine" if cost.kept_machines == 1 else f"{cost.kept_machines} machines"
     kept = f"{machines} kept for the whole sweep ({cost.kept_s:,.0f} s)"
     return Table(
-        _title(cost, "Bill for the whole sweep"),
+        titled(cost, "Bill for the whole sweep"),
         [Column("Billed as", is_text=True), Column("USD")],
         [
             ["node-time of the trials at the list price", usd(cost.list_usd)],
@@ -142,7 +150,7 @@ def years(cost: SweepCost) -> Table:
     discount = "with the sustained-use discount" if has_discount else "no discount"
     return Table(
         "The same machines for a year",
-        [_NODES, Column("USD/year")],
+        [NODES, Column("USD/year")],
         [[str(nodes), usd(amount)] for nodes, amount in cost.year_usd.items()],
         [
             f"{basis.hours_per_year:,} h without a break, {discount}.",
@@ -169,7 +177,8 @@ def usd(amount: Decimal | None) -> str:
     return f"{amount.quantize(places, ROUND_HALF_UP):,f}"
 
 
-def _title(cost: SweepCost, text: str) -> str:
+def titled(cost: SweepCost, text: str) -> str:
+    """Add the name of the data set to a title."""
     return f"{text} ({cost.data})"
 
 
@@ -180,8 +189,8 @@ def _cell_row(cell: CellCost, varies: bool) -> list[str]:
         cell.protocol,
         *([in_words(cell.variation.items())] if varies else []),
         f"{cell.finished}{failed}",
-        NONE if cell.epoch_s is None else f"{cell.epoch_s:.3f}",
-        usd(cell.usd_per_epoch),
+        NONE if cell.pass_s is None else f"{cell.pass_s:.3f}",
+        usd(cell.usd_per_pass),
         usd(cell.usd_per_trial),
         usd(cell.list_usd),
     ]
@@ -198,7 +207,7 @@ def _basis_notes(basis: Basis) -> list[str]:
         what = f"{each} {basis.currency} per hour, no extras, no discount"
         return [f"Prices: {basis.machine}, {what}."]
     if basis.book is None:
-        price = f"{basis.machine_usd_per_hour} {basis.currency} per node and hour"
+        price = f"{basis.machine_usd_per_hour} {basis.currency} per host and hour"
         return [f"Prices: own hardware at {price}, no extras, no discount."]
     included = [f"{basis.machine} at {basis.machine_usd_per_hour} {basis.currency}/h"]
     left_out = ["local SSD", "network", "tax"]

@@ -108,6 +108,7 @@ def facts(analysis: Analysis) -> Fields:
         count_text(settings.parameter_servers, "parameter server"),
         *w.unvaried(analysis, steps_per_run=f"{settings.steps_per_run} steps per run"),
         f"workers on {settings.device.upper()}",
+        *w.warm_start_texts(analysis),
     ]
     if context.parallel > 1:
         trial.append(f"up to {context.parallel} side by side on one network")

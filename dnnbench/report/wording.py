@@ -172,6 +172,11 @@ def protocol_text(spec: ProtocolSpec, varied: Collection[str] = ()) -> str:
     if spec.rate_decay_epochs and "rate_decay" not in varied:
         epochs = ", ".join(map(str, spec.rate_decay_epochs))
         settings[f"times {spec.rate_decay:g} at epochs"] = epochs
+    for name, verb in (("n_fetch", "pull"), ("n_push", "push")):
+        if getattr(spec, name) > 1 and name not in varied:
+            settings[f"{verb} every"] = f"{getattr(spec, name)} steps"
+    if spec.n_fetch > 1 and "local_rate" not in varied:
+        settings["own rate of a worker"] = spec.own_rate
     options = protocol.options_of(spec).items()
     settings |= {name: value for name, value in options if name not in varied}
     values = (f"{words(name)} {_value_text(of)}" for name, of in settings.items())
@@ -208,6 +213,13 @@ def common_text(analysis: Analysis, name: str, noun: str, varied: str) -> str:
 def words(name: str) -> str:
     """Write the name of a setting in words."""
     return name.replace("_", " ")
+
+
+def warm_start_texts(analysis: Analysis) -> list[str]:
+    """Return the warm start as the report states it, if there is one that all trials share."""
+    epochs = analysis.settings.warm_start_epochs
+    text = f"after a warm start: {count_text(epochs, 'epoch')} of worker:0 alone, not measured"
+    return unvaried(analysis, warm_start_epochs=text) if epochs else []
 
 
 def _value_text(value: object) -> str:

@@ -13,7 +13,8 @@ from dnnbench.settings.values import is_path
 from dnnbench.text.safe import HIDDEN
 from dnnbench.text.words import count_text
 from dnnbench.trial.models import MODELS
-from dnnbench.trial.protocols import find_protocol
+from dnnbench.trial.protocols import find_protocol, why_every_step
+from dnnbench.trial.spec import whole_intervals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +27,8 @@ MOST_TRIALS = 10_000
 """Most trials of a sweep; the paper profile runs 120."""
 LONGEST_NAME = 200
 """Of a trial: it names a directory, and file systems end at 255."""
+MOST_STEPS_PER_RUN = 1000
+"""Most steps that are unrolled into one graph."""
 _INDEX_SCHEMES = ("https", "http", "file")
 _ODD = re.compile(r'[\s"\\]')
 """Characters that no URL has, and at which `redacted` takes a login to end."""
@@ -44,6 +47,8 @@ def check_values(config: Config, origins: Mapping[str, str]) -> None:
     check_grid(config, origins)
     for combination in grid.combinations(config):
         check_combinations(combination, origins)
+        check_intervals(combination, origins)
+        check_warm_start(combination, origins["train.warm_start_epochs"])
         check_backup_workers(combination, origins["protocol.backup_workers"])
     check_ports(config, origins["cluster.ports"])
 
@@ -183,6 +188,49 @@ def check_combinations(config: Config, origins: Mapping[str, str]) -> None:
                     where=origins[f"train.{refused.name}"],
                     remedy=f"leave {name} out of the protocols, or choose another {refused.name}",
                 )
+
+
+def check_warm_start(config: Config, where: str) -> None:
+    """Refuse a warm start of workers that cannot train alone, or at a learning rate of 0."""
+    if not config.train.warm_start_epochs:
+        return
+    for name in config.sweep.protocols:
+        if find_protocol(name).synchronous:
+            raise ConfigError(
+                f"protocol {name} does not combine with warm_start_epochs: its workers take every "
+                "step together",
+                where=where,
+                remedy=f"leave {name} out of the protocols, or warm_start_epochs at 0",
+            )
+    if config.train.rate_warmup_epochs:
+        raise ConfigError(
+            "warm_start_epochs does not combine with rate_warmup_epochs, whose learning rate is 0 "
+            "until the first measured epoch",
+            where=where,
+            remedy="leave one of them at 0",
+        )
+
+
+def check_intervals(config: Config, origins: Mapping[str, str]) -> None:
+    """Refuse intervals that a protocol does not take, and those that make a run too long."""
+    train = config.train
+    given = {name: getattr(train, name) for name in ("n_fetch", "n_push")}
+    for name, interval in given.items():
+        for protocol in config.sweep.protocols:
+            if interval > 1 and (reason := why_every_step(protocol)):
+                raise ConfigError(
+                    f"protocol {protocol} does not combine with {name} {interval}: {reason}",
+                    where=origins[f"train.{name}"],
+                    remedy=f"leave {protocol} out of the protocols, or {name} at 1",
+                )
+    steps = whole_intervals(train.steps_per_run, *given.values())
+    if steps > MOST_STEPS_PER_RUN:
+        raise ConfigError(
+            f"expected a multiple of n_fetch {train.n_fetch} and n_push {train.n_push} up to "
+            f"{MOST_STEPS_PER_RUN:,}, the most steps of one session.run, got {steps:,}",
+            where=next((o for n in given if (o := origins[f"train.{n}"]) != "default"), "[train]"),
+            remedy="use intervals with a small common multiple, such as equal ones",
+        )
 
 
 def check_backup_workers(config: Config, where: str) -> None:

@@ -13,6 +13,7 @@ ENVIRONMENT_PREFIX: Final = "DNNBENCH_"
 RUN: Final = ("run",)
 CLUSTER: Final = ("run", "launch")
 PROVISIONED: Final = ("run", "provision", "launch")
+PRICED: Final = ("run", "cost", "predict")
 """Commands that take an option, as in ``Setting.commands``."""
 
 _VARIED_TABLES: Final = ("train", "protocol")

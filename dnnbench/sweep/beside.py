@@ -47,7 +47,8 @@ def run_beside(
 
     They start in the order given: a trial that needs more hosts than are free waits for them, and
     so do those after it. What happens to one does not touch the others, whose hosts are not its
-    own. This thread alone stores outcomes. If it is interrupted or closed, all trials are.
+    own. This thread alone stores outcomes. If it is interrupted or closed, all trials are; past a
+    limit, those that run are awaited.
     """
     waiting = deque(pending)
     running: dict[str, _Running] = {}
@@ -55,14 +56,18 @@ def run_beside(
     try:
         while waiting or running:
             while waiting and len(running) < cluster.parallel:
+                if not cluster.limits.admits(waiting[0]):
+                    waiting.clear()
+                    break
                 busy = frozenset().union(*(trial.hosts for trial in running.values()))
                 lent = cluster.lend(waiting[0], busy)
                 if lent is None:
                     break
                 spec = waiting.popleft()
                 running[spec.id] = _start(cluster, spec, *lent, ended)
-            if not running:  # every host was free, and too few are up
-                yield cluster.leave_out(waiting.popleft())
+            if not running:
+                if waiting:  # every host was free, and too few are up
+                    yield cluster.leave_out(waiting.popleft())
                 continue
             with suppress(Empty):
                 last = ended.get(timeout=_SLICE_S)

@@ -43,9 +43,11 @@ class TimeModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return None
         share = 1 if spec.epoch_definition == "replicated" else spec.workers
         examples = spec.data.train_examples or self.training_examples
-        steps = spec.epochs * (examples // share // spec.batch_size)
+        epoch_steps = examples // share // spec.batch_size
+        steps = spec.epochs * epoch_steps
         cpu_s = self.step_cpu_s + self.example_cpu_s * spec.batch_size
+        alone_s = spec.warm_start_epochs * epoch_steps * max(self.step_latency_s, cpu_s / cores)
         step_s = max(self.step_latency_s, spec.workers * cpu_s / cores)
         step_s *= find_protocol(spec.protocol.name).step_cost
         start_up_s = self.start_up_s + self.start_up_cpu_s * spec.nodes / cores
-        return start_up_s + (spec.warmup_steps + steps) * step_s
+        return start_up_s + alone_s + (spec.warmup_steps + steps) * step_s

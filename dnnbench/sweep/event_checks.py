@@ -29,6 +29,7 @@ from dnnbench.trial.messages import (
     Served,
     Trained,
     WarmedUp,
+    WarmStarted,
     decode_event,
 )
 from dnnbench.trial.tasks import AGENT, WORKER, accountants, split_task
@@ -120,7 +121,7 @@ class EventCheck:
     def _is_of_role(self, event: AnyEvent) -> bool:
         """Tell whether the role of the event's task sends events of this kind."""
         job, index = split_task(event.task)
-        if isinstance(event, Evaluated):
+        if isinstance(event, (Evaluated, WarmStarted)):
             return (job, index) == (WORKER, 0)
         if isinstance(event, Served):
             return event.task in self._accountants
@@ -130,9 +131,14 @@ class EventCheck:
 
     def _odd_result(self, event: AnyEvent) -> str | None:
         task, epoch = event.task, None
-        if not isinstance(event, (WarmedUp, EpochEnd, Trained, Served, Evaluated, Diverged)):
+        if not isinstance(
+            event, (WarmStarted, WarmedUp, EpochEnd, Trained, Served, Evaluated, Diverged)
+        ):
             return None
-        if isinstance(event, (WarmedUp, EpochEnd, Diverged)) and event.record.task != task:
+        if (
+            isinstance(event, (WarmStarted, WarmedUp, EpochEnd, Diverged))
+            and event.record.task != task
+        ):
             return f"expected records of {task}, found one of {_quoted(event.record.task)}"
         if isinstance(event, (EpochEnd, Evaluated)):
             epoch = event.record.epoch

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 def measured_trial_s(results_dir: Path, config: Config) -> dict[CellKey, float]:
     """Return cell -> mean seconds of a trial in the newest sweep, if its conditions were equal."""
+    measured = measured_trials_s(results_dir, config)
+    return {cell: sum(found) / len(found) for cell, found in measured.items()}
+
+
+def measured_trials_s(results_dir: Path, config: Config) -> dict[CellKey, list[float]]:
+    """Return cell -> seconds of each trial in the newest sweep, if its conditions were equal."""
     durations_s: dict[CellKey, list[float]] = {}
     try:
         previous = open_sweep(results_dir)
@@ -28,7 +34,7 @@ def measured_trial_s(results_dir: Path, config: Config) -> dict[CellKey, float]:
     for outcome in outcomes:
         if outcome.status == "ok":
             durations_s.setdefault(outcome.order.cell, []).append(outcome.duration_s)
-    return {cell: sum(found) / len(found) for cell, found in durations_s.items()}
+    return durations_s
 
 
 def _conditions(config: Config) -> tuple[object, ...]:

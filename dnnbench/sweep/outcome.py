@@ -20,6 +20,7 @@ from dnnbench.trial.messages import (
     Served,
     Trained,
     WarmedUp,
+    WarmStarted,
 )
 from dnnbench.trial.outcome import TrialOutcome
 from dnnbench.trial.seeds import task_seed
@@ -57,6 +58,7 @@ class OutcomeBuilder:
         self._training_s = 0.0
         self._started_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self._logs: dict[str, deque[str]] = {}
+        self._warm_start: WarmupRecord | None = None
         self._warmups: list[WarmupRecord] = []
         self._epochs: list[EpochRecord] = []
         self._evaluations: list[EvaluationRecord] = []
@@ -79,20 +81,27 @@ class OutcomeBuilder:
             self._logs.setdefault(event.task, deque(maxlen=_LOG_TAIL_LINES)).append(event.line)
         elif isinstance(event, Prepared):
             self._parameters = event.parameters
+        elif isinstance(event, Served):
+            self.served[event.task] = event
+        elif isinstance(event, Trained):
+            self._pushed[event.task] = event.updates_pushed
+        elif isinstance(event, HostUsed):
+            self._use[host] = event.use
+        else:
+            self._note_record(event)
+
+    def _note_record(self, event: AnyEvent) -> None:
+        """Add an event whose record is stored as it is."""
+        if isinstance(event, WarmStarted):
+            self._warm_start = event.record
         elif isinstance(event, WarmedUp):
             self._warmups.append(event.record)
         elif isinstance(event, EpochEnd):
             self._epochs.append(event.record)
         elif isinstance(event, Evaluated):
             self._evaluations.append(event.record)
-        elif isinstance(event, Served):
-            self.served[event.task] = event
-        elif isinstance(event, Trained):
-            self._pushed[event.task] = event.updates_pushed
         elif isinstance(event, Diverged) and self._divergence is None:
             self._divergence = event.record
-        elif isinstance(event, HostUsed):
-            self._use[host] = event.use
 
     def log_tail(self, task: str) -> list[str]:
         """Return the last lines that a task wrote."""
@@ -133,6 +142,7 @@ class OutcomeBuilder:
             ],
             placement=dict(placement),
             seeds={task: task_seed(order.seed, task) for task in sorted(workers, key=split_task)},
+            warm_start=self._warm_start,
             warmups=self._warmups,
             epochs=[
                 msgspec.structs.replace(

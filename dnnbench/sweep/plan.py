@@ -164,6 +164,7 @@ def _spec(config: Config, data: DataSpec, sweep_id: str, cell: CellKey) -> Trial
         epochs=train.epochs,
         epoch_definition=train.epoch,
         warmup_steps=train.warmup_steps,
+        warm_start_epochs=train.warm_start_epochs,
         steps_per_run=train.steps_per_run,
         device=train.device,
     )
@@ -172,7 +173,9 @@ def _spec(config: Config, data: DataSpec, sweep_id: str, cell: CellKey) -> Trial
 def _protocol(config: Config, name: ProtocolName) -> ProtocolSpec:
     """Return the protocol with ``[train]`` as far as it concerns it, and the options it takes."""
     protocol = find_protocol(name)
-    chosen = msgspec.structs.replace(config.protocol, **protocol.fixed)
+    known = config.protocol.__struct_fields__
+    fixed = {field: value for field, value in protocol.fixed.items() if field in known}
+    chosen = msgspec.structs.replace(config.protocol, **fixed)
     given = msgspec.structs.asdict(chosen) | {"lambda0": chosen.chosen_lambda0}
     options = {option.name: given[option.name] for option in protocol.options}
     train = msgspec.structs.asdict(config.train)

@@ -19,6 +19,7 @@ from dnnbench.trial.messages import (
     ServerReady,
     Trained,
     WarmedUp,
+    WarmStarted,
 )
 from dnnbench.trial.tasks import PARAMETER_SERVER, split_task, task_names
 
@@ -57,7 +58,7 @@ class Role:
     def take(self, event: AnyEvent) -> None:
         """Update the role from an event of its task."""
         if isinstance(event, Progress):
-            self.state = "training"
+            self.state = "training" if event.epoch else "warm start"
             self.epoch, self.step = event.epoch, event.step
             self.steps_per_epoch = event.steps_per_epoch
             self.examples_per_s, self.loss = event.examples_per_s, event.loss
@@ -86,6 +87,7 @@ class Role:
 
 _STATE_AFTER: Final[dict[type[Event], str]] = {
     PortReserved: "started",
+    WarmStarted: "ready",
     WarmedUp: "warm",
     Trained: "done",
     Served: "done",

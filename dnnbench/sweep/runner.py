@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from dnnbench.errors import ConfigError, HostError, TrialError
 from dnnbench.sweep.agents import combined
 from dnnbench.sweep.beside import run_beside
+from dnnbench.sweep.limits import Limits
 from dnnbench.sweep.outcome import without_result
 from dnnbench.sweep.placement import place
 from dnnbench.sweep.recorder import Recorder
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from dnnbench.sweep.agents import Agents, AgentSource
+    from dnnbench.sweep.limits import Limit
     from dnnbench.sweep.placement import Host
     from dnnbench.sweep.plan import Plan
     from dnnbench.sweep.store import SweepStore
@@ -57,7 +59,9 @@ class Observer(Protocol):
         """Take the outcome of a trial, already stored. One that was not run was never started."""
 
 
-def run_sweep(store: SweepStore, observer: Observer, source: AgentSource) -> list[TrialOutcome]:
+def run_sweep(
+    store: SweepStore, observer: Observer, source: AgentSource, limits: Sequence[Limit] = ()
+) -> list[TrialOutcome]:
     """Run every pending trial of a sweep, in the plan's order, side by side if it says so.
 
     Trials that need more hosts than are available are not run; they stay pending.
@@ -66,6 +70,7 @@ def run_sweep(store: SweepStore, observer: Observer, source: AgentSource) -> lis
         store: the sweep.
         observer: is told of its progress.
         source: of the agents that the trials run on.
+        limits: a trial that would end past one is not started, and nor is any after it.
 
     Returns:
         The outcomes of these trials, including failed ones and those that were not run.
@@ -73,6 +78,7 @@ def run_sweep(store: SweepStore, observer: Observer, source: AgentSource) -> lis
     Raises:
         HostError: no host could be used, or none is left.
         TrialError: several trials in a row failed; the others are left to ``run --resume``.
+        LimitError: a limit was reached; likewise.
         KeyboardInterrupt: on Ctrl-C, SIGTERM or SIGHUP, after the tear-down; finished trials are
             stored.
     """
@@ -82,14 +88,18 @@ def run_sweep(store: SweepStore, observer: Observer, source: AgentSource) -> lis
         pending = store.pending()
         observer.sweep_started(store.plan, pending)
         outcomes: list[TrialOutcome] = []
+        allowed = Limits(limits, store.plan.estimated_s)
         try:
-            with Cluster(store, observer, source, pending) as cluster:
+            with Cluster(store, observer, source, pending, allowed) as cluster:
                 run = run_beside if store.plan.parallel > 1 else _in_turn
                 trials = run(cluster, pending)
                 with contextlib.closing(trials):
                     for outcome in trials:
                         outcomes.append(outcome)
+                        allowed.note(outcome)
                         _refuse_to_go_on_failing(outcomes)
+            if allowed.refusal:
+                raise allowed.refusal
         finally:
             store.end_session(load_average())
         return outcomes
@@ -98,6 +108,8 @@ def run_sweep(store: SweepStore, observer: Observer, source: AgentSource) -> lis
 def _in_turn(cluster: Cluster, pending: Sequence[TrialSpec]) -> Generator[TrialOutcome, None, None]:
     """Run one trial after the other."""
     for spec in pending:
+        if not cluster.limits.admits(spec):
+            return
         yield cluster.run(spec)
 
 
@@ -108,6 +120,7 @@ class Cluster:
 
     Attributes:
         parallel: trials that may run at once.
+        limits: to ask before each trial whether it may start.
     """
 
     def __init__(
@@ -116,8 +129,10 @@ class Cluster:
         observer: Observer,
         source: AgentSource,
         pending: list[TrialSpec],
+        limits: Limits,
     ) -> None:
         self.parallel = store.plan.parallel
+        self.limits = limits
         self._store = store
         self._observer = observer
         self._source = source

@@ -115,7 +115,7 @@ class TrialEvents:
                 found[event.task] = event
         return found
 
-    def training(self, workers: Iterable[str]) -> None:
+    def training(self, workers: Iterable[str], *, until: type[Event] = Trained) -> None:
         """Wait until every worker has trained; fail if one shows no progress for too long."""
         limit_s = self._limits.stall_timeout_s
         seen_s = dict.fromkeys(workers, self._agents.now_s())
@@ -123,7 +123,7 @@ class TrialEvents:
             slowest = min(seen_s, key=seen_s.__getitem__)
             waiting_for = f"progress of {listed([slowest], self._placement)}"
             _, event = self._next(seen_s[slowest] + limit_s, waiting_for, limit_s)
-            if isinstance(event, Trained):
+            if isinstance(event, until):
                 seen_s.pop(event.task, None)
             elif isinstance(event, (Progress, EpochEnd)) and event.task in seen_s:
                 seen_s[event.task] = self._agents.now_s()

@@ -23,6 +23,8 @@ from dnnbench.trial.messages import (
     Start,
     Stop,
     WarmedUp,
+    WarmStart,
+    WarmStarted,
     WarmUp,
 )
 from dnnbench.trial.outcome import Failure
@@ -126,6 +128,10 @@ class _Trial:
             self._send_to(host, Prepare(trial=spec, own_core=own_core))
         events.from_agents(Prepared)
         self._start_on_free_ports()
+        if spec.warm_start_epochs:
+            self._phase("warm start of worker:0, alone")
+            self._send(WarmStart())
+            events.training({f"{WORKER}:0"}, until=WarmStarted)
         self._phase("warming up")
         self._send(WarmUp())
         events.from_tasks(WarmedUp, self.workers)

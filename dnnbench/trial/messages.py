@@ -64,8 +64,15 @@ class Connect(Order, frozen=True, tag="connect"):
     cluster: ClusterSpec
 
 
+class WarmStart(Order, frozen=True, tag="warm_start"):
+    """To all roles, once every server is ready: ``worker:0`` trains alone, the others wait.
+
+    Sent only in a trial with a warm start.
+    """
+
+
 class WarmUp(Order, frozen=True, tag="warm_up"):
-    """To all roles, once every server is ready: the workers run the warm-up steps."""
+    """To all roles, once every server is ready and started warm: the warm-up steps."""
 
 
 class Go(Order, frozen=True, tag="go"):
@@ -87,7 +94,7 @@ class Stop(Order, frozen=True, tag="stop"):
     """Kill what still runs of the current trial."""
 
 
-AnyOrder = Union[Prepare, Start, Connect, WarmUp, Go, Finish, Leave, Stop]  # noqa: UP007 - msgspec resolves this at run time on 3.10
+AnyOrder = Union[Prepare, Start, Connect, WarmStart, WarmUp, Go, Finish, Leave, Stop]  # noqa: UP007 - msgspec resolves this at run time on 3.10
 
 # --- events: role or agent → controller -----------------------------------------------------------
 
@@ -133,6 +140,12 @@ class PortClash(Event, frozen=True, tag="port_clash"):
     port: Port
 
 
+class WarmStarted(Event, frozen=True, tag="warm_started"):
+    """``worker:0`` has trained alone."""
+
+    record: WarmupRecord
+
+
 class WarmedUp(Event, frozen=True, tag="warmed_up"):
     """A worker is at the start line."""
 
@@ -140,9 +153,9 @@ class WarmedUp(Event, frozen=True, tag="warmed_up"):
 
 
 class Progress(Event, frozen=True, tag="progress"):
-    """Where a worker is, a few times a second."""
+    """Where a worker is, a few times a second; epoch 0 is the warm start."""
 
-    epoch: PositiveCount
+    epoch: Count
     step: Count
     steps_per_epoch: PositiveCount
     examples_per_s: Quantity
@@ -219,6 +232,7 @@ AnyEvent = Union[  # noqa: UP007 - msgspec resolves this at run time on 3.10
     PortReserved,
     ServerReady,
     PortClash,
+    WarmStarted,
     WarmedUp,
     Progress,
     EpochEnd,

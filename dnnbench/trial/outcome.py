@@ -55,7 +55,7 @@ class Staleness(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class WarmupRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A worker's steps before the measured epochs."""
+    """A worker's steps before the measured epochs: its warm-up, or the warm start before it."""
 
     task: Text
     steps: Count
@@ -77,7 +77,8 @@ class EpochRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         compensation_ratio: mean of the compensation's norm / the gradient's norm over the sampled
             steps; None for a protocol that does not compensate, and where no sampled step was run
             or a norm overflowed.
-        initial_loss: of this worker's very first step, warm-up included; None in older files.
+        initial_loss: of this worker's very first step, warm-up included; None where a warm start of
+            another worker came before it, and in older files.
         final_loss: mean over the epoch's last ``session.run``, at most ``steps_per_run`` steps;
             None in older files.
     """
@@ -124,7 +125,7 @@ class Divergence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         task: worker that met it.
-        epoch: 0 for the warm-up.
+        epoch: 0 for a warm start and the warm-up.
         step: of this worker in that epoch, from 1.
     """
 
@@ -136,8 +137,8 @@ class Divergence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __str__(self) -> str:
         """One line: quantity and place."""
         verb = "is" if self.quantity == "loss" else "are"
-        part = f"epoch {self.epoch}" if self.epoch else "the warm-up"
-        return f"{self.quantity} {verb} not finite at step {self.step} of {part} ({self.task})"
+        part = f"of epoch {self.epoch}" if self.epoch else "before epoch 1"
+        return f"{self.quantity} {verb} not finite at step {self.step} {part} ({self.task})"
 
 
 class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -164,7 +165,7 @@ class TrialOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         started_at: UTC, ISO 8601.
-        start_up_s: from the order to the start of the measured epochs, warm-up included.
+        start_up_s: from the order to the start of the measured epochs, with warm start and warm-up.
         training_s: from the start of the measured epochs to the end of the last worker's last one.
         duration_s: all of it, evaluation and tear-down included.
         updates_pushed: by all workers, warm-up included (a step pushes once to every shard).
@@ -175,6 +176,7 @@ class TrialOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         divergence: set if and only if ``diverged``.
         use: host -> what else ran there; without hosts that do not tell, and empty in older files.
         parameters: trainable ones of the model; None in older files.
+        warm_start: what ``worker:0`` trained alone, before the others began.
     """
 
     order: TrialSpec
@@ -195,3 +197,4 @@ class TrialOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     divergence: Divergence | None = None
     use: dict[str, HostUse] = {}
     parameters: Count | None = None
+    warm_start: WarmupRecord | None = None

@@ -57,6 +57,8 @@ class Protocol(msgspec.Struct, frozen=True):
         fixed: fields of `ProtocolSpec` that its name decides.
         refuses: settings that it does not combine with.
         step_cost: time of a step relative to Downpour's, to estimate how long a trial takes.
+        every_step: why a worker of it pulls and pushes in every step; empty if it need not, or has
+            nothing to pull. Synchronous protocols share a reason.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Protocol(msgspec.Struct, frozen=True):
     fixed: dict[str, Any] = {}
     refuses: tuple[Refusal, ...] = ()
     step_cost: float = 1.0
+    every_step: str = ""
 
     def options_of(self, spec: ProtocolSpec) -> dict[str, Any]:
         """Return the options that count under these settings, by name."""
@@ -79,6 +82,12 @@ class Protocol(msgspec.Struct, frozen=True):
             if only_with is None or getattr(spec, only_with[0]) == only_with[1]
         }
 
+
+_COMPENSATES_ONE = (
+    "a compensation is of one gradient, for the distance from the parameters that it was computed "
+    "from; a sum of gradients has no such parameters, and no source defines one"
+)
+_SYNCHRONOUS = "its workers take every step together"
 
 PROTOCOLS: dict[str, Protocol] = {
     protocol.name: protocol
@@ -96,6 +105,7 @@ PROTOCOLS: dict[str, Protocol] = {
                 Option("epsilon", only_with=("compensation", "adaptive")),
             ),
             step_cost=1.15,
+            every_step=_COMPENSATES_ONE,
         ),
         Protocol(
             name="dc-sgd-c",
@@ -105,6 +115,7 @@ PROTOCOLS: dict[str, Protocol] = {
             options=(Option("lambda0"),),
             fixed={"compensation": "constant"},
             step_cost=1.1,
+            every_step=_COMPENSATES_ONE,
         ),
         Protocol(
             name="dc-sgd-a",
@@ -114,6 +125,7 @@ PROTOCOLS: dict[str, Protocol] = {
             options=(Option("lambda0"), Option("mean_square_decay"), Option("epsilon")),
             fixed={"compensation": "adaptive"},
             step_cost=1.15,
+            every_step=_COMPENSATES_ONE,
         ),
         Protocol(
             name="staleness-aware",
@@ -128,6 +140,8 @@ PROTOCOLS: dict[str, Protocol] = {
                 ),
             ),
             step_cost=1.05,
+            every_step="each gradient is divided by its own staleness, and the gradients of a sum "
+            "differ in it",
         ),
         Protocol(
             name="sync",
@@ -142,6 +156,7 @@ PROTOCOLS: dict[str, Protocol] = {
             title="Sequential SGD",
             needs_parameter_server=False,
             fixed_nodes=1,
+            fixed={"n_fetch": 1, "n_push": 1, "local_rate": None},  # nothing is pulled or pushed
             step_cost=0.3,
         ),
     )
@@ -162,6 +177,16 @@ def find_protocol(name: str) -> Protocol:
         f"there is no protocol {name!r}, expected one of {', '.join(PROTOCOLS)}",
         remedy=nearest(name, PROTOCOLS),
     )
+
+
+def why_every_step(name: str) -> str:
+    """Return why a worker of this protocol pulls and pushes in every step; empty if it need not.
+
+    Raises:
+        ConfigError: there is no such protocol.
+    """
+    protocol = find_protocol(name)
+    return _SYNCHRONOUS if protocol.synchronous else protocol.every_step
 
 
 def position(name: str) -> int:

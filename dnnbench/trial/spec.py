@@ -5,6 +5,7 @@ Closed, frozen structs: a field that the other side does not know is refused, no
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
@@ -93,6 +94,9 @@ class ProtocolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         rate_warmup_epochs: epochs over which the learning rate rises, linearly.
         rate_decay_epochs: epochs, from 2, that begin with the learning rate times ``rate_decay``.
         backup_workers: workers that a step of a synchronous protocol does without.
+        n_fetch, n_push: steps from one pull, or push, to the next.
+        local_rate: learning rate of a worker's own parameters between two pulls; None for
+            ``learning_rate``.
     """
 
     name: ProtocolName = "downpour"
@@ -108,6 +112,24 @@ class ProtocolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rate_decay_epochs: tuple[int, ...] = ()
     rate_decay: float = 0.1
     backup_workers: int = 0
+    n_fetch: int = 1
+    n_push: int = 1
+    local_rate: float | None = None
+
+    @property
+    def has_intervals(self) -> bool:
+        """Whether a worker takes steps without a pull or without a push."""
+        return self.n_fetch > 1 or self.n_push > 1
+
+    @property
+    def own_rate(self) -> float:
+        """The learning rate of a worker's own parameters between two pulls."""
+        return self.learning_rate if self.local_rate is None else self.local_rate
+
+    def pushes(self, steps: int) -> int:
+        """Return how often a worker pushes in this many steps, its flush included."""
+        is_flushed = steps > 0 and (steps - 1) % self.n_push > 0
+        return -(-steps // self.n_push) + is_flushed
 
     @property
     def is_scheduled(self) -> bool:
@@ -189,6 +211,8 @@ class TrialSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         parameter_servers: of a trial whose protocol needs any; 0 for the others.
         epochs: measured epochs; warm-up comes on top.
         warmup_steps: steps of every worker before the measured epochs; applied, not measured.
+        warm_start_epochs: passes of ``worker:0`` alone before the others' first step; applied, not
+            measured.
         steps_per_run: steps unrolled into one ``session.run``.
         device: on which a worker computes; a parameter server never needs a GPU.
     """
@@ -201,6 +225,7 @@ class TrialSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     epochs: int = 2
     epoch_definition: EpochDefinition = "replicated"
     warmup_steps: int = 50
+    warm_start_epochs: int = 0
     steps_per_run: int = 25
     device: Device = "cpu"
 
@@ -268,13 +293,26 @@ class TrialSpec(TrialSettings, frozen=True, kw_only=True):
         """Nodes that compute gradients."""
         return self.nodes - self.parameter_servers
 
+    @property
+    def run_steps(self) -> int:
+        """Steps of one ``session.run``: ``steps_per_run``, rounded up to whole intervals."""
+        return whole_intervals(self.steps_per_run, self.protocol.n_fetch, self.protocol.n_push)
+
     def updates(self, training_examples: int) -> int:
         """Return how many updates a shard gets at most, of all workers, warm-up included."""
         sharded = self.epoch_definition == "sharded"
         examples = -(-training_examples // self.workers) if sharded else training_examples
-        warmup_runs = -(-self.warmup_steps // self.steps_per_run) + 1  # a shorter one, too
-        steps = self.epochs * (examples // self.batch_size) + warmup_runs * self.steps_per_run
-        return self.workers * steps
+        warmup_runs = -(-self.warmup_steps // self.run_steps) + 1  # a shorter one, too
+        pushes = self.protocol.pushes
+        epoch = pushes(examples // self.batch_size)
+        each = self.epochs * epoch + warmup_runs * pushes(self.run_steps)
+        return self.warm_start_epochs * epoch + self.workers * each
+
+
+def whole_intervals(steps: int, n_fetch: int, n_push: int) -> int:
+    """Round steps up to a multiple of both intervals."""
+    every = math.lcm(n_fetch, n_push)
+    return -(-steps // every) * every
 
 
 def check_updates(spec: TrialSpec, training_examples: int) -> None:

@@ -104,7 +104,7 @@ def train_one_way(prepared: PreparedTrial, runs: list[list[list[int]]]) -> Train
         pulled = [session.run(step.pull)]
         results = []
         for batches in runs:
-            results.append(worker._steps.run(np.array(batches)))
+            results.append(worker._steps.run(np.array(batches), flush=True))
             pulled.append(session.run(step.pull))
     counters = np.cumsum([size + 1 for size in step.shard_sizes]) - 1
     return Trained(

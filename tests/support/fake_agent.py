@@ -28,6 +28,8 @@ from dnnbench.trial.messages import (
     Stop,
     Trained,
     WarmedUp,
+    WarmStart,
+    WarmStarted,
     WarmUp,
 )
 from dnnbench.trial.outcome import EpochRecord, EvaluationRecord, Staleness, WarmupRecord
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 
 FIRST_PORT = 4000
 PS_CPU_S = 3.0
+WARM_START_STEPS = 100
 DIED = "the agent ended with -9"
 
 
@@ -111,6 +114,13 @@ def train(task: str, steps: int, epochs: int = 2) -> list[AnyEvent]:
     return [progress, *ends, trained]
 
 
+def warm_start(task: str, steps: int) -> list[AnyEvent]:
+    progress = Progress(
+        task=task, epoch=0, step=1, steps_per_epoch=steps, examples_per_s=1.0, loss=1.0
+    )
+    return [progress, WarmStarted(task=task, record=WarmupRecord(task, steps, 0.5))]
+
+
 def train_all(agent: FakeAgent, _order: Order) -> list[AnyEvent]:
     steps = {"worker:0": 100}
     return [
@@ -135,6 +145,12 @@ GOOD: dict[type[Order], Answer] = {
     Prepare: lambda _agent, _order: [Prepared(task="agent", duration_s=0.1, parameters=10)],
     Start: lambda agent, order: agent.start(order),
     Connect: lambda agent, _order: [ServerReady(task=task) for task in agent.running],
+    WarmStart: lambda agent, _order: [
+        event
+        for task in agent.workers()
+        if task == "worker:0"
+        for event in warm_start(task, WARM_START_STEPS)
+    ],
     WarmUp: lambda agent, _order: [
         WarmedUp(task=task, record=WarmupRecord(task, 10, 0.1)) for task in agent.workers()
     ],

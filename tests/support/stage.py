@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from dnnbench.sweep.limits import Limit
     from dnnbench.sweep.plan import Plan
     from dnnbench.trial.outcome import TrialOutcome
     from dnnbench.trial.spec import TrialSpec
@@ -73,6 +74,7 @@ class Stage:
         late: hosts whose agent never gets ready.
         asked: the hosts of each start.
         boot_id: of the machine that all hosts are; None if each is one of its own.
+        limits: of the run.
     """
 
     def __init__(self, path: Path, hosts: int = 1, **options: object) -> None:
@@ -90,6 +92,7 @@ class Stage:
         self.late: set[str] = set()
         self.asked: list[list[str]] = []
         self.boot_id: str | None = None
+        self.limits: list[Limit] = []
         self._script: Any = iter(())
 
     def start(
@@ -139,7 +142,7 @@ class Stage:
     def run(self, *script: Callable[[FakeAgent, Order], list[AnyEvent]]) -> list[TrialOutcome]:
         """Run what is pending; the trials train as the script says, then well."""
         self._script = chain(script, iter(lambda: train_all, None))
-        return runner.run_sweep(self.store, self.watcher, self)
+        return runner.run_sweep(self.store, self.watcher, self, self.limits)
 
     def stored(self) -> list[str]:
         return [outcome.status for outcome in self.store.outcomes()]

@@ -302,6 +302,10 @@ def test_complete_cells_are_compared_by_means_and_others_by_ranks() -> None:
     assert (lossy.method, lossy.difference, lossy.better) == ("ranks", None, True)
     assert lossy.p == pytest.approx(2 / 252)  # lost trials rank last: the samples do not overlap
     assert lossy._replace(adjusted=1.0).effect == "keeps trials that Downpour loses"
+    fewer = compare(
+        cell("dc-sgd-a", 0.1), cell("downpour", 0.1)._replace(trials=lossy.ours.trials[:3])
+    )
+    assert fewer.effect == fewer.verdict  # fewer trials, but none lost
     worse = compare(cell("dc-sgd-c", 0.3), cell("downpour", 0.3))
     assert (worse.better, worse.effect) == (False, "loses trials that Downpour keeps")
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from dnnbench.settings.setting import CLUSTER, PROVISIONED, Setting
+from dnnbench.settings.setting import CLUSTER, PRICED, PROVISIONED, Setting
 from dnnbench.settings.values import LocalPath, Name, Positive, Seconds
 from dnnbench.trial.protocols import PROTOCOLS, parameter_servers_of
 from dnnbench.trial.spec import CellKey, ProtocolName, grid
@@ -16,6 +16,14 @@ from dnnbench.trial.spec import CellKey, ProtocolName, grid
 # overflowing a clock. None of them limits a realistic measurement.
 Nodes = Annotated[int, Meta(ge=1, le=1000)]
 Share = Annotated[float, Meta(gt=0, le=1)]
+Hours = Annotated[float, Meta(gt=0, le=10_000)]
+Throughput = Annotated[
+    str,
+    Meta(
+        pattern=r"^[^\x00-\x1f\x7f-\x9f=]{1,100}=[0-9.]{1,12}\Z",
+        description="TYPE=EXAMPLES_PER_S, such as g5.xlarge=40000",
+    ),
+]
 
 
 class SweepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -103,7 +111,7 @@ class SweepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Timeouts after which a trial counts as failed."""
+    """Timeouts after which a trial counts as failed, and limits of a whole run."""
 
     ready_timeout_s: Annotated[
         Seconds,
@@ -123,6 +131,27 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trial_timeout_s: Annotated[
         Seconds, Setting("Seconds after which a trial counts as failed.")
     ] = 3600.0
+    max_hours: Annotated[
+        Hours | None,
+        Setting(
+            "Start no trial that would end later than this many hours after the command began.",
+            "Finished trials are kept; --resume runs the others, with hours of its own.",
+            unset="no limit",
+            example=2.0,
+            metavar="H",
+        ),
+    ] = None
+    max_cost_usd: Annotated[
+        Positive | None,
+        Setting(
+            "Start no trial that would make the machines of this command cost more USD.",
+            "Needs hosts, or usd_per_hour: this machine alone has no price.",
+            unset="no limit",
+            example=5.0,
+            option="--max-cost",
+            metavar="USD",
+        ),
+    ] = None
 
 
 class CostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -131,28 +160,38 @@ class CostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     price_book: Annotated[
         LocalPath,
         Setting(
-            "Price book: a name or a file.",
+            "Price book: a name, or a .toml file, or a SkyPilot catalogue (.csv).",
             "The month of the report.",
-            commands=("cost", "predict"),
+            commands=PRICED,
             metavar="NAME|FILE",
         ),
     ] = "gcp-2017-08"
+    region: Annotated[
+        Name | None,
+        Setting(
+            "Region of the prices.",
+            unset="all that the book has; a catalogue's types where each is cheapest",
+            example="us-central1",
+            commands=PRICED,
+        ),
+    ] = None
     machine: Annotated[
-        Name,
+        Name | None,
         Setting(
             "Machine type of every node.",
-            "As in the report.",
-            commands=("cost", "predict"),
+            unset="n1-standard-4, the report's, if the book has it; else its cheapest with 4 vCPUs",
+            example="n1-standard-8",
+            commands=PRICED,
             metavar="TYPE",
         ),
-    ] = "n1-standard-4"
+    ] = None
     usd_per_hour: Annotated[
         Positive | None,
         Setting(
-            "USD per node and hour, instead of the book's price.",
+            "USD per host and hour of your own hardware, instead of the book's price.",
             unset="the book's",
             example=0.25,
-            commands=("cost", "predict"),
+            commands=PRICED,
             metavar="USD",
         ),
     ] = None
@@ -166,3 +205,12 @@ class CostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             commands=("run", "report", "cost"),
         ),
     ] = None
+    throughput: Annotated[
+        tuple[Throughput, ...],
+        Setting(
+            "Examples per second of machines that train alone, to compare plans with.",
+            "Measure it there: a machine type's price says nothing about its speed.",
+            commands=("cost",),
+            metavar="TYPE=X,...",
+        ),
+    ] = ()

@@ -120,6 +120,31 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(gt=0, le=1),
         Setting("Factor of the learning rate at each of rate_decay_epochs."),
     ] = 0.1
+    n_fetch: Annotated[
+        int,
+        Meta(ge=1, le=1000),
+        Setting(
+            "Steps of a worker from one pull to the next; in between it changes its own copy.",
+            "DistBelief's experiments pulled in every step. Only downpour takes other intervals.",
+        ),
+    ] = 1
+    n_push: Annotated[
+        int,
+        Meta(ge=1, le=1000),
+        Setting(
+            "Steps of a worker from one push to the next, which is the sum of their gradients.",
+            "DistBelief's experiments pushed in every step. A sum of n gradients is n times as "
+            "long: lower the learning rate.",
+        ),
+    ] = 1
+    local_rate: Annotated[
+        Positive | None,
+        Setting(
+            "Learning rate of a worker's own copy between two pulls, if n_fetch is above 1.",
+            unset="the learning rate",
+            example=0.01,
+        ),
+    ] = None
     l2: Annotated[
         NotNegative,
         Setting(
@@ -156,11 +181,20 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "The first steps set up connections and memory. They are applied but not measured.",
         ),
     ] = 50
+    warm_start_epochs: Annotated[
+        int,
+        Meta(ge=0, le=100_000),
+        Setting(
+            "Epochs that worker:0 trains alone before the others' first step; not measured.",
+            "None. With Adagrad, a warm start kept DistBelief's training stable with many workers. "
+            "It is training; warmup_steps are for connections and memory.",
+        ),
+    ] = 0
     steps_per_run: Annotated[
         int,
         Meta(ge=1, le=1000),
         Setting(
-            "Steps unrolled into one session.run.",
+            "Steps unrolled into one session.run, rounded up to whole n_fetch and n_push.",
             "A step takes a tenth less time with 25 than with 10; 50 cost more set-up time than "
             "they save. 25 divides the 550 steps of an epoch.",
         ),

@@ -47,7 +47,7 @@ class StepSetting(msgspec.Struct, frozen=True):
             examples=examples,
             parameter_servers=trial.parameter_servers,
             batch_size=trial.batch_size,
-            steps_per_run=trial.steps_per_run,
+            steps_per_run=trial.run_steps,
             workers=trial.workers if find_protocol(trial.protocol.name).synchronous else 0,
         )
 
@@ -86,11 +86,14 @@ class StepGraph(msgspec.Struct, frozen=True):
         shard_graphs: by parameter server, a serialized GraphDef of its shard's variables alone.
         shard_sizes: parameters by shard, the counting element excluded.
         losses: float32 [k + 1], each of one batch.
-        staleness: by shard, float32 [k + 1].
-        state_updates: operations that keep the model's states for the next run.
+        staleness: by shard, float32 [pushes], k + 1 of them unless the protocol has intervals.
+        state_updates: operations that keep the model's states, and accrued gradients, for the next
+            run.
         norms: by shard, float32 [2]: squared norms of compensation and gradient at the step
             ``norms_step``; empty where nothing is compensated.
         leave: operation that ends a worker's part; None where no other worker waits for it.
+        flush: by shard, float32 [1]: the staleness of the push of what is left over at the end of
+            an epoch; empty where nothing ever is.
     """
 
     worker_graph: bytes
@@ -103,6 +106,7 @@ class StepGraph(msgspec.Struct, frozen=True):
     norms: list[str]
     norms_step: int
     leave: str | None = None
+    flush: list[str] = []
     images: str = "images:0"
     labels: str = "labels:0"
     pull: str = "pull:0"

@@ -109,6 +109,15 @@ class ServerShard:
         with tf.compat.v1.device(self.device):
             return self.parameters.read_value()
 
+    def rate_factor(self) -> tf.Tensor | None:
+        """Return the factor of the learning rate as it is, []; None without a schedule."""
+        import tensorflow as tf
+
+        if RATE_FACTOR not in self.slots:
+            return None
+        with tf.compat.v1.device(self.device):
+            return self.slots[RATE_FACTOR].read_value()[0]
+
     def count(self, parameters: tf.Tensor) -> tf.Tensor:
         """Return the counting element, [1], of parameters that are here."""
         import tensorflow as tf

@@ -5,7 +5,8 @@ eager execution. Workers are the same graph; a session's device filters decide w
 
 The parameters are one flat vector a shard, so a step is one pull and one push a shard: a small
 model's step costs messages, not bytes. ``steps_per_run`` steps are unrolled, each ordered after
-the one before it on the parameter server alone, so one ``session.run`` serves them all.
+the one before it on the parameter server alone, so one ``session.run`` serves them all. What a
+worker pulls and pushes, and in which of the steps, is in `dnnbench.training.graph.exchange`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 
 from dnnbench.errors import ConfigError
 from dnnbench.training.graph.ahead import Parts, cut
+from dnnbench.training.graph.exchange import make_exchange
 from dnnbench.training.graph.setting import StateSpec, StepGraph, StepSetting
 from dnnbench.training.graph.shard import shard_graph, shard_sizes
 from dnnbench.training.models.registry import layer_shape
@@ -88,47 +90,34 @@ class _Builder:
 
         tf1 = tf.compat.v1
         losses: list[tf.Tensor] = []
-        staleness: list[list[tf.Tensor]] = [[] for _ in self.shards]
         names: dict[str, Any] = {"losses": [], "staleness": [], "state_updates": []}
         names["norms_step"] = self.setting.steps_per_run // 2
-        pushed: list[tf.Tensor] = []
+        exchange = make_exchange(self.shards, self.sizes, self.setting)
         states = [state.read_value() for state in self.states]
         gradient = self._traced()
         with tf1.device(self.setting.worker_device):
             ready = gradient.ahead(self.images[0], self.labels[0], *states)
         for step in range(self.setting.steps_per_run):
             measure = step == names["norms_step"]
-            # A shard's pull waits for this worker's push to it, and for no other shard.
-            pulled = []
-            for index, shard in enumerate(self.shards):
-                with tf.control_dependencies(pushed[index : index + 1]):
-                    pulled.append(shard.pull())
+            parameters = exchange.pull()
             with tf1.device(self.setting.worker_device):
-                loss, *rest = gradient.then(*pulled, *ready)
+                loss, *rest = gradient.then(*parameters, *ready)
                 gradients, states = rest[: len(self.shards)], rest[len(self.shards) :]
                 losses.append(loss)
                 names["losses"].append(tf.stack(losses).name)
                 updates = [
                     v.assign(s, read_value=False) for v, s in zip(self.states, states, strict=True)
                 ]
-                names["state_updates"].append([update.name for update in updates])
                 if step + 1 < self.setting.steps_per_run:
                     ready = self._prepare(gradient, step + 1, states, after=loss)
-            pushes = [
-                shard.push(part, at_pull, measure=measure)
-                for shard, part, at_pull in zip(self.shards, gradients, pulled, strict=True)
-            ]
-            pushed = [applied_at for applied_at, _ in pushes]
-            names["staleness"].append([])
-            for shard, late, applied_at, at_pull in zip(
-                self.shards, staleness, pushed, pulled, strict=True
-            ):
-                with tf1.device(shard.device):
-                    late.append(applied_at - shard.count(at_pull))
-                    names["staleness"][-1].append(tf.concat(late, 0).name)
+            norms = exchange.push(gradients, measure=measure)
+            names["staleness"].append(exchange.staleness())
+            kept = [update.name for update in updates]
+            names["state_updates"].append([*kept, *exchange.keep()])
             if measure:
-                names["norms"] = [norms.name for _, norms in pushes if norms is not None]
-        return names
+                names["norms"] = [norm.name for norm in norms]
+        exchange.add_flush()
+        return names | {"flush": exchange.flush}
 
     def _traced(self) -> Parts:
         """Trace the gradient once: an import of the graph takes time for each node of it."""

@@ -51,6 +51,9 @@ class Shard(Protocol):
     def pull(self) -> tf.Tensor:
         """Return the parameters as they are."""
 
+    def rate_factor(self) -> tf.Tensor | None:
+        """Return the factor of the learning rate as it is, []; None without a schedule."""
+
     def count(self, parameters: tf.Tensor) -> tf.Tensor:
         """Return the counting element, [1], of parameters that are on the shard's device."""
 

@@ -1,6 +1,7 @@
 """Downpour SGD: gradients are applied as they come.
 
-Source: Dean et al., Large Scale Distributed Deep Networks, NIPS 2012, with n_fetch = n_push = 1.
+Source: Dean et al., Large Scale Distributed Deep Networks, NIPS 2012. Its n_fetch and n_push are a
+worker's matter: `dnnbench.training.graph.exchange`.
 """
 
 from __future__ import annotations

@@ -13,7 +13,16 @@ from dnnbench.training.roles.server import (
     start_server,
     updates_applied,
 )
-from dnnbench.trial.messages import Connect, Finish, Go, Leave, Served, ServerReady, WarmUp
+from dnnbench.trial.messages import (
+    Connect,
+    Finish,
+    Go,
+    Leave,
+    Served,
+    ServerReady,
+    WarmStart,
+    WarmUp,
+)
 from dnnbench.trial.tasks import PARAMETER_SERVER
 
 if TYPE_CHECKING:
@@ -34,6 +43,8 @@ def serve(channel: Channel, index: int, prepared: PreparedTrial, threads: int, p
     with tf.compat.v1.Session(server.target, graph=graph, config=config) as session:
         initialise_shard(session, index, prepared)
         channel.emit(ServerReady)
+        if prepared.spec.warm_start_epochs:
+            channel.expect(WarmStart)
         channel.expect(WarmUp)
         channel.expect(Go)
         cpu_at_go_s = time.process_time()

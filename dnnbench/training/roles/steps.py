@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dnnbench.training.graph.exchange import INITIALIZE_ACCRUED
 from dnnbench.trial.outcome import EpochRecord, Staleness
 
 if TYPE_CHECKING:
@@ -27,15 +28,22 @@ class Steps:
         self._step = prepared.step
         self._session = session
         self._runs: dict[int, Callable[..., list[Any]]] = {}
-        self._per_run = prepared.spec.steps_per_run
+        self._per_run = prepared.spec.run_steps
+        self._n_push = prepared.spec.protocol.n_push
+        if self._step.flush:
+            session.run(INITIALIZE_ACCRUED)
 
-    def run(self, batches: Indices) -> tuple[Any, Any, float | None]:
-        """Train on batches of example indices, [steps, batch_size]; at most ``steps_per_run``.
+    def run(self, batches: Indices, *, flush: bool) -> tuple[Any, Any, float | None]:
+        """Train on batches of example indices, [steps, batch_size]; at most ``run_steps``.
+
+        Args:
+            batches: the indices.
+            flush: whether to push what the protocol's intervals leave unpushed.
 
         Returns:
-            Losses [steps]; staleness [steps, shards]; the norm of the compensation over that of the
-            gradient at the sampled step, None where that step was not run, nothing compensates, or
-            there is no finite ratio.
+            Losses [steps]; staleness [pushes, shards]; the norm of the compensation over that of
+            the gradient at the sampled step, None where that step was not run, nothing compensates,
+            or there is no finite ratio.
         """
         steps = len(batches)
         images, labels = self._images[batches], self._labels[batches]
@@ -48,7 +56,10 @@ class Steps:
             compensation, gradient = np.sqrt(np.sum(norms, axis=0, dtype=np.float64))
             if gradient > 0 and np.isfinite(compensation) and np.isfinite(gradient):
                 ratio = float(compensation / gradient)
-        return losses, np.stack(staleness, axis=1).astype(np.int64), ratio
+        pushes = [np.stack(staleness, axis=1)]
+        if flush and (steps - 1) % self._n_push:
+            pushes.append(np.stack(self._session.run(self._step.flush), axis=1))
+        return losses, np.concatenate(pushes).astype(np.int64), ratio
 
     def _callable(self, steps: int) -> Callable[..., list[Any]]:
         """Return the function that runs the first ``steps`` unrolled steps, made once."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +9,7 @@ import msgspec
 import numpy as np
 
 from dnnbench.errors import ConfigError
+from dnnbench.training.roles.evaluation import evaluate
 from dnnbench.training.roles.process import release_unused_memory
 from dnnbench.training.roles.server import (
     admit_gpu,
@@ -34,9 +33,11 @@ from dnnbench.trial.messages import (
     ServerReady,
     Trained,
     WarmedUp,
+    WarmStart,
+    WarmStarted,
     WarmUp,
 )
-from dnnbench.trial.outcome import Divergence, EvaluationRecord, WarmupRecord
+from dnnbench.trial.outcome import Divergence, WarmupRecord
 from dnnbench.trial.seeds import task_seed
 from dnnbench.trial.tasks import PARAMETER_SERVER, WORKER
 
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
     Indices = np.ndarray[Any, np.dtype[np.int64]]
 
 PROGRESS_INTERVAL_S = 0.5
-EVALUATION_BATCH = 5000
 
 
 def work(channel: Channel, index: int, prepared: PreparedTrial, threads: int, port: int) -> None:
@@ -70,7 +70,7 @@ def work(channel: Channel, index: int, prepared: PreparedTrial, threads: int, po
     del reserved
     graph = import_graph(prepared.step.worker_graph, worker=index)
     channel.emit(ServerReady)
-    channel.expect(WarmUp)
+    channel.expect(WarmStart if prepared.spec.warm_start_epochs else WarmUp)
     with tf.compat.v1.Session(target, graph=graph, config=config) as session:
         try:
             _Worker(channel, index, prepared, session).run()
@@ -103,29 +103,34 @@ class _Worker:
         self._session = session
         self._reported_s = time.monotonic()  # kept across epochs, which may be shorter
         self._steps = Steps(prepared, session)
+        self._pushed = 0
+        self._before = 0  # steps before the measured epochs, so far
         self._initial_loss: float | None = None
         self._rate_factor = self._spec.protocol.rate_factor(1, 0.0)  # as the servers start with
         self._rng = np.random.default_rng(task_seed(self._spec.seed, channel.task))
         self._examples = worker_examples(self._spec, index, len(prepared.data.train_labels))
 
     def run(self) -> None:
-        """Warm up, train, evaluate.
+        """Warm start, warm up, train, evaluate.
 
         Raises:
             _NotFinite: a loss or a parameter is not finite.
         """
         self._initialise_shards()
         self._initialise_states()
-        pushed = self._warm_up()
+        if self._spec.warm_start_epochs:
+            self._warm_start()
+            self._channel.expect(WarmUp)
+        self._warm_up()
         self._channel.expect(Go)
         snapshots = []
         epochs = range(1, self._spec.epochs + 1)
         for epoch in epochs:
-            pushed += self._epoch(epoch)
+            self._epoch(epoch)
             if self._index == 0:
                 snapshots.append(self._snapshot(epoch))
         self._leave()
-        self._channel.emit(Trained, updates_pushed=pushed)
+        self._channel.emit(Trained, updates_pushed=self._pushed)
         self._channel.expect(Finish)
         self._account()
         if self._index == 0:
@@ -133,7 +138,8 @@ class _Worker:
             # Only now: evaluating would take the cores from workers that still train.
             for epoch, (parameters, states) in zip([*epochs, None], snapshots, strict=True):
                 self._set_states(states)
-                self._evaluate(epoch, parameters)
+                record = evaluate(self._session, self._prepared, epoch, parameters)
+                self._channel.emit(Evaluated, record=record)
 
     def _initialise_shards(self) -> None:
         """Initialise the parameters where no parameter server does."""
@@ -190,20 +196,21 @@ class _Worker:
 
         Batches are of example indices, in a new random order; an incomplete batch is left out.
         """
-        size, per_run = self._spec.batch_size, self._spec.steps_per_run
+        size, per_run = self._spec.batch_size, self._spec.run_steps
         steps = len(self._examples) // size
         batches = self._rng.permutation(self._examples)[: steps * size].reshape(steps, size)
         return [batches[first : first + per_run] for first in range(0, steps, per_run)]
 
     def _train(
-        self, batches: Indices, *, epoch: int, steps_before: int
+        self, batches: Indices, *, epoch: int, steps_before: int, flush: bool
     ) -> tuple[Any, Any, float | None]:
         """Train on batches; see `Steps.run`.
 
         Raises:
             _NotFinite: a loss is not finite.
         """
-        losses, staleness, ratio = self._steps.run(batches)
+        losses, staleness, ratio = self._steps.run(batches, flush=flush)
+        self._pushed += len(staleness)
         not_finite = np.flatnonzero(~np.isfinite(losses))
         if len(not_finite):
             step = steps_before + int(not_finite[0]) + 1
@@ -225,37 +232,66 @@ class _Worker:
         self._session.run([f"{shard}/set_rate_factor" for shard in shards], feed)
         self._rate_factor = factor
 
-    def _warm_up(self) -> int:
-        """Train the warm-up steps, rounded up to whole runs; return how many."""
+    def _warm_start(self) -> None:
+        """Train alone, if this is ``worker:0``: the others take no step before `WarmUp`."""
+        if self._index != 0:
+            return
+        start_s = time.monotonic()
+        for _ in range(self._spec.warm_start_epochs):
+            self._before += self._pass(0).steps
+        seconds = time.monotonic() - start_s
+        record = WarmupRecord(self._channel.task, self._before, seconds)
+        self._channel.emit(WarmStarted, record=record)
+
+    def _warm_up(self) -> None:
+        """Train the warm-up steps, rounded up to whole runs."""
         start_s = time.monotonic()
         runs = self._runs()
-        count = -(-self._spec.warmup_steps // self._spec.steps_per_run)
+        count = -(-self._spec.warmup_steps // self._spec.run_steps)
         selected = [runs[i % len(runs)] for i in range(count)]
         if count and len(runs[-1]) < len(runs[0]):
             selected.append(
                 runs[-1]
             )  # so that an epoch meets no form of the run for the first time
-        steps = 0
         self._set_rate(1, len(runs[0]) / sum(map(len, runs)))
+        steps = 0
         for run in selected:
-            self._train(run, epoch=0, steps_before=steps)
+            ends = run is runs[-1] or run is selected[-1]
+            self._train(run, epoch=0, steps_before=self._before + steps, flush=ends)
             steps += len(run)
         self._leave()  # before the others are told to go on
         release_unused_memory()  # before the measured part: it takes milliseconds
         record = WarmupRecord(self._channel.task, steps, time.monotonic() - start_s)
         self._channel.emit(WarmedUp, record=record)
-        return steps
 
-    def _epoch(self, epoch: int) -> int:
-        """Train one measured epoch; return its steps."""
+    def _epoch(self, epoch: int) -> None:
+        """Train one measured epoch."""
+        cpu_at_start_s = time.process_time()
+        start_s = time.monotonic()
+        totals = self._pass(epoch)
+        duration_s = time.monotonic() - start_s
+        cpu_s = time.process_time() - cpu_at_start_s
+        examples = totals.steps * self._spec.batch_size
+        record = totals.record(self._channel.task, epoch, examples, duration_s, cpu_s)
+        # After a warm start, the first step of another worker was not from the initial parameters.
+        is_first = self._index == 0 or not self._spec.warm_start_epochs
+        initial_loss = self._initial_loss if is_first else None
+        record = msgspec.structs.replace(record, initial_loss=initial_loss)
+        self._channel.emit(EpochEnd, record=record)
+
+    def _pass(self, epoch: int) -> EpochTotals:
+        """Train one pass over this worker's data, in a measured epoch or, as 0, before these."""
         totals = EpochTotals()
         runs = self._runs()
         steps_per_epoch = sum(map(len, runs))
-        cpu_at_start_s = time.process_time()
+        before = 0 if epoch else self._before
         start_s = time.monotonic()
         for run in runs:
-            self._set_rate(epoch, (totals.steps + len(run)) / steps_per_epoch)
-            totals.add(*self._train(run, epoch=epoch, steps_before=totals.steps))
+            if epoch:
+                self._set_rate(epoch, (totals.steps + len(run)) / steps_per_epoch)
+            ends = run is runs[-1]
+            steps = before + totals.steps
+            totals.add(*self._train(run, epoch=epoch, steps_before=steps, flush=ends))
             now_s = time.monotonic()
             if now_s - self._reported_s >= PROGRESS_INTERVAL_S:
                 self._reported_s = now_s
@@ -267,51 +303,7 @@ class _Worker:
                     examples_per_s=totals.steps * self._spec.batch_size / (now_s - start_s),
                     loss=totals.last_loss,
                 )
-        duration_s = time.monotonic() - start_s
-        cpu_s = time.process_time() - cpu_at_start_s
-        examples = totals.steps * self._spec.batch_size
-        record = totals.record(self._channel.task, epoch, examples, duration_s, cpu_s)
-        record = msgspec.structs.replace(record, initial_loss=self._initial_loss)
-        self._channel.emit(EpochEnd, record=record)
-        return totals.steps
-
-    def _evaluate(self, epoch: int | None, parameters: Any) -> None:
-        """Send the accuracy of these parameters, [all shards with their counts]."""
-        data = self._prepared.data
-        record = EvaluationRecord(
-            epoch=epoch,
-            global_step=round(float(parameters[self._prepared.step.shard_sizes[0]])),
-            validation_accuracy=self._accuracy(
-                parameters, data.validation_images, data.validation_labels
-            ),
-            test_accuracy=self._accuracy(parameters, data.test_images, data.test_labels),
-            parameters_sha256=hashlib.sha256(parameters.tobytes()).hexdigest(),
-            chance_accuracy=chance_accuracy(data.test_labels),
-        )
-        self._channel.emit(Evaluated, record=record)
-
-    def _accuracy(self, parameters: Any, images: Any, labels: Any) -> float:
-        step = self._prepared.step
-        correct = 0
-        for first in range(0, len(labels), EVALUATION_BATCH):
-            batch = slice(first, first + EVALUATION_BATCH)
-            feed = {
-                step.evaluation_parameters: parameters,
-                step.evaluation_images: images[batch],
-                step.evaluation_labels: labels[batch],
-            }
-            correct += int(self._session.run(step.correct, feed))
-        return correct / len(labels)
-
-
-def chance_accuracy(labels: Any) -> float:
-    """Return the accuracy below which a model is no better than one that always gives one class.
-
-    That is the share of the most frequent class, plus three standard errors of a share of that
-    many examples: for MNIST's 10,000 test images 11.35 % + 0.95 %.
-    """
-    share = float(np.bincount(labels).max()) / len(labels)
-    return min(share + 3.0 * math.sqrt(share * (1.0 - share) / len(labels)), 1.0)
+        return totals
 
 
 def worker_examples(spec: TrialSpec, index: int, examples: int) -> Indices:

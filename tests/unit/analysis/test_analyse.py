@@ -250,6 +250,7 @@ OTHERS: list[tuple[dict[str, Any], str]] = [
     ({"batch_size": 10}, "batch_size is 10, but 100"),
     ({"epoch_definition": "sharded"}, "epoch_definition is sharded, but replicated"),
     ({"warmup_steps": 0}, "warmup_steps is 0, but 50"),
+    ({"warm_start_epochs": 1}, "warm_start_epochs is 1, but 0"),
     ({"steps_per_run": 1}, "steps_per_run is 1, but 25"),
     ({"device": "gpu"}, "device is gpu, but cpu"),
     ({"sweep": "sweep-2"}, "sweep is sweep-2, but sweep-1"),

@@ -97,7 +97,9 @@ def engine(
     One may be failing, those with ``missing`` nodes and more are not run, and then it may raise.
     """
 
-    def run_sweep(store: SweepStore, observer: QuietView, _source: object) -> list[TrialOutcome]:
+    def run_sweep(
+        store: SweepStore, observer: QuietView, _source: object, _limits: object
+    ) -> list[TrialOutcome]:
         pending = store.pending()
         observer.sweep_started(store.plan, pending)
         for order in pending[:trials]:

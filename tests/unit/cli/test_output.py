@@ -64,7 +64,7 @@ def test_a_device_is_written_to_and_stays_one() -> None:
     [
         (("report", "-o", "x.html"), "ends with .txt, .md, .markdown, .csv, "),
         (("report", "-o", "x.pdf"), "got 'x.pdf'"),
-        (("cost", "-o", "x.csv"), "ends with .txt, .md, .markdown, .json, "),
+        (("cost", "-o", "x.html"), "ends with .txt, .md, .markdown, .csv, .json, "),
         (("report", "-o", "a.png", "--format", "csv", "--figure", "./a.png"), "--figure: names"),
     ],
 )

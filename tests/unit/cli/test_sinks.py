@@ -21,7 +21,8 @@ from dnnbench.cli.shared.printer import Printer
 from dnnbench.cli.views import plan as plan_view
 from dnnbench.cli.views import provision as provision_view
 from dnnbench.cli.views.sweep import LiveView, PlainView
-from dnnbench.cost import basis_of_own_hardware, cost_of_sweep, table_1
+from dnnbench.cost import basis_of_own_hardware, cost_of_sweep, plans_within, table_1
+from dnnbench.cost import export as cost_export
 from dnnbench.cost import render as cost_render
 from dnnbench.errors import HostError
 from dnnbench.hosts.agents.clusters import Ended, Leftover, Part
@@ -160,10 +161,14 @@ def test_the_figure(name: str, tmp_path: Path) -> None:
 
 @nasty
 def test_the_cost(text: str) -> None:
-    cost = cost_of_sweep(outcomes_of(text), basis_of_own_hardware(0.25), target_accuracy=0.5)
-    check(cost_render.render(table_1(), cost, SCREEN))
-    check_markdown(cost_render.render_markdown(table_1(), cost))
-    check(cost_render.as_json(table_1(), cost))
+    own = msgspec.structs.replace(basis_of_own_hardware(0.25), machine=text, region=text, gpu=text)
+    outcomes = outcomes_of(text)
+    cost = cost_of_sweep(outcomes, own, target_accuracy=0.5, types=[own], prices=text)
+    for one in (cost, plans_within(cost, outcomes, 1e9, [], [own])):
+        check(cost_render.render(table_1(), one, SCREEN))
+        check_markdown(cost_render.render_markdown(table_1(), one))
+        check(cost_render.as_json(table_1(), one))
+        check(cost_export.as_csv(table_1(), one))
 
 
 @nasty

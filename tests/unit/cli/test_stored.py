@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -67,8 +68,6 @@ def assert_holds(found: Any, expected: Any, place: str = "$") -> None:
     [
         (("report", "--format", "json"), "report", FINISHED),
         (("report", "--format", "json"), "report", INTERRUPTED),
-        (("cost", "--format", "json"), "cost", FINISHED),
-        (("cost", "--format", "json"), "cost", INTERRUPTED),
         (("run", "--dry-run", "--json", "--resume"), "resume", INTERRUPTED),
     ],
 )
@@ -89,6 +88,28 @@ def test_the_verdict_in_the_readme_is_the_one_that_the_stored_sweep_gets(
     verdict = capsys.readouterr().out.split("\n\n")[0]
     assert verdict.startswith("Scales?")
     assert f"```\n{verdict}\n```" in Path("README.md").read_text()
+
+
+def cost_of(sweep: str, capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    assert main(["cost", "--format", "json", *arguments, sweep]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("sweep", [FINISHED, INTERRUPTED])
+def test_the_costs_of_a_sweep_of_0_1_0_are_those_that_it_gave_but_not_where_roles_shared_cores(
+    sweep: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = json.loads((STORED / "expected" / f"cost-{sweep}.json").read_text())
+    shared = cost_of(sweep, capsys)["sweep"]  # four roles on two cores
+    assert [cell["usd_per_trial"] for cell in shared["cells"]] == [None] * len(shared["cells"])
+    assert (shared["list_usd"], shared["kept_usd"], shared["new_machines_usd"]) == (None,) * 3
+    assert all("roles shared each core" in cell["not_priced"] for cell in shared["cells"])
+    assert_holds(shared["year_usd"], expected["sweep"]["year_usd"])
+    environment = Path("results", sweep, "environment.json")
+    environment.write_text(
+        re.sub(r'"(cores|cores_usable)": \d+(\.\d+)?', r'"\1": 4', environment.read_text())
+    )
+    assert_holds(cost_of(sweep, capsys), expected)
 
 
 def test_a_finished_sweep_of_0_1_0_has_nothing_left_to_run(

@@ -28,13 +28,13 @@ from dnnbench.analysis.stats import Estimate
 from dnnbench.errors import ConfigError, ResultsError
 from dnnbench.report import export, figure, markdown, terminal
 from dnnbench.report.epochs import epoch_figure, scale
-from dnnbench.report.tables import closing_notes, report_tables
+from dnnbench.report.tables import closing_notes, facts, report_tables
 from dnnbench.report.verdict import verdict_text
 from dnnbench.report.wording import histogram_text, mean_text
 from dnnbench.text.screen import Screen
 from dnnbench.text.words import seconds
 from dnnbench.trial.outcome import EvaluationRecord
-from dnnbench.trial.spec import DataSpec
+from dnnbench.trial.spec import DataSpec, ProtocolSpec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -260,6 +260,19 @@ def test_more_than_two_protocols_have_a_row_each_and_fit_a_terminal(
     text = shown(of_four_protocols, 80)
     assert "staleness-aware" in text
     assert "validation %" in text
+
+
+def test_the_report_names_intervals_and_a_warm_start() -> None:
+    protocol = ProtocolSpec("downpour", "adagrad", n_fetch=3, n_push=5, local_rate=0.02)
+    order = make_order(4, protocol, epochs=2, warm_start_epochs=1)
+    lines = dict(facts(analyse([make_outcome(order)], make_context())))
+    assert lines["downpour"].endswith(
+        "pull every 3 steps, push every 5 steps, own rate of a worker 0.02"
+    )
+    assert "after a warm start: 1 epoch of worker:0 alone, not measured" in lines["Trial"]
+    plain = dict(facts(analyse([make_outcome(make_order(4, "downpour"))], make_context())))
+    assert "every" not in plain["downpour"]
+    assert "warm start" not in plain["Trial"]
 
 
 def test_the_report_says_which_task_ran_on_which_host(spread_out: Analysis) -> None:

@@ -263,6 +263,47 @@ def test_what_a_protocol_does_not_combine_with_is_refused_with_the_reason() -> N
     assert load(None, {}, options | {"train.optimizer": "sgd"})
 
 
+@pytest.mark.parametrize("name", ["n_fetch", "n_push"])
+@pytest.mark.parametrize(
+    ("protocol", "reason"),
+    [
+        ("dc-sgd-a", "a compensation is of one gradient, for the distance from the parameters "),
+        ("staleness-aware", "each gradient is divided by its own staleness, and "),
+        ("sync", "its workers take every step together; leave sync out of the protocols, or "),
+    ],
+)
+def test_a_protocol_that_pulls_and_pushes_in_every_step_takes_no_intervals(
+    name: str, protocol: str, reason: str
+) -> None:
+    options = {"sweep.protocols": f"downpour,{protocol}", f"train.{name}": "2"}
+    assert refusal(options=options).startswith(
+        f"--{name.replace('_', '-')}: protocol {protocol} does not combine with {name} 2: {reason}"
+    )
+    assert load(None, {}, options | {"sweep.protocols": "sequential,downpour"})
+
+
+def test_a_warm_start_is_of_workers_that_can_train_alone() -> None:
+    options = {"sweep.protocols": "downpour,dc-sgd,sequential", "train.warm_start_epochs": "1"}
+    assert load(None, {}, options).config.train.warm_start_epochs == 1
+    assert refusal(options=options | {"sweep.protocols": "downpour,sync"}) == (
+        "--warm-start-epochs: protocol sync does not combine with warm_start_epochs: its workers "
+        "take every step together; leave sync out of the protocols, or warm_start_epochs at 0"
+    )
+    assert refusal(options=options | {"train.rate_warmup_epochs": "1"}).startswith(
+        "--warm-start-epochs: warm_start_epochs does not combine with rate_warmup_epochs, whose "
+    )
+
+
+def test_intervals_make_no_run_too_long() -> None:
+    downpour = {"sweep.protocols": "downpour"}
+    long = downpour | {"train.n_fetch": "997", "train.n_push": "991"}
+    assert refusal(options=long).startswith(
+        "--n-fetch: expected a multiple of n_fetch 997 and n_push 991 up to 1,000, the most steps "
+        "of one session.run, got 988,027; use intervals"
+    )
+    assert load(None, {}, long | {"train.n_push": "1"})
+
+
 @pytest.mark.parametrize("epochs", ["3,2", "2,2", "2,6"])
 def test_epochs_of_a_schedule_ascend_and_are_trained(epochs: str) -> None:
     options = {"train.epochs": "5", "train.rate_decay_epochs": epochs}

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from support.fake_agent import FakeAgent, train_all
 from support.stage import Stage
 
-from dnnbench.errors import ConfigError, HostError, TrialError
+from dnnbench.errors import ConfigError, HostError, LimitError, TrialError
 from dnnbench.settings.load import load
 from dnnbench.sweep.agents import Agents, Arrival, Inbox
+from dnnbench.sweep.limits import Limit
 from dnnbench.sweep.placement import Host, count_beside, place
 from dnnbench.sweep.plan import make_plan
 from dnnbench.trial.messages import AnyEvent, Order, Progress, RoleExited
@@ -85,6 +86,26 @@ def test_as_many_trials_as_the_hosts_suffice_for_run_at_once(stage: BesideStage)
     assert {o.order.id for o in outcomes} == {order.id for order in stage.store.plan.orders}
     assert all(len(set(o.placement.values())) == 4 for o in outcomes)
     assert len(stage.asked) == 1
+
+
+def test_past_a_limit_the_trials_that_run_are_awaited_and_none_is_started(
+    stage: BesideStage,
+) -> None:
+    stage.meet = threading.Barrier(3)  # three start before any ends
+    asked: list[float] = []
+
+    def is_past(end_s: float) -> bool:
+        asked.append(end_s)
+        return len(asked) > 3
+
+    stage.limits = [Limit("--max-hours 1", is_past)]
+    with pytest.raises(LimitError, match="would end past --max-hours 1"):
+        stage.run()
+    assert stage.stored() == ["ok"] * 3
+    assert stage.left() == []
+    stage.limits = []
+    assert len(stage.run()) == 3
+    assert stage.stored() == ["ok"] * 6
 
 
 def test_a_failed_trial_does_not_touch_the_others(stage: BesideStage) -> None:

@@ -76,7 +76,7 @@ def test_an_honest_event_is_read_as_it_was_sent() -> None:
     ("event", "path", "value"),
     [
         (PROGRESS, "step", -1),
-        (PROGRESS, "epoch", 0),
+        (PROGRESS, "epoch", -1),
         (PROGRESS, "steps_per_epoch", 0),
         (PROGRESS, "steps_per_epoch", 10**30),
         (PROGRESS, "examples_per_s", -0.5),

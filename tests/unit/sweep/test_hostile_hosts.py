@@ -49,6 +49,7 @@ from dnnbench.trial.messages import (
     Stop,
     Trained,
     WarmedUp,
+    WarmStarted,
     WarmUp,
     encode,
 )
@@ -81,6 +82,7 @@ EVENTS: list[AnyEvent] = [
     PortReserved(task="worker:0", pid=1, port=4000),
     ServerReady(task="worker:0"),
     PortClash(task="worker:0", port=4000),
+    WarmStarted(task="worker:0", record=WarmupRecord("worker:0", 10, 0.1)),
     WarmedUp(task="worker:0", record=WarmupRecord("worker:0", 10, 0.1)),
     Progress(task="worker:0", epoch=1, step=1, steps_per_epoch=2, examples_per_s=1.0, loss=1.0),
     epoch_end("worker:0", 1, 5),

@@ -137,6 +137,28 @@ def test_each_kind_of_compensation_has_its_own_lambda_in_one_sweep() -> None:
     assert [given_for[name] for name in names[1:4]] == [0.5] * 3
 
 
+def test_intervals_are_of_the_protocols_that_pull_and_push() -> None:
+    config = Config(
+        train=TrainConfig(n_fetch=4, n_push=6, local_rate=0.01),
+        sweep=SweepConfig(nodes=(4,), protocols=("sequential", "downpour"), repeats=1),
+    )
+    specs = {order.protocol.name: order for order in plan_of(config).orders}
+    downpour, sequential = specs["downpour"], specs["sequential"]
+    assert (downpour.protocol.n_fetch, downpour.protocol.n_push) == (4, 6)
+    assert downpour.protocol.own_rate == 0.01
+    assert (downpour.steps_per_run, downpour.run_steps) == (25, 36)
+    assert not sequential.protocol.has_intervals
+    assert sequential.run_steps == 25
+
+
+@pytest.mark.parametrize("n_push", [1, 2, 3, 5, 7])
+@pytest.mark.parametrize("steps", range(12))
+def test_pushes_carry_every_gradient_and_none_of_them_is_empty(n_push: int, steps: int) -> None:
+    at_steps = [step for step in range(steps) if step % n_push == 0]
+    left_over = bool(at_steps) and at_steps[-1] < steps - 1
+    assert ProtocolSpec(n_push=n_push).pushes(steps) == len(at_steps) + left_over <= steps
+
+
 def test_a_trial_with_more_updates_than_are_counted_exactly_is_not_planned() -> None:
     def plan(epochs: int) -> Plan:
         train = TrainConfig(batch_size=1, epochs=epochs, warmup_steps=0)
@@ -154,6 +176,8 @@ def test_updates_are_never_more_than_the_bound_that_is_checked() -> None:
         Config(sweep=SweepConfig(nodes=(4,), protocols=("downpour",), repeats=1))
     ).orders
     assert order.updates(55_000) >= 3 * (2 * 550 + 50)
+    rare = msgspec.structs.replace(order, protocol=ProtocolSpec(n_push=5))
+    assert 3 * (2 * 111 + 11) <= rare.updates(55_000) < order.updates(55_000) / 3
     sharded = msgspec.structs.replace(order, epoch_definition="sharded")
     assert sharded.updates(55_000) >= 2 * 550 + 3 * 50
 

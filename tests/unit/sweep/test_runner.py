@@ -8,7 +8,8 @@ from support.factories import make_ready
 from support.fake_agent import DIED, FakeAgent, train_all
 from support.stage import Stage
 
-from dnnbench.errors import HostError, TrialError
+from dnnbench.errors import HostError, LimitError, TrialError
+from dnnbench.sweep.limits import Limit
 from dnnbench.trial.messages import AnyEvent, Diverged, Log, Order, Progress, RoleExited
 from dnnbench.trial.outcome import Divergence
 
@@ -39,6 +40,25 @@ def crash(_agent: FakeAgent, _order: Order) -> list[AnyEvent]:
 def lose_agent(agent: FakeAgent, _order: Order) -> list[AnyEvent]:
     agent.die()
     return []
+
+
+def test_a_trial_that_would_end_past_a_limit_is_not_started_nor_is_any_after_it(
+    stage: Stage,
+) -> None:
+    asked: list[float] = []
+
+    def is_past(end_s: float) -> bool:
+        asked.append(end_s)
+        return len(asked) > 2
+
+    stage.limits = [Limit("--max-cost 5", is_past)]
+    with pytest.raises(LimitError, match="would end past --max-cost 5"):
+        stage.run()
+    assert stage.stored() == ["ok"] * 2
+    assert len(asked) == 3
+    stage.limits = []
+    stage.run()
+    assert stage.stored() == ["ok"] * 4
 
 
 def test_every_outcome_is_stored_before_the_next_trial_starts(stage: Stage) -> None:

@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.factories import make_order, make_ready, make_use
-from support.fake_agent import DIED, GOOD, PS_CPU_S, FakeAgent, finish, train, train_all
+from support.fake_agent import (
+    DIED,
+    GOOD,
+    PS_CPU_S,
+    WARM_START_STEPS,
+    FakeAgent,
+    finish,
+    train,
+    train_all,
+)
 
 from dnnbench.errors import HostError
 from dnnbench.settings.schema import RunConfig
@@ -33,9 +42,10 @@ from dnnbench.trial.messages import (
     ServerReady,
     Start,
     Stop,
+    WarmStart,
     WarmUp,
 )
-from dnnbench.trial.outcome import Divergence
+from dnnbench.trial.outcome import Divergence, WarmupRecord
 from dnnbench.trial.tasks import task_names
 
 if TYPE_CHECKING:
@@ -111,6 +121,26 @@ def test_a_good_trial_passes_every_gate_once_and_kills_nobody() -> None:
     assert 0 <= outcome.start_up_s <= outcome.start_up_s + outcome.training_s <= outcome.duration_s
     assert {type(event) for event in cluster.watched} >= {Prepared, EpochEnd, RoleExited}
     assert outcome.use == dict.fromkeys(outcome.placement.values(), make_use())
+
+
+def test_in_a_warm_start_worker_0_trains_before_anybody_warms_up() -> None:
+    cluster = Cluster({}, hosts=2)
+    outcome = cluster.run(nodes=4, warm_start_epochs=3)
+    assert outcome.status == "ok"
+    for agent in cluster.fakes.values():
+        assert sent(agent) == [Prepare, Start, Connect, WarmStart, WarmUp, Go, Finish, Leave]
+    assert outcome.warm_start == WarmupRecord("worker:0", WARM_START_STEPS, 0.5)
+    assert {record.task for record in outcome.warmups} == {"worker:0", "worker:1", "worker:2"}
+    assert Cluster({}).run().warm_start is None
+
+
+def test_a_warm_start_without_progress_fails_the_trial() -> None:
+    cluster = Cluster({WarmStart: silent})
+    outcome = cluster.run(warm_start_epochs=1)
+    assert outcome.status == "failed"
+    assert outcome.failure
+    assert outcome.failure.cause.endswith("s for progress of worker:0 on host-0")
+    assert cluster.agent.running == []
 
 
 def test_the_parameter_servers_cpu_seconds_are_shared_out_by_steps() -> None:

@@ -15,6 +15,7 @@ ORDERS = [
     messages.Prepare(trial=make_order()),
     messages.Start(tasks=["ps:0", "worker:0"], threads=1),
     messages.Connect(cluster=ClusterSpec(ps=["a:1"], worker=["a:2", "b:3"])),
+    messages.WarmStart(),
     messages.WarmUp(),
     messages.Go(),
     messages.Finish(),
@@ -28,6 +29,7 @@ EVENTS = [
     messages.PortReserved(task="ps:0", pid=8, port=4711),
     messages.ServerReady(task="ps:0"),
     messages.PortClash(task="ps:0", port=4711),
+    messages.WarmStarted(task="worker:0", record=OUTCOME.warmups[0]),
     messages.WarmedUp(task="worker:0", record=OUTCOME.warmups[0]),
     messages.Progress(
         task="worker:0", epoch=1, step=10, steps_per_epoch=550, examples_per_s=1e4, loss=2.3
@@ -103,7 +105,7 @@ def test_an_unknown_field_deep_in_an_order_is_refused_too() -> None:
     ("divergence", "text"),
     [
         (Divergence("worker:1", 2, 17), "loss is not finite at step 17 of epoch 2 (worker:1)"),
-        (Divergence("worker:0", 0, 3), "loss is not finite at step 3 of the warm-up (worker:0)"),
+        (Divergence("worker:0", 0, 3), "loss is not finite at step 3 before epoch 1 (worker:0)"),
         (
             Divergence("worker:0", 1, 550, "parameters"),
             "parameters are not finite at step 550 of epoch 1 (worker:0)",

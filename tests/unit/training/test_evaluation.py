@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dnnbench.training.roles.worker import chance_accuracy
+from dnnbench.training.roles.evaluation import chance_accuracy
 
 
 def test_chance_is_the_most_frequent_class_and_three_standard_errors() -> None:
