@@ -42,7 +42,8 @@ class SweepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         tuple[Nodes, ...],
         Meta(min_length=1),
         Setting(
-            "Node counts: parameter servers and workers together; sequential always has one node.",
+            "Node counts: parameter servers and workers together; under all-reduce every node is a "
+            "worker, and sequential always has one node.",
             "As in Table 2.",
             commands=PROVISIONED,
             metavar="N,N,...",

@@ -38,6 +38,7 @@ from dnnbench.trial.messages import (
     WarmUp,
 )
 from dnnbench.trial.outcome import Divergence, WarmupRecord
+from dnnbench.trial.protocols import find_protocol
 from dnnbench.trial.seeds import task_seed
 from dnnbench.trial.tasks import PARAMETER_SERVER, WORKER
 
@@ -60,7 +61,8 @@ def work(channel: Channel, index: int, prepared: PreparedTrial, threads: int, po
     reserved = reserve_port(channel, port)
     cluster = channel.expect(Connect).cluster
     filters = [f"/job:{PARAMETER_SERVER}", f"/job:{WORKER}/task:{index}"]
-    config = session_config(filters, threads)
+    leader = "" if prepared.spec.parameter_servers else f"/job:{WORKER}/replica:0/task:0"
+    config = session_config(filters, threads, group_leader=leader)
     if prepared.spec.device == "gpu":
         admit_gpu(config, index)
     target = ""  # a session of this process, which nobody else has to reach
@@ -108,7 +110,9 @@ class _Worker:
         self._initial_loss: float | None = None
         self._rate_factor = self._spec.protocol.rate_factor(1, 0.0)  # as the servers start with
         self._rng = np.random.default_rng(task_seed(self._spec.seed, channel.task))
-        self._examples = worker_examples(self._spec, index, len(prepared.data.train_labels))
+        examples = len(prepared.data.train_labels)
+        self._examples = worker_examples(self._spec, index, examples)
+        self._steps_per_epoch = steps_per_epoch(self._spec, len(self._examples), examples)
 
     def run(self) -> None:
         """Warm start, warm up, train, evaluate.
@@ -181,8 +185,8 @@ class _Worker:
         names = [f"{spec.name}/Read/ReadVariableOp:0" for spec in self._prepared.step.states]
         parameters, states = self._session.run((self._prepared.step.pull, names))
         if not np.isfinite(parameters).all():
-            step = len(self._examples) // self._spec.batch_size
-            raise _NotFinite(Divergence(self._channel.task, epoch, step, "parameters"))
+            end = Divergence(self._channel.task, epoch, self._steps_per_epoch, "parameters")
+            raise _NotFinite(end)
         return parameters, states
 
     def _set_states(self, values: list[Any]) -> None:
@@ -197,7 +201,7 @@ class _Worker:
         Batches are of example indices, in a new random order; an incomplete batch is left out.
         """
         size, per_run = self._spec.batch_size, self._spec.run_steps
-        steps = len(self._examples) // size
+        steps = self._steps_per_epoch
         batches = self._rng.permutation(self._examples)[: steps * size].reshape(steps, size)
         return [batches[first : first + per_run] for first in range(0, steps, per_run)]
 
@@ -220,12 +224,14 @@ class _Worker:
         return losses, staleness, ratio
 
     def _set_rate(self, epoch: int, done: float) -> None:
-        """Bring the learning rate on the parameter servers to where the schedule has it.
+        """Bring the learning rate to where the schedule has it.
 
-        Epochs are those of ``worker:0``: asynchronous workers have none in common.
+        On parameter servers, ``worker:0`` does so for all: asynchronous workers have no epochs in
+        common. Workers without parameter servers each have their own.
         """
         factor = self._spec.protocol.rate_factor(epoch, done)
-        if self._index != 0 or factor == self._rate_factor:
+        is_told = self._spec.parameter_servers > 0 and self._index != 0
+        if is_told or factor == self._rate_factor:
             return
         shards = [f"shard_{n}" for n in range(len(self._prepared.step.shard_sizes))]
         feed = {f"{shard}/given_rate_factor:0": factor for shard in shards}
@@ -322,3 +328,15 @@ def worker_examples(spec: TrialSpec, index: int, examples: int) -> Indices:
             remedy="use a smaller batch or fewer nodes",
         )
     return own
+
+
+def steps_per_epoch(spec: TrialSpec, own: int, examples: int) -> int:
+    """Return the steps in a worker's epoch: whole batches of its own examples, of all ``examples``.
+
+    Shares differ by one example at most. Where all must take equally many steps, that number is the
+    one for the smallest share.
+    """
+    is_sharded = spec.epoch_definition == "sharded"
+    if is_sharded and find_protocol(spec.protocol.name).equal_steps:
+        own = examples // spec.workers
+    return own // spec.batch_size
