@@ -76,6 +76,11 @@ class Protocol(msgspec.Struct, frozen=True):
     step_cost: float = 1.0
     every_step: str = ""
 
+    @property
+    def connects_workers(self) -> bool:
+        """Whether workers exchange tensors with each other, not only with parameter servers."""
+        return not self.needs_parameter_server and self.fixed_nodes != 1
+
     def options_of(self, spec: ProtocolSpec) -> dict[str, Any]:
         """Return the options that count under these settings, by name."""
         return {
