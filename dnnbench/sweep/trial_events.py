@@ -187,8 +187,8 @@ class TrialEvents:
         if arrival is None:
             if deadline_s < self._deadline_s:
                 raise self._too_late(f"waited {limit_s:g} s for {waiting_for}")
-            cause = f"waited {self._limits.trial_timeout_s:g} s for the end of the trial"
-            raise Failed(Failure(cause=cause), noticed=True)
+            waited = f"waited {self._limits.trial_timeout_s:g} s for the end of the trial"
+            raise Failed(Failure(cause=waited), noticed=True)
         host, event = arrival
         if isinstance(event, HostError):
             raise Failed(failure_of_host(host, event))

@@ -184,9 +184,14 @@ class EpochEnd(Event, frozen=True, tag="epoch_end"):
 
 
 class Trained(Event, frozen=True, tag="trained"):
-    """A worker has done its epochs and pushed this many updates, warm-up included."""
+    """A worker has done its epochs and pushed this many updates, warm-up included.
+
+    Attributes:
+        replica_sha256: of its parameters, where all workers have the same; else empty.
+    """
 
     updates_pushed: Count
+    replica_sha256: Text = ""
 
 
 class Served(Event, frozen=True, tag="served"):

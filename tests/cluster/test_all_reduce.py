@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytest
+from support.real_cluster import small_order
 from support.tensorflow_child import in_child
 
 from dnnbench.analysis.trial_figures import measure
@@ -14,6 +15,7 @@ from dnnbench.data.catalogue import SYNTHETIC_EXAMPLES
 from dnnbench.training.graph.setting import StepSetting
 from dnnbench.training.protocols.base import COUNT_STEP, make_shard
 from dnnbench.training.roles.server import ReservedPort, import_graph, session_config
+from dnnbench.trial.messages import Trained
 from dnnbench.trial.spec import ModelSpec, ProtocolSpec
 
 if TYPE_CHECKING:
@@ -215,6 +217,18 @@ def test_a_trial_has_one_update_per_step_of_all_workers(
     assert outcome.evaluations[-1].global_step == updates
     assert outcome.evaluations[-1].test_accuracy > 0.5
     assert measure(outcome).warnings == []
+    assert outcome.differing_replicas == []
+
+
+def test_the_replicas_of_a_trial_are_the_same_at_its_end_and_that_is_what_is_evaluated(
+    cluster: Cluster,
+) -> None:
+    order = small_order(ProtocolSpec("all-reduce"), 3, parameter_servers=0)
+    outcome = cluster.run(order)
+    trained = [event for event in cluster.events if isinstance(event, Trained)]
+    assert [event.replica_sha256 for event in trained] == (
+        [outcome.evaluations[-1].parameters_sha256] * 3
+    )
 
 
 @pytest.mark.parametrize(

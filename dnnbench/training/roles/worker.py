@@ -134,7 +134,7 @@ class _Worker:
             if self._index == 0:
                 snapshots.append(self._snapshot(epoch))
         self._leave()
-        self._channel.emit(Trained, updates_pushed=self._pushed)
+        self._channel.emit(Trained, updates_pushed=self._pushed, replica_sha256=self._replica())
         self._channel.expect(Finish)
         self._account()
         if self._index == 0:
@@ -155,6 +155,13 @@ class _Worker:
         """Let the others go on without this worker, where they wait for it."""
         if self._prepared.step.leave:
             self._session.run(self._session.graph.get_operation_by_name(self._prepared.step.leave))
+
+    def _replica(self) -> str:
+        """Return the digest of this worker's parameters, if all workers have the same."""
+        if not find_protocol(self._spec.protocol.name).connects_workers:
+            return ""
+        parameters = self._session.run(self._prepared.step.pull)
+        return hashlib.sha256(parameters.tobytes()).hexdigest()
 
     def _account(self) -> None:
         """Account for the updates where no parameter server does; their CPU is the worker's."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from support.factories import make_order, make_ready, make_use
 from support.fake_agent import (
@@ -16,6 +17,7 @@ from support.fake_agent import (
     train_all,
 )
 
+from dnnbench.analysis.trial_figures import measure
 from dnnbench.errors import HostError
 from dnnbench.settings.schema import RunConfig
 from dnnbench.sweep import trial_events, trial_run
@@ -44,10 +46,12 @@ from dnnbench.trial.messages import (
     ServerReady,
     Start,
     Stop,
+    Trained,
     WarmStart,
     WarmUp,
 )
 from dnnbench.trial.outcome import Divergence, WarmupRecord
+from dnnbench.trial.spec import ProtocolSpec
 from dnnbench.trial.tasks import task_names
 
 if TYPE_CHECKING:
@@ -387,6 +391,27 @@ def test_the_trials_own_limit_beats_the_limits_of_its_phases() -> None:
     failure = Cluster({Go: silent}, trial_timeout_s=PATIENCE_S).run().failure
     assert failure
     assert failure.cause == f"waited {PATIENCE_S} s for the end of the trial"
+
+
+def test_a_replica_that_has_other_parameters_in_the_end_is_named_and_warned_of() -> None:
+    def train_apart(agent: FakeAgent, order: Order) -> list[AnyEvent]:
+        digests = {"worker:0": "aa", "worker:1": "bb", "worker:2": "aa"}
+        return [
+            msgspec.structs.replace(event, replica_sha256=digests[event.task])
+            if isinstance(event, Trained)
+            else event
+            for event in train_all(agent, order)
+        ]
+
+    outcome = Cluster({Go: train_apart}).run(
+        protocol=ProtocolSpec("all-reduce"), parameter_servers=0
+    )
+    assert outcome.status == "ok"
+    assert outcome.differing_replicas == ["worker:1"]
+    assert [w for w in measure(outcome).warnings if "differ" in w] == [
+        f"{outcome.order.id}: the final parameters of worker:1 differ from those of worker:0"
+    ]
+    assert Cluster({}).run().differing_replicas == []
 
 
 def clashes(times: int) -> Answer:
