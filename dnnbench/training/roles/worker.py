@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from dnnbench.errors import ConfigError
 from dnnbench.training.roles.evaluation import evaluate
 from dnnbench.training.roles.process import release_unused_memory
 from dnnbench.training.roles.server import (
@@ -20,6 +19,7 @@ from dnnbench.training.roles.server import (
     start_server,
     updates_applied,
 )
+from dnnbench.training.roles.shares import steps_per_epoch, worker_examples
 from dnnbench.training.roles.steps import EpochTotals, Steps
 from dnnbench.trial.messages import (
     Connect,
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 
     from dnnbench.training.prepare import PreparedTrial
     from dnnbench.training.roles.channel import Channel
-    from dnnbench.trial.spec import TrialSpec
 
     Indices = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -317,33 +316,3 @@ class _Worker:
                     loss=totals.last_loss,
                 )
         return totals
-
-
-def worker_examples(spec: TrialSpec, index: int, examples: int) -> Indices:
-    """Return the indices of the training examples that a worker is given.
-
-    Raises:
-        ConfigError: they do not fill one batch.
-    """
-    own = np.arange(examples)
-    if spec.epoch_definition == "sharded":
-        own = own[index :: spec.workers]
-    if len(own) < spec.batch_size:
-        raise ConfigError(
-            f"a worker has {len(own)} examples, a batch needs {spec.batch_size}",
-            where="[train] batch_size",
-            remedy="use a smaller batch or fewer nodes",
-        )
-    return own
-
-
-def steps_per_epoch(spec: TrialSpec, own: int, examples: int) -> int:
-    """Return the steps in a worker's epoch: whole batches of its own examples, of all ``examples``.
-
-    Shares differ by one example at most. Where all must take equally many steps, that number is the
-    one for the smallest share.
-    """
-    is_sharded = spec.epoch_definition == "sharded"
-    if is_sharded and find_protocol(spec.protocol.name).equal_steps:
-        own = examples // spec.workers
-    return own // spec.batch_size

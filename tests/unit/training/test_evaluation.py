@@ -6,7 +6,7 @@ import pytest
 from support.factories import make_order
 
 from dnnbench.training.roles.evaluation import chance_accuracy
-from dnnbench.training.roles.worker import steps_per_epoch, worker_examples
+from dnnbench.training.roles.shares import steps_per_epoch, worker_examples
 from dnnbench.trial.protocols import PROTOCOLS, parameter_servers_of
 from dnnbench.trial.spec import ProtocolSpec
 
