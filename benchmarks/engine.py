@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 HOST = "localhost"
 SEED = 2017
 TRAIN = TrainConfig()
-DOWNPOUR, SYNC, SEQUENTIAL = (
+DOWNPOUR, SYNC, ALL_REDUCE, SEQUENTIAL = (
     ProtocolSpec(name, TRAIN.optimizer, TRAIN.learning_rate)
-    for name in ("downpour", "sync", "sequential")
+    for name in ("downpour", "sync", "all-reduce", "sequential")
 )
 
 

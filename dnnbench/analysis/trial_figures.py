@@ -137,6 +137,9 @@ def _trial_warnings(
     # None is a missing value: an epoch may be too short for the step that is sampled.
     if compensates and trial.staleness.mean > 0.0 and trial.compensation_ratio == 0.0:
         yield f"{spec.id}: updates were stale, yet the compensation was zero"
+    if outcome.differing_replicas:
+        tasks = ", ".join(outcome.differing_replicas)
+        yield f"{spec.id}: the final parameters of {tasks} differ from those of worker:0"
     if trial.not_learned:
         yield f"{spec.id}: did not learn: {trial.not_learned}"
 

@@ -182,7 +182,8 @@ def protocol_text(spec: ProtocolSpec, varied: Collection[str] = ()) -> str:
     values = (f"{words(name)} {_value_text(of)}" for name, of in settings.items())
     optimizer = [] if "optimizer" in varied else [spec.optimizer]
     text = ", ".join([*optimizer, *values])
-    return f"{protocol.title}: {text}" if text else protocol.title
+    text = f"{protocol.title}: {text}" if text else protocol.title
+    return f"{text}; every node is a worker" if protocol.connects_workers else text
 
 
 def with_variation(text: str, variation: Mapping[str, Value]) -> str:

@@ -238,7 +238,8 @@ def check_backup_workers(config: Config, where: str) -> None:
     backups = config.protocol.backup_workers
     for cell in config.sweep.cells:
         workers = cell.nodes - config.sweep.servers_of(cell)
-        if find_protocol(cell.protocol).synchronous and backups >= workers:
+        options = {option.name for option in find_protocol(cell.protocol).options}
+        if "backup_workers" in options and backups >= workers:
             raise ConfigError(
                 f"[protocol] backup_workers: expected fewer than the {workers} workers of "
                 f"{cell}, got {backups}",

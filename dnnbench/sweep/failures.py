@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from dnnbench.trial.messages import AgentFailed, Diverged, RoleExited, RoleFailed
+from dnnbench.trial.messages import AgentFailed, Diverged, Responding, RoleExited, RoleFailed
 from dnnbench.trial.outcome import Failure
 from dnnbench.trial.tasks import split_task
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from dnnbench.trial.messages import AnyEvent
 
 _NAMED: Final = 3  # tasks in one line
+_WAITING_CORES: Final = 0.25
+"""A role that uses less than this waits for others; one that computes uses a core, or its share."""
 _FOLLOW_UP: Final = ("UnavailableError", "AbortedError", "CancelledError")
 """Errors of a role whose peer has failed before it."""
 
@@ -62,6 +64,43 @@ def cause_in(event: AnyEvent, *, may_end: bool) -> str | None:
 def only_noticed(event: AnyEvent) -> bool:
     """Return whether a role failed only because its peer had failed before it."""
     return isinstance(event, RoleFailed) and event.cause.startswith(_FOLLOW_UP)
+
+
+def explains(event: AnyEvent) -> bool:
+    """Return whether an event is why others noticed something, not one more who noticed it."""
+    if isinstance(event, RoleExited):
+        return event.code < 0
+    return isinstance(event, (RoleFailed, Diverged)) and not only_noticed(event)
+
+
+def stalled(
+    waited: str,
+    tasks: Collection[str],
+    responses: Mapping[str, Responding],
+    placement: Mapping[str, str],
+) -> Failure:
+    """Return the failure for a wait that took too long, with the task that held up the others.
+
+    Tasks that wait for each other all stand still when one does. That is one that does not respond,
+    or else the one that computes while the others wait.
+
+    Args:
+        waited: for what, and how long.
+        tasks: the running ones, which were asked to respond.
+        responses: by task.
+        placement: task -> host.
+    """
+    silent = set(tasks) - responses.keys()
+    busy = {task for task, found in responses.items() if found.cores >= _WAITING_CORES}
+    if silent:
+        culprits, cause = silent, f"{waited}; no response from {listed(silent, placement)}"
+    elif busy and busy != set(tasks):
+        names = listed(busy, placement)
+        culprits, cause = busy, f"{waited}; all tasks wait but {names}"
+    else:
+        return Failure(cause=f"{waited}; every task responds" if tasks else waited)
+    task = min(culprits, key=split_task) if len(culprits) == 1 else None
+    return Failure(cause=cause, task=task, host=placement[task] if task else None)
 
 
 def headline(failed: Failed | None, loss: Failure | None) -> Failure | None:

@@ -63,6 +63,7 @@ class OutcomeBuilder:
         self._epochs: list[EpochRecord] = []
         self._evaluations: list[EvaluationRecord] = []
         self._pushed: dict[str, int] = {}
+        self._replicas: dict[str, str] = {}
         self._divergence: Divergence | None = None
         self._use: dict[str, HostUse] = {}
         self._parameters: int | None = None
@@ -85,6 +86,7 @@ class OutcomeBuilder:
             self.served[event.task] = event
         elif isinstance(event, Trained):
             self._pushed[event.task] = event.updates_pushed
+            self._replicas[event.task] = event.replica_sha256
         elif isinstance(event, HostUsed):
             self._use[host] = event.use
         else:
@@ -116,6 +118,13 @@ class OutcomeBuilder:
         if not any(record.epoch is None for record in self._evaluations):
             return f"{WORKER}:0", "expected the accuracy of the final parameters, found none"
         return None
+
+    def _differing_replicas(self) -> list[str]:
+        """Return the workers whose parameters differ from those of the first one."""
+        expected = self._replicas.get(f"{WORKER}:0")
+        if expected is None:
+            return []
+        return sorted((t for t, of in self._replicas.items() if of != expected), key=split_task)
 
     def outcome(
         self,
@@ -151,6 +160,7 @@ class OutcomeBuilder:
                 for record in self._epochs
             ],
             evaluations=self._evaluations,
+            differing_replicas=self._differing_replicas(),
             failure=None if diverged else failure,
             divergence=self._divergence,
             use=self._use,

@@ -5,18 +5,29 @@ Every wait has a deadline and names what it waits for.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from dnnbench.errors import HostError
 from dnnbench.sweep.agents import Arrival
 from dnnbench.sweep.event_checks import EventCheck
-from dnnbench.sweep.failures import Failed, cause_in, failure_of_host, listed, only_noticed
+from dnnbench.sweep.failures import (
+    Failed,
+    cause_in,
+    explains,
+    failure_of_host,
+    listed,
+    only_noticed,
+    stalled,
+)
 from dnnbench.sweep.outcome import OutcomeBuilder
 from dnnbench.trial.messages import (
     EpochEnd,
     Event,
     PortClash,
     Progress,
+    Respond,
+    Responding,
     RoleExited,
     Trained,
 )
@@ -33,6 +44,8 @@ if TYPE_CHECKING:
 _EventT = TypeVar("_EventT", bound=Event)
 
 _HINDSIGHT_S: Final = 1.0
+RESPONSE_S: Final = 5.0
+"""Within so long, a role that runs at all responds, even from a busy host far away."""
 
 
 class PortTakenError(Exception):
@@ -172,10 +185,10 @@ class TrialEvents:
         """
         arrival = self._take(min(deadline_s, self._deadline_s))
         if arrival is None:
-            if deadline_s >= self._deadline_s:
-                waiting_for, limit_s = "the end of the trial", self._limits.trial_timeout_s
-            too_late = Failure(cause=f"waited {limit_s:g} s for {waiting_for}")
-            raise Failed(too_late, noticed=True)
+            if deadline_s < self._deadline_s:
+                raise self._too_late(f"waited {limit_s:g} s for {waiting_for}")
+            waited = f"waited {self._limits.trial_timeout_s:g} s for the end of the trial"
+            raise Failed(Failure(cause=waited), noticed=True)
         host, event = arrival
         if isinstance(event, HostError):
             raise Failed(failure_of_host(host, event))
@@ -196,9 +209,25 @@ class TrialEvents:
             if isinstance(later, HostError):
                 return Failed(failure_of_host(host, later))
             cause = cause_in(later, may_end=self._may_end)
-            if cause is not None and isinstance(later, RoleExited) and later.code < 0:
+            if cause is not None and explains(later):
                 return Failed(self._failure(host, later, cause))
         return Failed(failure, noticed=True)
+
+    def _too_late(self, waited: str) -> Failed:
+        """Return the failure for a wait that took too long, after asking every role to respond."""
+        asked = set(self.running)
+        for host in {self._placement[task] for task in asked}:
+            with suppress(HostError):  # a host that is lost explains the wait
+                self._agents.send(host, Respond())
+        responses: dict[str, Responding] = {}
+        deadline_s = self._agents.now_s() + RESPONSE_S
+        while asked - responses.keys() and (arrival := self._take(deadline_s)):
+            host, event = arrival
+            if isinstance(event, HostError):
+                return Failed(failure_of_host(host, event))
+            if isinstance(event, Responding):
+                responses[event.task] = event
+        return Failed(stalled(waited, asked, responses, self._placement), noticed=True)
 
     def _take(self, deadline_s: float) -> Arrival | None:
         """Return and record what arrives next from a host of this trial; None after the deadline.

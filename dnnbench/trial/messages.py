@@ -90,11 +90,26 @@ class Leave(Order, frozen=True, tag="leave"):
     """To the parameter servers, once no worker needs them: end."""
 
 
+class Respond(Order, frozen=True, tag="respond"):
+    """To all roles, when nothing has come for too long: send ``Responding``, whatever you do."""
+
+
 class Stop(Order, frozen=True, tag="stop"):
     """Kill what still runs of the current trial."""
 
 
-AnyOrder = Union[Prepare, Start, Connect, WarmStart, WarmUp, Go, Finish, Leave, Stop]  # noqa: UP007 - msgspec resolves this at run time on 3.10
+AnyOrder = Union[  # noqa: UP007 - msgspec resolves this at run time on 3.10
+    Prepare,
+    Start,
+    Connect,
+    WarmStart,
+    WarmUp,
+    Go,
+    Finish,
+    Leave,
+    Respond,
+    Stop,
+]
 
 # --- events: role or agent → controller -----------------------------------------------------------
 
@@ -169,9 +184,14 @@ class EpochEnd(Event, frozen=True, tag="epoch_end"):
 
 
 class Trained(Event, frozen=True, tag="trained"):
-    """A worker has done its epochs and pushed this many updates, warm-up included."""
+    """A worker has done its epochs and pushed this many updates, warm-up included.
+
+    Attributes:
+        replica_sha256: of its parameters, where all workers have the same; else empty.
+    """
 
     updates_pushed: Count
+    replica_sha256: Text = ""
 
 
 class Served(Event, frozen=True, tag="served"):
@@ -194,6 +214,12 @@ class Diverged(Event, frozen=True, tag="diverged"):
     """A worker met a value that is not finite, and ends; no event carries such a value."""
 
     record: Divergence
+
+
+class Responding(Event, frozen=True, tag="responding"):
+    """A role's process runs, and uses this many cores: about 0 if it waits, 1 or more if not."""
+
+    cores: Quantity
 
 
 class Log(Event, frozen=True, tag="log"):
@@ -240,6 +266,7 @@ AnyEvent = Union[  # noqa: UP007 - msgspec resolves this at run time on 3.10
     Served,
     Evaluated,
     Diverged,
+    Responding,
     Log,
     RoleFailed,
     RoleExited,

@@ -171,6 +171,8 @@ class TrialOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         updates_pushed: by all workers, warm-up included (a step pushes once to every shard).
         updates_applied: by shard, as the parameter servers counted them.
         parameter_server_cpu_s: of all parameter servers, over the measured part.
+        differing_replicas: workers that ended with other parameters than ``worker:0``, where all
+            are to have the same.
         placement: task -> host.
         seeds: worker -> the seed of its batches and its dropout, derived from the order's.
         divergence: set if and only if ``diverged``.
@@ -188,6 +190,7 @@ class TrialOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parameter_server_cpu_s: float = 0.0
     updates_pushed: int = 0
     updates_applied: list[int] = []
+    differing_replicas: list[str] = []
     placement: dict[str, str] = {}
     seeds: dict[str, int] = {}
     warmups: list[WarmupRecord] = []

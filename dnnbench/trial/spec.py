@@ -299,14 +299,18 @@ class TrialSpec(TrialSettings, frozen=True, kw_only=True):
         return whole_intervals(self.steps_per_run, self.protocol.n_fetch, self.protocol.n_push)
 
     def updates(self, training_examples: int) -> int:
-        """Return how many updates a shard gets at most, of all workers, warm-up included."""
+        """Return how many updates a shard gets at most, warm-up included.
+
+        One on a parameter server gets them of all workers; a worker's own has one per step.
+        """
         sharded = self.epoch_definition == "sharded"
         examples = -(-training_examples // self.workers) if sharded else training_examples
         warmup_runs = -(-self.warmup_steps // self.run_steps) + 1  # a shorter one, too
         pushes = self.protocol.pushes
         epoch = pushes(examples // self.batch_size)
         each = self.epochs * epoch + warmup_runs * pushes(self.run_steps)
-        return self.warm_start_epochs * epoch + self.workers * each
+        pushers = self.workers if self.parameter_servers else 1
+        return self.warm_start_epochs * epoch + pushers * each
 
 
 def whole_intervals(steps: int, n_fetch: int, n_push: int) -> int:
@@ -322,7 +326,7 @@ def check_updates(spec: TrialSpec, training_examples: int) -> None:
         ConfigError: they are more than `MOST_UPDATES`.
     """
     updates = spec.updates(training_examples)
-    if spec.parameter_servers and updates > MOST_UPDATES:
+    if updates > MOST_UPDATES:
         raise ConfigError(
             f"expected at most {MOST_UPDATES:,} updates in a trial, up to which a float32 counts "
             f"them exactly, got {updates:,} of {spec.workers} workers in {spec.id}",

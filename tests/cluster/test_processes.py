@@ -16,8 +16,10 @@ from support.processes import Witness, children_of, of_session
 from support.real_cluster import HOST, LIMITS, Cluster, small_order
 
 from dnnbench.sweep.store import SweepStore
+from dnnbench.sweep.trial_events import RESPONSE_S
 from dnnbench.trial.messages import AnyEvent, PortReserved, Progress, RoleExited
-from dnnbench.trial.spec import ProtocolSpec
+from dnnbench.trial.protocols import parameter_servers_of
+from dnnbench.trial.spec import ProtocolSpec, TrialSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +30,7 @@ GONE_S = 5.0
 NOTICED_S = 5.0
 DOWNPOUR = ProtocolSpec("downpour")
 LONG = small_order(DOWNPOUR, 3, epochs=10_000)
+WITHOUT_SERVER = small_order(ProtocolSpec("all-reduce"), 3, parameter_servers=0, epochs=10_000)
 SHORT = small_order(DOWNPOUR, 3)
 
 
@@ -50,12 +53,19 @@ class Striker:
             self.struck_s = time.monotonic()
 
 
-@pytest.mark.parametrize("task", ["worker:0", "worker:1", "ps:0"])
+@pytest.mark.parametrize(
+    ("order", "task"),
+    [
+        *((LONG, task) for task in ("worker:0", "worker:1", "ps:0")),
+        *((WITHOUT_SERVER, task) for task in ("worker:0", "worker:1", "worker:2")),
+    ],
+    ids=lambda of: of.protocol.name if isinstance(of, TrialSpec) else of,
+)
 def test_a_killed_role_is_named_within_seconds_and_the_agent_goes_on(
-    cluster: Cluster, task: str
+    cluster: Cluster, order: TrialSpec, task: str
 ) -> None:
     strike = Striker(task, signal.SIGKILL, cluster.agent_pid)
-    outcome = cluster.run(LONG, strike)
+    outcome = cluster.run(order, strike)
     assert time.monotonic() - strike.struck_s < NOTICED_S
     assert outcome.status == "failed"
     assert outcome.failure
@@ -66,13 +76,23 @@ def test_a_killed_role_is_named_within_seconds_and_the_agent_goes_on(
     assert cluster.run(SHORT).status == "ok"
 
 
-def test_a_worker_that_stands_still_is_found_out_and_killed(cluster: Cluster) -> None:
-    strike = Striker("worker:1", signal.SIGSTOP, cluster.agent_pid)
+@pytest.mark.parametrize("task", ["worker:1", "ps:0"])
+@pytest.mark.parametrize("protocol", ["downpour", "sync", "all-reduce"])
+def test_a_task_that_stands_still_is_named_whoever_waits_for_it(
+    cluster: Cluster, protocol: str, task: str
+) -> None:
+    servers = parameter_servers_of(protocol, 1)
+    if task == "ps:0" and not servers:
+        task = "worker:0"
+    strike = Striker(task, signal.SIGSTOP, cluster.agent_pid)
     limits = msgspec.structs.replace(LIMITS, stall_timeout_s=2.0)
-    outcome = cluster.run(LONG, strike, limits)
-    assert time.monotonic() - strike.struck_s < 2.0 + NOTICED_S
+    order = small_order(ProtocolSpec(protocol), 3, parameter_servers=servers, epochs=10_000)
+    outcome = cluster.run(order, strike, limits)
+    assert time.monotonic() - strike.struck_s < 2.0 + RESPONSE_S + NOTICED_S
     assert outcome.failure
-    assert outcome.failure.cause == f"waited 2 s for progress of worker:1 on {HOST}"
+    assert outcome.failure.cause.startswith("waited 2 s for progress of worker:")
+    assert outcome.failure.cause.endswith(f"; no response from {task} on {HOST}")
+    assert (outcome.failure.task, outcome.failure.host) == (task, HOST)
     assert of_session(cluster.agent_pid) == [cluster.agent_pid]
 
 

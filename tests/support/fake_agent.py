@@ -21,6 +21,8 @@ from dnnbench.trial.messages import (
     Prepare,
     Prepared,
     Progress,
+    Respond,
+    Responding,
     RoleExited,
     Served,
     ServerReady,
@@ -157,5 +159,6 @@ GOOD: dict[type[Order], Answer] = {
     Go: train_all,
     Finish: finish,
     Leave: lambda agent, _order: agent.exits(agent.servers()),
+    Respond: lambda agent, _order: [Responding(task=task, cores=0.0) for task in agent.running],
     Stop: lambda agent, _order: agent.exits(agent.running, -9),
 }

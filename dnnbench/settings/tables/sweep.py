@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from dnnbench.settings.setting import CLUSTER, PRICED, PROVISIONED, Setting
 from dnnbench.settings.values import LocalPath, Name, Positive, Seconds
-from dnnbench.trial.protocols import PROTOCOLS, parameter_servers_of
+from dnnbench.trial.protocols import PROTOCOLS, find_protocol, parameter_servers_of
 from dnnbench.trial.spec import CellKey, ProtocolName, grid
 
 # Upper bounds, here and in the other tables, keep a typing error from filling the memory or
@@ -42,7 +42,8 @@ class SweepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         tuple[Nodes, ...],
         Meta(min_length=1),
         Setting(
-            "Node counts: parameter servers and workers together; sequential always has one node.",
+            "Node counts: parameter servers and workers together; under all-reduce every node is a "
+            "worker, and sequential always has one node.",
             "As in Table 2.",
             commands=PROVISIONED,
             metavar="N,N,...",
@@ -61,7 +62,10 @@ class SweepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     protocols: Annotated[
         tuple[ProtocolName, ...],
         Meta(min_length=1),
-        Setting(f"Protocols: one or more of {', '.join(PROTOCOLS)}."),
+        Setting(
+            f"Protocols: one or more of {', '.join(PROTOCOLS)}.",
+            commands=PROVISIONED,
+        ),
     ] = ("downpour", "dc-sgd")
     repeats: Annotated[
         int,
@@ -104,6 +108,11 @@ class SweepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def largest(self) -> CellKey:
         """The cell of the most nodes; of those, one whose tasks need the most slots."""
         return max(self.cells, key=lambda cell: (cell.nodes, self.servers_of(cell)))
+
+    @property
+    def connects_workers(self) -> bool:
+        """Whether workers of any trial exchange tensors with each other."""
+        return any(find_protocol(name).connects_workers for name in self.protocols)
 
     def servers_of(self, cell: CellKey) -> int:
         """Return the parameter servers of a cell's trials."""

@@ -25,7 +25,7 @@ class StepSetting(msgspec.Struct, frozen=True):
         protocol: a `ProtocolSpec`.
         examples: an `ExampleShape`.
         workers: under a synchronous protocol; 0 under the others, which do not depend on it.
-        own_core: whether each worker has a core that idles while it waits for its pull.
+        own_core: whether each worker has a core that idles while it waits for others.
     """
 
     model: Any
@@ -41,7 +41,7 @@ class StepSetting(msgspec.Struct, frozen=True):
     def of(cls, trial: TrialSpec, examples: ExampleShape, *, own_core: bool) -> StepSetting:
         """Take the setting out of the specification of a trial."""
         return cls(
-            own_core=own_core and trial.parameter_servers > 0,  # else no pull to wait for
+            own_core=own_core and trial.nodes > 1,  # else there is nothing to wait for
             model=trial.model,
             protocol=trial.protocol,
             examples=examples,

@@ -427,7 +427,8 @@ def test_backup_workers_leave_at_least_one_gradient() -> None:
         "--backup-workers: [protocol] backup_workers: expected fewer than the 3 workers of sync "
         "at 4 nodes, got 3"
     )
-    assert load(None, {}, {"protocol.backup_workers": "3"})  # which no other protocol has
+    for others in ("downpour,dc-sgd", "all-reduce"):
+        assert load(None, {}, options | {"sweep.protocols": others, "protocol.backup_workers": "9"})
 
 
 def test_a_value_that_a_later_layer_replaces_is_still_checked() -> None:

@@ -41,6 +41,7 @@ from dnnbench.trial.messages import (
     Prepare,
     Prepared,
     Progress,
+    Responding,
     RoleExited,
     RoleFailed,
     Served,
@@ -90,6 +91,7 @@ EVENTS: list[AnyEvent] = [
     Diverged(task="worker:0", record=Divergence("worker:0", 1, 1)),
     Served(task="ps:0", cpu_s=1.0, updates_applied=10),
     Evaluated(task="worker:0", record=EvaluationRecord(None, 10, 0.9, 0.9)),
+    Responding(task="worker:0", cores=0.5),
     *[Log(task="worker:0", line="hello")] * 4,  # its task names a file
     RoleFailed(task="worker:0", cause="UnavailableError: Socket closed"),
     RoleExited(task="worker:0", code=0),

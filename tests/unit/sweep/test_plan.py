@@ -182,6 +182,17 @@ def test_updates_are_never_more_than_the_bound_that_is_checked() -> None:
     assert sharded.updates(55_000) >= 2 * 550 + 3 * 50
 
 
+def test_a_worker_with_all_parameters_counts_the_steps_that_all_take_together() -> None:
+    sweep = SweepConfig(nodes=(4,), protocols=("downpour", "all-reduce"), repeats=1)
+    servers = {o.protocol.name: o.updates(55_000) for o in plan_of(Config(sweep=sweep)).orders}
+    assert servers["downpour"] == 3 * servers["all-reduce"]
+
+    train = TrainConfig(batch_size=1, epochs=400, warmup_steps=0)
+    alone = SweepConfig(nodes=(4,), protocols=("all-reduce",), repeats=1)
+    with pytest.raises(ConfigError, match=r"at most 16,777,216 updates in a trial"):
+        plan_of(Config(train=train, sweep=alone))
+
+
 def test_a_measured_time_replaces_the_estimate() -> None:
     plan = plan_of(measured_s={CellKey(4, "downpour"): 100.0})
     estimates = plan.estimated_s

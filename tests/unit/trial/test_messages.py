@@ -20,6 +20,7 @@ ORDERS = [
     messages.Go(),
     messages.Finish(),
     messages.Leave(),
+    messages.Respond(),
     messages.Stop(),
 ]
 OUTCOME = make_outcome(make_order())
@@ -39,6 +40,7 @@ EVENTS = [
     messages.Served(task="ps:0", cpu_s=2.5, updates_applied=1150),
     messages.Evaluated(task="worker:0", record=OUTCOME.evaluations[-1]),
     messages.Diverged(task="worker:1", record=Divergence("worker:1", 2, 17)),
+    messages.Responding(task="worker:1", cores=0.01),
     messages.Log(task="worker:0", line="a line\nof two, with ünïcode"),
     messages.RoleFailed(task="worker:0", cause="ValueError: no"),
     messages.RoleExited(task="worker:0", code=-9),
