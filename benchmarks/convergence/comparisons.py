@@ -2,7 +2,8 @@
 
 A trial that diverged or did not learn has no error that could be averaged. To leave it out would
 favor the protocol that loses its worst trials, so a comparison with such trials ranks them last
-instead. A comparison without them is Welch's t test. Each family of tests is corrected after Holm.
+instead, as does one of few trials. Any other is Welch's t test. Each family of tests is corrected
+after Holm.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ ASYNCHRONOUS = ("dc-sgd-c", "dc-sgd-a", "staleness-aware")
 """Compared with the baseline at every rate: they take as many updates as it does."""
 COMPENSATED = ("dc-sgd-c", "dc-sgd-a")
 LEVEL = 0.05
-_SPREAD = 2
-"""Fewest values that have a spread."""
+_SPREAD = 3
+"""Fewest trials of a cell from which a variance is estimated for a test."""
 
 Verdict = Literal["lower error", "higher error", "no difference shown", "neither learns"]
 Effect = Literal[
@@ -146,11 +147,11 @@ class Comparison(NamedTuple):
     ours: Cell
     theirs: Cell
     method: Literal["welch", "ranks", "none"]
-    difference: float | None
-    low: float | None
-    high: float | None
-    better: bool
-    p: float
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    better: bool = False
+    p: float = 1.0
     adjusted: float = 1.0
 
     @property
@@ -178,26 +179,33 @@ class Comparison(NamedTuple):
 def compare(ours: Cell, theirs: Cell) -> Comparison:
     """Test whether two cells differ in final test error."""
     a, b = (_errors(cell) for cell in (ours, theirs))
-    if math.inf not in (*a, *b) and min(len(a), len(b)) >= _SPREAD:
-        from scipy import stats
-
-        test = stats.ttest_ind(a, b, equal_var=False)
-        interval = test.confidence_interval()
-        difference = mean(a) - mean(b)
-        return Comparison(
-            ours=ours,
-            theirs=theirs,
-            method="welch",
-            difference=difference,
-            low=float(interval.low),
-            high=float(interval.high),
-            better=difference < 0,
-            p=float(test.pvalue),
-        )
     if not ours.learned and not theirs.learned:
-        return Comparison(ours, theirs, "none", None, None, None, better=False, p=1.0)
+        return Comparison(ours, theirs, "none")
+    if ours.all_learned and theirs.all_learned:
+        difference = mean(a) - mean(b)
+        if min(len(a), len(b)) >= _SPREAD and min(len({*a}), len({*b})) > 1:
+            return _welch(ours, theirs, difference)
+    else:
+        difference = None
     p, better = rank_test([(a, b)])
-    return Comparison(ours, theirs, "ranks", None, None, None, better=better, p=p)
+    return Comparison(ours, theirs, "ranks", difference, better=better, p=p)
+
+
+def _welch(ours: Cell, theirs: Cell, difference: float) -> Comparison:
+    from scipy import stats
+
+    test = stats.ttest_ind(_errors(ours), _errors(theirs), equal_var=False)
+    interval = test.confidence_interval()
+    return Comparison(
+        ours=ours,
+        theirs=theirs,
+        method="welch",
+        difference=difference,
+        low=float(interval.low),
+        high=float(interval.high),
+        better=difference < 0,
+        p=float(test.pvalue),
+    )
 
 
 def _errors(cell: Cell) -> list[float]:

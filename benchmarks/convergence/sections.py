@@ -147,11 +147,9 @@ def _pooled(cells: Cells, dataset: str) -> str:
 
 def _test(comparison: Comparison) -> Row:
     """Return the columns of a test."""
-    difference = NONE
-    if comparison.difference is not None:
-        difference = (
-            f"{comparison.difference:+.2f} ({comparison.low:+.2f} to {comparison.high:+.2f})"
-        )
+    difference = NONE if comparison.difference is None else f"{comparison.difference:+.2f}"
+    if comparison.low is not None:
+        difference += f" ({comparison.low:+.2f} to {comparison.high:+.2f})"
     ours, theirs = comparison.ours, comparison.theirs
     return {
         "learned": f"{len(ours.learned)} of {len(ours.trials)}",

@@ -310,6 +310,16 @@ def test_complete_cells_are_compared_by_means_and_others_by_ranks() -> None:
     assert (worse.better, worse.effect) == (False, "loses trials that Downpour keeps")
 
 
+def test_a_variance_is_not_estimated_from_two_trials_or_equal_ones() -> None:
+    whole = cell("dc-sgd-a", 0.1)
+    two = whole._replace(trials=whole.trials[:2])
+    few = compare(two, cell("downpour", 0.1))
+    assert (few.method, few.low) == ("ranks", None)
+    assert few.difference == pytest.approx(-0.53)
+    equal = whole._replace(trials=whole.trials[:1] * 4)
+    assert compare(equal, cell("downpour", 0.1)).method == "ranks"
+
+
 def test_two_cells_without_a_trial_that_learned_are_no_test() -> None:
     lost = [make_trial(p, 0.8, s, None, "diverged") for p in PROTOCOLS for s in range(3)]
     cells = Cells(lost)
