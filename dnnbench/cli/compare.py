@@ -73,8 +73,8 @@ def command(
 ) -> None:
     """Compare a sweep with another one, or with Table 2.
 
-    FIRST and SECOND are names or paths of sweeps; SECOND is judged. FIRST may be `published`: Table 2 of the report. Cells with the same
-    nodes, protocol and settings are compared.
+    FIRST and SECOND are names or paths of sweeps; SECOND is judged. FIRST may be `published`:
+    Table 2 of the report. Cells with the same nodes, protocol and settings are compared.
     """
     results = Path(load(config_path, os.environ, settings).config.sweep.results_dir)
     if second == PUBLISHED:
