@@ -341,7 +341,7 @@ def train_in_step(trial: TrialSpec, batches: list[list[list[int]]]) -> list[Trai
             pulled = [session.run(step.pull)]
             losses = []
             for batch in batches[index]:
-                losses.append(float(worker._steps.run(np.array([batch]))[0][0]))
+                losses.append(float(worker._steps.run(np.array([batch]), flush=True)[0][0]))
                 pulled.append(session.run(step.pull))
         parameters = [vector[:-1] for vector in pulled]
         return Trained(parameters, losses, [], [], [float(pulled[-1][-1])])

@@ -141,11 +141,12 @@ def test_in_a_warm_start_worker_0_trains_before_anybody_warms_up() -> None:
 
 
 def test_a_warm_start_without_progress_fails_the_trial() -> None:
-    cluster = Cluster({WarmStart: silent})
+    cluster = Cluster({WarmStart: silent}, stall_timeout_s=PATIENCE_S)
     outcome = cluster.run(warm_start_epochs=1)
     assert outcome.status == "failed"
     assert outcome.failure
-    assert outcome.failure.cause.endswith("s for progress of worker:0 on host-0")
+    waited = f"waited {PATIENCE_S} s for progress of worker:0 on host-0"
+    assert outcome.failure.cause == f"{waited}; every task responds"
     assert cluster.agent.running == []
 
 
