@@ -30,6 +30,7 @@ from dnnbench.analysis.disturbance import (
 )
 from dnnbench.analysis.published import published_epoch_s
 from dnnbench.analysis.ranking import Ranking, rank
+from dnnbench.analysis.rehearsal import Rehearsal
 from dnnbench.analysis.trial_figures import TrialFigures, measure
 from dnnbench.errors import ResultsError
 from dnnbench.trial.outcome import Status
@@ -100,6 +101,7 @@ class Analysis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         is_disturbed: whether others used the machines; the first warnings say how much.
         varied: setting -> its values, of those that the sweep varies.
         ranking: of the settings; None if none varies, or if no trial has an accuracy.
+        rehearsal: the paced rehearsal, where there is one.
     """
 
     context: Context
@@ -114,6 +116,7 @@ class Analysis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     is_disturbed: bool = False
     varied: dict[str, list[Value]] = {}
     ranking: Ranking | None = None
+    rehearsal: Rehearsal | None = None
 
     @property
     def nodes(self) -> list[int]:

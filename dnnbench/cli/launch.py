@@ -61,7 +61,7 @@ def command(
     nodes, servers = largest.nodes, config.sweep.servers_of(largest)
     targets = resolve(config.hosts, config.ssh)
     listed = [to_host(host, targets[host.name].address) for host in config.hosts]
-    place(nodes, servers, listed)
+    place(nodes, servers, listed, resolved.origins["hosts"])
     data = find_data(resolved, printer).order
     request = Request(
         config,

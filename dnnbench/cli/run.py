@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from dnnbench.analysis.context import load_analysis
-from dnnbench.cli.shared.data import find_data, planned_data
+from dnnbench.cli.shared.data import find_data, note_ignored, planned_data
 from dnnbench.cli.shared.limits import LIMITS, check_limits, limits_of_run, with_limits
 from dnnbench.cli.shared.options import common_options, hosts_options, settings_options
 from dnnbench.cli.shared.prices import frozen_for, prices_of_run
+from dnnbench.cli.shared.rehearsal import has_left, rehearsal_of
 from dnnbench.cli.views.sweep import make_view
 from dnnbench.cost.estimate import estimate_cost
 from dnnbench.cost.frozen import freeze
@@ -34,7 +37,7 @@ from dnnbench.settings.load import load
 from dnnbench.settings.schema import settings as all_settings
 from dnnbench.sweep.history import measured_trial_s, measured_trials_s
 from dnnbench.sweep.own_model import find_user_module
-from dnnbench.sweep.placement import to_host
+from dnnbench.sweep.placement import LISTED, to_host
 from dnnbench.sweep.plan import make_plan
 from dnnbench.sweep.results import NameTakenError, create, new_sweep_id, open_sweep, sweep_names
 from dnnbench.sweep.runner import run_sweep
@@ -98,6 +101,7 @@ def command(
         if dry_run:
             _show_plan(limited, store.plan, store.pending(), printer, as_json=as_json)
             return
+        _check_tensorflow(store.resolved.config)
     else:
         resolved = load(config_path, os.environ, settings, hosts)
         check_device(resolved.config, resolved.origins["train.device"], gpus())
@@ -108,7 +112,8 @@ def command(
         if not resolved.config.hosts and (note := note_on_job(os.environ)):
             printer.note(note)
         if dry_run:
-            plan = _plan(resolved.config, planned_data(resolved, printer))
+            plan = _plan(resolved, planned_data(resolved))
+            note_ignored(resolved, printer)
             _show_plan(limited, plan, plan.orders, printer, as_json=as_json)
             return
         store = _new_sweep(resolved, printer)
@@ -118,7 +123,8 @@ def command(
     try:
         with make_view(printer) as view:
             limits = limits_of_run(limited, store.plan, store.pending())
-            run_sweep(store, view, _agent_source(store, view), limits)
+            source = _agent_source(store, view)
+            run_sweep(store, view, source, limits, lambda: rehearsal_of(store, view))
     except KeyboardInterrupt:
         printer.note(f"interrupted after {_standing(store)}")
         ctx.exit(EXIT_INTERRUPTED)
@@ -137,16 +143,28 @@ def command(
 def _new_sweep(resolved: Resolved, printer: Printer) -> SweepStore:
     """Find the data, plan, and make the sweep's directory."""
     config = resolved.config
+    _check_tensorflow(config)
+    _plan(resolved, planned_data(resolved))  # what it refuses needs no download
     located = find_data(resolved, printer)
     if config.train.model not in MODELS:
         printer.note(f"building {config.train.model} once, to check it ...")
         model = ModelSpec(config.train.model, l2=config.train.l2, dropout=config.train.dropout)
         check_model(model, located.examples, resolved.origins["train.model"])
     while True:
-        plan = _plan(config, located.order, located.note)
+        plan = _plan(resolved, located.order, located.note)
         # Two sweeps started in the same second get two names.
         with suppress(NameTakenError):
             return create(Path(config.sweep.results_dir), resolved, plan, snapshot())
+
+
+def _check_tensorflow(config: Config) -> None:
+    """Refuse trials on this machine where TensorFlow was left out of the installation."""
+    if not config.hosts and find_spec("tensorflow") is None:
+        raise HostError(
+            f"TensorFlow is not installed for {sys.executable}, and trials need it",
+            where="localhost",
+            remedy="install dnnbench with it, or give --hosts to run on other machines",
+        )
 
 
 def _refuse_others(settings: Mapping[str, str | None], hosts: HostsChoice) -> None:
@@ -171,12 +189,12 @@ def _unfinished_sweep(
     results_dir = Path(load(config_path, os.environ, settings).config.sweep.results_dir)
     if name != _NEWEST:
         store = open_sweep(results_dir, name, need_outcomes=False)
-        if store.pending():
+        if has_left(store):
             return store
         raise ResultsError("has no trial left to run", where=str(store.path))
     for found in reversed(sweep_names(results_dir)):
         store = SweepStore(results_dir.expanduser() / found)
-        if store.pending():
+        if has_left(store):
             return store
     raise ResultsError(
         "there is no unfinished sweep",
@@ -197,7 +215,8 @@ def _agent_source(store: SweepStore, observer: Observer) -> AgentSource:
     return SshAgents(config, wanted, f"sweep {store.name}", observer.notice)
 
 
-def _plan(config: Config, data: DataSpec, data_note: str | None = None) -> Plan:
+def _plan(resolved: Resolved, data: DataSpec, data_note: str | None = None) -> Plan:
+    config = resolved.config
     results_dir = Path(config.sweep.results_dir)
     measured_s = measured_trial_s(results_dir, config)
     sweep_id = new_sweep_id(results_dir)
@@ -211,6 +230,7 @@ def _plan(config: Config, data: DataSpec, data_note: str | None = None) -> Plan:
         cores=cores,
         measured_s=measured_s,
         data_note=data_note,
+        hosts_from=resolved.origins["hosts"] if config.hosts else LISTED,
     )
 
 
@@ -266,8 +286,10 @@ def _standing(store: SweepStore) -> str:
     total = len(store.plan.orders)
     finished = total - len(store.pending())
     kept = f"; finished trials are in {store.path}" if finished else ""
+    part = " (the rehearsal is not complete)" if finished == total else ""
     return (
-        f"{finished} of {total} trials{kept}; resume with: dnnbench run --resume{_argument(store)}"
+        f"{finished} of {total} trials{part}{kept}; resume with: dnnbench run --resume"
+        f"{_argument(store)}"
     )
 
 

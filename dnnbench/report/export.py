@@ -80,6 +80,8 @@ def _row(analysis: Analysis, cell: Cell) -> dict[str, object]:
         "sweep": settings.sweep,
         "data": settings.data.title,
         "epoch_definition": settings.epoch_definition,
+        "epoch_cut_short_after_steps": settings.epoch_steps or None,
+        "pace_ms": settings.pace_ms or None,
         "protocol": cell.protocol,
         "nodes": cell.nodes,
         **{name: cell.variation.get(name) for name in analysis.varied},

@@ -145,6 +145,7 @@ class SweepProgress:
         self.running: dict[str, TrialProgress] = {}
         self._clock = clock
         self._pending = {spec.id: spec for spec in pending}
+        self._has_begun = False
         self._start_s = clock()
         self._measured_s: dict[CellKey, list[float]] = defaultdict(list)
         self._estimated_sum_s = 0.0
@@ -157,6 +158,7 @@ class SweepProgress:
 
     def trial_started(self, spec: TrialSpec) -> None:
         """Begin a trial with fresh roles."""
+        self._has_begun = True
         self.running[spec.id] = TrialProgress(spec, self._clock())
 
     def event(self, spec: TrialSpec, event: AnyEvent) -> None:
@@ -166,6 +168,7 @@ class SweepProgress:
     def trial_ended(self, outcome: TrialOutcome) -> None:
         """Count a trial and learn from its duration."""
         spec = outcome.order
+        self._has_begun = True
         self.running.pop(spec.id, None)
         self.ended += 1
         self._pending.pop(spec.id, None)
@@ -187,6 +190,8 @@ class SweepProgress:
         are expected to stay as many as now.
         """
         left_s = 0.0
+        if not self._has_begun and self._pending:
+            left_s = max(self.plan.import_s - self.elapsed_s, 0.0)
         for spec in self._pending.values():
             expected_s = self._expected_s(spec)
             if expected_s is None:

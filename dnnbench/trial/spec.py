@@ -215,6 +215,9 @@ class TrialSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             measured.
         steps_per_run: steps unrolled into one ``session.run``.
         device: on which a worker computes; a parameter server never needs a GPU.
+        pace_ms: shortest time from a worker's pull to its push; 0 for none. A paced trial tells
+            nothing of the speed of its machines.
+        epoch_steps: steps of a measured epoch that is cut short; 0 for a whole pass.
     """
 
     sweep: str
@@ -228,6 +231,8 @@ class TrialSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     warm_start_epochs: int = 0
     steps_per_run: int = 25
     device: Device = "cpu"
+    pace_ms: float = 0.0
+    epoch_steps: int = 0
 
 
 VARIABLE: Final[dict[str, str]] = {
@@ -298,16 +303,31 @@ class TrialSpec(TrialSettings, frozen=True, kw_only=True):
         """Steps of one ``session.run``: ``steps_per_run``, rounded up to whole intervals."""
         return whole_intervals(self.steps_per_run, self.protocol.n_fetch, self.protocol.n_push)
 
+    def pass_steps(self, training_examples: int) -> int:
+        """Return the steps of a worker's whole pass over the examples that it is given."""
+        sharded = self.epoch_definition == "sharded"
+        examples = -(-training_examples // self.workers) if sharded else training_examples
+        return examples // self.batch_size
+
+    def measured_steps(self, training_examples: int) -> int:
+        """Return the steps of a measured epoch: those of a whole pass, unless it is cut short."""
+        whole = self.pass_steps(training_examples)
+        return min(whole, self.epoch_steps) if self.epoch_steps else whole
+
+    @property
+    def passes_per_epoch(self) -> float:
+        """Whole passes in a measured epoch: 1, or less where it is cut short."""
+        whole = self.pass_steps(self.data.train_examples)
+        return self.measured_steps(self.data.train_examples) / whole if whole else 1.0
+
     def updates(self, training_examples: int) -> int:
         """Return how many updates a shard gets at most, warm-up included.
 
         One on a parameter server gets them of all workers; a worker's own has one per step.
         """
-        sharded = self.epoch_definition == "sharded"
-        examples = -(-training_examples // self.workers) if sharded else training_examples
         warmup_runs = -(-self.warmup_steps // self.run_steps) + 1  # a shorter one, too
         pushes = self.protocol.pushes
-        epoch = pushes(examples // self.batch_size)
+        epoch = pushes(self.measured_steps(training_examples))
         each = self.epochs * epoch + warmup_runs * pushes(self.run_steps)
         pushers = self.workers if self.parameter_servers else 1
         return self.warm_start_epochs * epoch + pushers * each

@@ -41,7 +41,8 @@ def outcome_lines(outcome: TrialOutcome) -> list[str]:
     parts = [f"ok in {took}"]
     if outcome.epochs:
         mean_s = sum(record.duration_s for record in outcome.epochs) / len(outcome.epochs)
-        parts.append(f"{seconds(mean_s)} s/epoch")
+        paced = " (paced)" if outcome.order.pace_ms else ""
+        parts.append(f"{seconds(mean_s / outcome.order.passes_per_epoch)} s/epoch{paced}")
     if outcome.evaluations:
         parts.append(f"test accuracy {outcome.evaluations[-1].test_accuracy:.2%}")
     return [", ".join(parts)]

@@ -30,12 +30,14 @@ class SweepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Trials of a sweep."""
 
     profile: Annotated[
-        Literal["quick", "paper", "delay"],
+        Literal["quick", "paper", "delay", "smoke"],
         Setting(
             "quick: 3 repeats of 2 epochs; paper: 20 repeats of 20 epochs; delay: 5 repeats of 12 "
-            "nodes at a learning rate that delay compensation withstands and downpour does not.",
+            "nodes at a learning rate that delay compensation withstands and downpour does not; "
+            "smoke: 1 epoch of 100 steps.",
             "quick and delay take minutes on 2 cores; paper is what the report ran, and takes "
-            "hours. Other keys in this file override a profile in this file.",
+            "hours; smoke shows within a minute that everything works. Other keys in this file "
+            "override a profile in this file.",
         ),
     ] = "quick"
     nodes: Annotated[
@@ -85,6 +87,14 @@ class SweepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             metavar="N",
         ),
     ] = 1
+    rehearsal: Annotated[
+        bool,
+        Setting(
+            "On this machine, also measure growth with steps paced so that its cores suffice.",
+            "Roles that share cores wait for these, which hides the wait for the parameter "
+            "server, the growth of Table 2. Set by the profile.",
+        ),
+    ] = True
     seed: Annotated[
         int,
         Meta(ge=0, le=2**63 - 1),

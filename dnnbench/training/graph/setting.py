@@ -21,11 +21,12 @@ class StepSetting(msgspec.Struct, frozen=True):
     """What the graph depends on: trials that agree in this share one graph.
 
     Attributes:
-        model: a `ModelSpec`.
-        protocol: a `ProtocolSpec`.
-        examples: an `ExampleShape`.
-        workers: under a synchronous protocol; 0 under the others, which do not depend on it.
-        own_core: whether each worker has a core that idles while it waits for others.
+            model: a `ModelSpec`.
+            protocol: a `ProtocolSpec`.
+            examples: an `ExampleShape`.
+            workers: under a synchronous protocol; 0 under the others, which do not depend on it.
+            own_core: whether each worker has a core that idles while it waits for others.
+        pace_ms: shortest time of a step; 0 for none.
     """
 
     model: Any
@@ -36,6 +37,7 @@ class StepSetting(msgspec.Struct, frozen=True):
     steps_per_run: int
     workers: int = 0
     own_core: bool = False
+    pace_ms: float = 0.0
 
     @classmethod
     def of(cls, trial: TrialSpec, examples: ExampleShape, *, own_core: bool) -> StepSetting:
@@ -48,6 +50,7 @@ class StepSetting(msgspec.Struct, frozen=True):
             parameter_servers=trial.parameter_servers,
             batch_size=trial.batch_size,
             steps_per_run=trial.run_steps,
+            pace_ms=trial.pace_ms,
             workers=trial.workers if find_protocol(trial.protocol.name).synchronous else 0,
         )
 

@@ -37,9 +37,10 @@ def steps_per_epoch(spec: TrialSpec, own: int, examples: int) -> int:
     """Return the steps in a worker's epoch: whole batches of its own examples, of all ``examples``.
 
     Shares differ by one example at most. Where all must take equally many steps, that number is the
-    one for the smallest share.
+    one for the smallest share. An epoch that is cut short has no more than it is cut to.
     """
     is_sharded = spec.epoch_definition == "sharded"
     if is_sharded and find_protocol(spec.protocol.name).equal_steps:
         own = examples // spec.workers
-    return own // spec.batch_size
+    whole = own // spec.batch_size
+    return min(whole, spec.epoch_steps or whole)

@@ -203,7 +203,7 @@ class _Worker:
             self._session.run("initialize_states", feed)
 
     def _runs(self) -> list[Indices]:
-        """Return the batches of a pass over this worker's data, as one ``session.run`` takes them.
+        """Return the batches of an epoch of this worker, as one ``session.run`` takes them.
 
         Batches are of example indices, in a new random order; an incomplete batch is left out.
         """

@@ -253,6 +253,8 @@ OTHERS: list[tuple[dict[str, Any], str]] = [
     ({"warm_start_epochs": 1}, "warm_start_epochs is 1, but 0"),
     ({"steps_per_run": 1}, "steps_per_run is 1, but 25"),
     ({"device": "gpu"}, "device is gpu, but cpu"),
+    ({"pace_ms": 40.0}, "pace_ms is 40.0, but 0.0"),
+    ({"epoch_steps": 50}, "epoch_steps is 50, but 0"),
     ({"sweep": "sweep-2"}, "sweep is sweep-2, but sweep-1"),
 ]
 

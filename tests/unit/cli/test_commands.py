@@ -98,7 +98,11 @@ def engine(
     """
 
     def run_sweep(
-        store: SweepStore, observer: QuietView, _source: object, _limits: object
+        store: SweepStore,
+        observer: QuietView,
+        _source: object,
+        _limits: object,
+        _rehearsal: object,
     ) -> list[TrialOutcome]:
         pending = store.pending()
         observer.sweep_started(store.plan, pending)
@@ -771,13 +775,38 @@ def test_a_dry_run_places_tasks_on_the_hosts(call: Callable[..., Result]) -> Non
     assert "4 nodes: node1: 1 ps; node2: 1 worker; node3: 1 worker; node4: 1 worker." in plan
     refused = call("run", "--dry-run", "--nodes", "8", "--hosts", hosts)
     assert refused.code == 2
-    assert "8 nodes need 8 slots, but the hosts have 4" in refused.err
+    assert "--hosts: 8 nodes need 8 slots, but the hosts have 4" in refused.err
+
+
+def test_a_run_on_this_machine_without_tensorflow_is_refused_before_it_begins(
+    call: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine(monkeypatch)
+    monkeypatch.setattr(run_module, "find_spec", lambda name: None if name == "tensorflow" else 1)
+    refused = call("run", "--nodes", "4", "--dataset", "synthetic-mnist")
+    assert refused.code == 5
+    assert refused.err.startswith("dnnbench: error: localhost: TensorFlow is not installed for ")
+    assert not Path("results").exists()
+    assert call("run", "--dry-run", "--nodes", "4").code == 0
+    assert call("cost").code == 0
+
+
+def test_what_a_plan_refuses_is_refused_before_data_are_looked_for(
+    call: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_module, "find_data", lambda *_: pytest.fail("looked for data"))
+    refused = call("run", "--nodes", "8", "--hosts", "node1,node2")
+    assert refused.code == 2
+    assert "--hosts: 8 nodes need 8 slots, but the hosts have 2" in refused.err
+    refused = call("run", "--nodes", "4", "--batch-size", "60000")
+    assert refused.code == 2
+    assert "expected at most 55,000" in refused.err
 
 
 def test_a_launch_is_as_large_as_the_largest_of_its_own_nodes(call: Callable[..., Result]) -> None:
     refused = call("launch", "--nodes", "8,10", "--ps", "5", "--hosts", "node1")
     assert refused.code == 2
-    assert "10 nodes need 10 slots, but the hosts have 1" in refused.err
+    assert "--hosts: 10 nodes need 10 slots, but the hosts have 1" in refused.err
 
 
 def test_an_earlier_sweep_of_the_same_settings_says_how_long_trials_take(

@@ -37,6 +37,7 @@ from dnnbench.trial.outcome import EvaluationRecord
 from dnnbench.trial.spec import DataSpec, ProtocolSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from dnnbench.trial.outcome import TrialOutcome
@@ -426,6 +427,47 @@ def test_csv_has_a_row_a_cell_with_units_in_the_names(damaged: Analysis) -> None
     assert row["epoch_ci95_half_width_s"] == ""
     assert (row["trials_ok"], row["trials_planned"], row["trials_missing"]) == ("1", "3", "2")
     assert row["data"] == "synthetic-mnist"
+
+
+@pytest.fixture
+def paced() -> Analysis:
+    """A sweep whose steps were paced, and whose epochs were cut to a tenth."""
+    data = DataSpec("mnist", None, "d1", train_examples=55_000)
+    return analyse(make_sweep(pace_ms=80.0, epoch_steps=55, data=data), make_context())
+
+
+@pytest.mark.parametrize("write", [lambda a: shown(a, 80), markdown.render], ids=["text", "md"])
+def test_paced_figures_are_marked_in_every_title_and_no_published_time_is_beside_them(
+    paced: Analysis, write: Callable[[Analysis], str]
+) -> None:
+    tables = report_tables(paced)
+    assert all("(mnist, paced: 80 ms per step or more)" in table.title for table in tables)
+    text = words(write(paced))
+    assert "cut short after 55 steps" in text
+    assert "Paced times are no speed of these machines, and have no price" in text
+    assert SHARING not in text
+    assert "| 3.52" not in text
+    assert {cell.published_epoch_s for cell in paced.cells} == {None}
+    assert epoch_figure(paced).title.endswith("(mnist, paced: 80 ms per step or more)")
+
+
+def test_an_epoch_that_is_cut_short_is_scaled_to_a_whole_one(paced: Analysis) -> None:
+    means = [round(cell.epoch_s.mean, 6) for cell in paced.cells if cell.epoch_s]
+    assert means == [35.2, 35.9, 35.3, 36.1, 35.5, 36.4]
+    whole = analyse(make_sweep(), make_context())
+    for found, expected in zip(paced.growth, whole.growth, strict=True):
+        assert found.measured
+        assert expected.measured
+        assert found.measured.percent == pytest.approx(expected.measured.percent)
+
+
+def test_exports_name_the_pace_and_the_cut(paced: Analysis, analysis: Analysis) -> None:
+    for found, pace, steps in ((paced, "80.0", "55"), (analysis, "", "")):
+        rows = list(csv.DictReader(io.StringIO(export.as_csv(found))))
+        assert {(r["pace_ms"], r["epoch_cut_short_after_steps"]) for r in rows} == {(pace, steps)}
+    document = json.loads(export.as_json(paced))
+    assert document["settings"]["pace_ms"] == 80.0
+    assert document["rehearsal"] is None
 
 
 def test_json_is_versioned_and_holds_the_same_figures(analysis: Analysis) -> None:

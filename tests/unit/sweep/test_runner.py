@@ -223,7 +223,7 @@ def test_a_host_lost_in_a_trial_fails_it_and_is_waited_for_once(tmp_path: Path) 
 
 
 def test_a_host_lost_beside_a_trial_is_replaced_when_it_is_wanted(tmp_path: Path) -> None:
-    options = {"sweep.nodes": "2,4", "sweep.protocols": "downpour", "sweep.repeats": 3}
+    options = {"sweep.nodes": "2,4", "sweep.protocols": "downpour", "sweep.repeats": 6}
     fleet = Stage(tmp_path, hosts=5, **options)
 
     def node_4_burns(agent: FakeAgent, order: Order) -> list[AnyEvent]:
