@@ -22,7 +22,7 @@ def estimate_text(value: Estimate | None, digits: int = 2) -> str:
     return f"{value.mean:.{digits}f}{spread}"
 
 
-def points(difference: float) -> str:
+def difference_text(difference: float) -> str:
     """Write a difference in percentage points with its sign; none at what rounds to zero."""
     text = f"{difference:+.2f}"
     return text if float(text) else text[1:]

@@ -15,7 +15,7 @@ from benchmarks.convergence.comparisons import (
     over_all_rates,
     stable_up_to,
 )
-from benchmarks.convergence.layout import NONE, estimate_text, markdown, p_text, points
+from benchmarks.convergence.layout import NONE, difference_text, estimate_text, markdown, p_text
 from benchmarks.convergence.significance import delay_factor, median_or_none
 from benchmarks.convergence.summary import conditions, findings
 from dnnbench.analysis.stats import estimate
@@ -147,9 +147,9 @@ def _pooled(cells: Cells, dataset: str) -> str:
 
 def _test(comparison: Comparison) -> Row:
     """Return the columns of a test."""
-    difference = NONE if comparison.difference is None else points(comparison.difference)
+    difference = NONE if comparison.difference is None else difference_text(comparison.difference)
     if comparison.low is not None and comparison.high is not None:
-        difference += f" ({points(comparison.low)} to {points(comparison.high)})"
+        difference += f" ({difference_text(comparison.low)} to {difference_text(comparison.high)})"
     ours, theirs = comparison.ours, comparison.theirs
     return {
         "learned": f"{len(ours.learned)} of {len(ours.trials)}",

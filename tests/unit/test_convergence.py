@@ -25,7 +25,7 @@ from benchmarks.convergence.comparisons import (
     stable_up_to,
 )
 from benchmarks.convergence.experiment import PROTOCOLS, Experiment
-from benchmarks.convergence.layout import points
+from benchmarks.convergence.layout import difference_text
 from benchmarks.convergence.sections import sections
 from benchmarks.convergence.significance import delay_factor, holm, median_or_none, rank_test
 from benchmarks.convergence.trials import Conditions, Figures, Trial, collect, read, write
@@ -294,7 +294,7 @@ def test_sequential_has_its_best_rate_whatever_the_others_were_tried_at() -> Non
     ("value", "text"), [(1.234, "+1.23"), (-0.5, "-0.50"), (-0.001, "0.00"), (0.0, "0.00")]
 )
 def test_a_difference_has_a_sign_unless_it_rounds_to_zero(value: float, text: str) -> None:
-    assert points(value) == text
+    assert difference_text(value) == text
 
 
 def test_a_lost_trial_is_counted_but_not_averaged() -> None:
