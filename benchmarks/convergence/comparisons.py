@@ -102,7 +102,8 @@ class Cells:
         for trial in trials:
             found[Key(trial.dataset, trial.nodes, trial.protocol, trial.rate)].append(trial)
         self._cells = {key: Cell(key, tuple(trials)) for key, trials in found.items()}
-        self.datasets = sorted({key.dataset for key in found}, key=_mnist_first)
+        compared = {key.dataset for key in found if key.protocol != SEQUENTIAL}
+        self.datasets = sorted(compared, key=_mnist_first)
         self.protocols = [p for p in PROTOCOLS if p in {key.protocol for key in found}]
 
     def nodes(self, dataset: str) -> list[int]:
@@ -117,6 +118,11 @@ class Cells:
             {key.rate for key in self._cells if (key.dataset, key.nodes) == (dataset, nodes)}
         )
 
+    def rates_of(self, dataset: str, nodes: int, protocol: str) -> list[float]:
+        """Return those of a protocol, for ``sequential`` at any node count all of its own."""
+        at = 1 if protocol == SEQUENTIAL else nodes
+        return sorted(k.rate for k in self._cells if k[:3] == (dataset, at, protocol))
+
     def get(self, dataset: str, nodes: int, protocol: str, rate: float) -> Cell | None:
         """Return a cell, for ``sequential`` that of its one node; None if it has no trial."""
         at = 1 if protocol == SEQUENTIAL else nodes
@@ -124,7 +130,8 @@ class Cells:
 
     def best(self, dataset: str, nodes: int, protocol: str) -> Cell | None:
         """Return the cell of the rate with the smallest validation error; all trials learned."""
-        cells = [self.get(dataset, nodes, protocol, rate) for rate in self.rates(dataset, nodes)]
+        rates = self.rates_of(dataset, nodes, protocol)
+        cells = [self.get(dataset, nodes, protocol, rate) for rate in rates]
         usable = [cell for cell in cells if cell and cell.validation_error < math.inf]
         return min(usable, key=lambda cell: cell.validation_error, default=None)
 
@@ -299,9 +306,9 @@ def over_all_rates(cells: Cells, dataset: str) -> list[Pooled]:
 def stable_up_to(cells: Cells, dataset: str, nodes: int, protocol: str) -> float | None:
     """Return the largest rate up to which, at every smaller one tried too, all trials learned."""
     largest = None
-    for rate in cells.rates(dataset, nodes):
+    for rate in cells.rates_of(dataset, nodes, protocol):
         cell = cells.get(dataset, nodes, protocol, rate)
         if cell and not cell.all_learned:
             break
-        largest = rate if cell else largest
+        largest = rate
     return largest

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.convergence.comparisons import COMPENSATED, Cells, Effect, at_every_rate
+from benchmarks.convergence.layout import difference_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,7 +116,7 @@ def cell_text(comparison: Comparison) -> str:
     """Return the difference in points, else how many trials of ours and Downpour's learned."""
     mark = " *" if comparison.verdict in ("lower error", "higher error") else ""
     if comparison.difference is not None:
-        return f"{comparison.difference:+.2f}{mark}".replace("-", "\N{MINUS SIGN}")
+        return f"{difference_text(comparison.difference)}{mark}".replace("-", "\N{MINUS SIGN}")
     ours, theirs = (
         f"{len(cell.learned)}/{len(cell.trials)}" for cell in (comparison.ours, comparison.theirs)
     )
