@@ -32,6 +32,9 @@ Measured with one, two and four shards of `mnist-dnn` under downpour; see docs/p
 "Scale": 0.51, 0.47 and 0.45 ms per update.
 """
 
+_OF_A_STEP: Final = {"batch_size", "n_fetch", "n_push", "steps_per_run"}
+"""Settings that may vary in a sweep, and on which the times of a step depend."""
+
 
 class Figure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A number with its origin.
@@ -65,10 +68,6 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     one_process_s: Figure | None
 
 
-_OF_A_STEP: Final = {"batch_size", "steps_per_run"}
-"""Settings that may vary in a sweep, and on which the times of a step depend."""
-
-
 class StepCosts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Costs of a step under one protocol, from its cell with the fewest nodes.
 
@@ -77,10 +76,11 @@ class StepCosts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         servers: parameter servers in that cell.
         step_s: wall time of a step there if every role had a core of its own; else None.
         worker_cpu_s: CPU time of a worker per step.
-        server_cpu_s: CPU time of one parameter server per update of its shard.
+        server_cpu_s: CPU time of one parameter server per step of a worker.
         server_cpu_excess_s: of that, what it takes more than the protocol's baseline; 0 if the
             sweep has no such cell.
         staleness_share: mean staleness in updates per other worker; None with one worker.
+        n_fetch, n_push: steps from one pull, or push, to the next.
         on_network: whether the tasks were on several hosts.
         epoch_s_by_nodes: of the protocol's cells in which every role had a core of its own.
     """
@@ -95,6 +95,8 @@ class StepCosts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     server_cpu_s: Figure
     server_cpu_excess_s: float
     staleness_share: Figure | None
+    n_fetch: int
+    n_push: int
     on_network: bool
     epoch_s_by_nodes: dict[int, float]
 
@@ -214,6 +216,8 @@ def _step_costs(
         server_cpu_s=server,
         server_cpu_excess_s=0.0 if given.server_s else _excess_s(analysis, cell) / servers,
         staleness_share=share,
+        n_fetch=analysis.settings.protocols[cell.protocol].n_fetch,
+        n_push=analysis.settings.protocols[cell.protocol].n_push,
         on_network=any(len(set(trial.placement.values())) > 1 for trial in trials),
         epoch_s_by_nodes={
             c.nodes: c.epoch_s.mean for c in cells if _has_own_cores(c) and c.epoch_s

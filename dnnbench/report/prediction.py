@@ -115,7 +115,10 @@ def epochs(prediction: Prediction) -> Table:
             "updates and messages. From: with constant times of workers, too, so that none waits "
             "before a resource is saturated; to: with exponential times of updates and messages."
         ),
-        "CPU % and link %: utilization of a parameter server's cores and of its link, each way.",
+        (
+            "CPU % and link %: utilization of a parameter server's cores and of its link, in the "
+            "busier direction."
+        ),
         (
             "Staleness: mean in updates; the measured share of an update per other worker, times "
             "the other workers."

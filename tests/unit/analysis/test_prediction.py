@@ -59,7 +59,9 @@ def hosts(**changes: float) -> Hosts:
     return Hosts(**{name: assumed(value) for name, value in (figures | changes).items()})
 
 
-def trials(nodes: int = 4, protocol: str = "downpour", **changes: Any) -> list[TrialOutcome]:
+def trials(
+    nodes: int = 4, protocol: str | ProtocolSpec = "downpour", **changes: Any
+) -> list[TrialOutcome]:
     order = make_order(nodes, protocol, **changes)
     return [make_outcome(order, parameters=PARAMETERS, placement=spread(order))]
 
@@ -215,6 +217,20 @@ def test_the_link_bounds_what_the_cpu_does_not() -> None:
     assert by_change["10 x bandwidth"].updates_per_s == pytest.approx(
         10 * by_change[""].updates_per_s
     )
+
+
+def test_intervals_leave_the_links_and_the_network_to_others_meanwhile() -> None:
+    network = hosts(bandwidth_bit_per_s=1e9, round_trip_s=1e-3)
+    every, seldom = (
+        predict(inputs_of(trials(4, ProtocolSpec(n_fetch=n, n_push=n))), network, [2], [1])
+        for n in (1, 4)
+    )
+    link_s = 32 * PARAMETERS * 1538 / 1448 / 1e9
+    saved_s = every.rows[0].step_s - seldom.rows[0].step_s
+    assert saved_s == pytest.approx(0.75 * (2 * link_s + 1e-3))
+    pulls = predict(inputs_of(trials(4, ProtocolSpec(n_push=4))), network, [50], [1]).rows[0]
+    assert pulls.link_utilization == pytest.approx(1.0, abs=0.01)
+    assert pulls.step_s == pytest.approx(49 * link_s, rel=0.01)
 
 
 def test_more_cores_move_the_saturation_up_to_what_a_shard_can_use() -> None:
