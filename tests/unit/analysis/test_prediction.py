@@ -128,6 +128,31 @@ def test_what_the_user_gives_replaces_what_was_measured() -> None:
     ]
 
 
+def test_paced_roles_that_leave_the_cores_idle_give_their_wall_time() -> None:
+    """Three workers use 75 us of CPU per example: 3.5 s per epoch leave two cores half idle."""
+    paced = {"pace_ms": 6.0}
+    (costs,) = inputs_of(trials(**paced)).costs
+    assert costs.step_s is None or costs.step_s.value == pytest.approx(3.5 / STEPS)
+    idle = make_outcome(make_order(4, **paced), 14.0, parameters=PARAMETERS)
+    (costs,) = inputs_of([idle]).costs
+    assert costs.step_s
+    assert costs.epoch_s_by_nodes == pytest.approx({4: 14.0})
+    busy = make_outcome(make_order(4, **paced), 1.0, parameters=PARAMETERS)
+    with pytest.raises(ResultsError, match="more than half of the cores"):
+        inputs_of([busy])
+
+
+def test_epochs_that_are_cut_short_are_predicted_whole() -> None:
+    order = make_order(4, epoch_steps=55)
+    order = msgspec.structs.replace(
+        order, data=msgspec.structs.replace(order.data, train_examples=55_000)
+    )
+    whole = make_outcome(order)
+    short = [msgspec.structs.replace(r, steps=55, examples=5500) for r in whole.epochs]
+    outcome = msgspec.structs.replace(whole, epochs=short, parameters=PARAMETERS)
+    assert inputs_of([outcome]).workload.epoch_examples == 55_000
+
+
 def test_cpu_time_is_not_taken_for_that_of_a_gpu() -> None:
     outcomes = trials(device="gpu")
     assert inputs_of(outcomes, **ON_HOSTS).costs
