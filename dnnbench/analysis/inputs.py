@@ -228,7 +228,7 @@ def _step_costs(
         n_push=analysis.settings.protocols[cell.protocol].n_push,
         on_network=any(len(set(trial.placement.values())) > 1 for trial in trials),
         epoch_s_by_nodes={
-            c.nodes: c.epoch_s.mean for c in cells if _has_own_cores(c) and c.epoch_s
+            c.nodes: c.epoch_s.mean for c in cells if c.epoch_s and _has_own_cores(analysis, c)
         },
     )
 

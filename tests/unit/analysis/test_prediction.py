@@ -129,15 +129,13 @@ def test_what_the_user_gives_replaces_what_was_measured() -> None:
 
 
 def test_paced_roles_that_leave_the_cores_idle_give_their_wall_time() -> None:
-    """Three workers use 75 us of CPU per example: 3.5 s per epoch leave two cores half idle."""
-    paced = {"pace_ms": 6.0}
-    (costs,) = inputs_of(trials(**paced)).costs
-    assert costs.step_s is None or costs.step_s.value == pytest.approx(3.5 / STEPS)
-    idle = make_outcome(make_order(4, **paced), 14.0, parameters=PARAMETERS)
+    order = make_order(4, pace_ms=6.0)
+    idle = make_outcome(order, 14.0, parameters=PARAMETERS)
     (costs,) = inputs_of([idle]).costs
     assert costs.step_s
+    assert costs.step_s.value == pytest.approx(14.0 / STEPS)
     assert costs.epoch_s_by_nodes == pytest.approx({4: 14.0})
-    busy = make_outcome(make_order(4, **paced), 1.0, parameters=PARAMETERS)
+    busy = make_outcome(order, 1.0, parameters=PARAMETERS)
     with pytest.raises(ResultsError, match="more than half of the cores"):
         inputs_of([busy])
 
