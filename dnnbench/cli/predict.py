@@ -19,11 +19,12 @@ from dnnbench.analysis.inputs import (
     read_inputs,
 )
 from dnnbench.analysis.prediction import Hosts, predict
+from dnnbench.analysis.rehearsed import rehearsed_growth
 from dnnbench.analysis.worthwhile import published_fits, thresholds
 from dnnbench.cli.shared.completion import sweep_argument
 from dnnbench.cli.shared.options import common_options, settings_options
 from dnnbench.cli.shared.output import deliver, output_options
-from dnnbench.errors import ConfigError
+from dnnbench.errors import ConfigError, ResultsError
 from dnnbench.report.prediction_formats import FORMATS, Forecast
 from dnnbench.settings.load import load
 from dnnbench.settings.values import check_text
@@ -152,6 +153,12 @@ def command(
     )
     inputs = read_inputs(analysis, store.outcomes(), given)
     price, vcpus = _price(resolved)
+    if price and inputs.workload.pace_ms:
+        raise ResultsError(
+            "its steps were paced; a wait on purpose has no price",
+            where=inputs.workload.sweep,
+            remedy="predict without a price, or from a sweep that was run without --pace",
+        )
     hosts = Hosts(
         cores=Figure(cores_per_host, "given", "--cores-per-host") if cores_per_host else vcpus,
         bandwidth_bit_per_s=_figure(
@@ -173,7 +180,12 @@ def command(
     prediction = predict(inputs, hosts, sorted(set(nodes)), servers)
     if not prediction.rows:
         raise ConfigError(f"nothing to predict: {'; '.join(prediction.skipped)}", where="--nodes")
-    forecast = Forecast(prediction, thresholds(prediction, servers), published_fits(prediction))
+    forecast = Forecast(
+        prediction,
+        thresholds(prediction, servers),
+        published_fits(prediction),
+        rehearsed_growth(analysis),
+    )
     deliver(printer, FORMATS[layout](forecast, printer.screen(output)), output)
 
 
