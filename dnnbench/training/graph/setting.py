@@ -21,11 +21,11 @@ class StepSetting(msgspec.Struct, frozen=True):
     """What the graph depends on: trials that agree in this share one graph.
 
     Attributes:
-            model: a `ModelSpec`.
-            protocol: a `ProtocolSpec`.
-            examples: an `ExampleShape`.
-            workers: under a synchronous protocol; 0 under the others, which do not depend on it.
-            own_core: whether each worker has a core that idles while it waits for others.
+        model: a `ModelSpec`.
+        protocol: a `ProtocolSpec`.
+        examples: an `ExampleShape`.
+        workers: under a synchronous protocol; 0 under the others, which do not depend on it.
+        own_core: whether each worker has a core that idles while it waits for others.
         pace_ms: shortest time of a step; 0 for none.
     """
 
