@@ -541,7 +541,7 @@ def test_the_report_imports_nothing_heavy() -> None:
     program = (
         "import sys, dnnbench.report.terminal, dnnbench.report.markdown, dnnbench.report.export,"
         " dnnbench.report.figure\n"
-        "heavy = {'tensorflow', 'numpy', 'scipy', 'matplotlib', 'plotext', 'rich.console',"
+        "heavy = {'tensorflow', 'numpy', 'scipy', 'matplotlib', 'rich.console',"
         " 'tabulate'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
