@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from dnnbench.report import wording as w
-from dnnbench.report.epochs import epoch_figure
 from dnnbench.report.tables import closing_notes, facts, report_tables, short_tables, summary
+from dnnbench.report.typical import epoch_figure
 from dnnbench.report.verdict import verdict_text
 from dnnbench.text.chart import Series, chart_text
 from dnnbench.text.tables import fields_text, table_text
@@ -14,7 +14,7 @@ from dnnbench.trial.protocols import position
 
 if TYPE_CHECKING:
     from dnnbench.analysis.analyse import Analysis
-    from dnnbench.report.epochs import EpochFigure
+    from dnnbench.report.typical import EpochFigure
     from dnnbench.text.screen import Screen
     from dnnbench.trial.spec import ProtocolName
 
