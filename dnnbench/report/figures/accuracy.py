@@ -12,6 +12,7 @@ from dnnbench.report.figures.picture import (
     name_of,
     settings_notes,
 )
+from dnnbench.report.layout import title
 from dnnbench.trial.protocols import find_protocol
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def picture(subject: Subject) -> Picture | None:
     if not curves:
         return None
     return Picture(
-        title=f"Test accuracy against training time ({analysis.settings.data.title})",
+        title=title(analysis, "Test accuracy against training time"),
         notes=[
             "A point per epoch of worker:0: mean over trials, with its 95 % confidence interval.",
             "Training time: without start-up, warm-up and evaluations.",

@@ -1,4 +1,4 @@
-"""What all figures have in common: their subject, their colors and markers."""
+"""Subject, colors and markers of all figures."""
 
 from __future__ import annotations
 

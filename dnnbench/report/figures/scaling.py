@@ -14,6 +14,7 @@ from dnnbench.report.figures.picture import (
     settings_notes,
     style_of,
 )
+from dnnbench.report.layout import title
 from dnnbench.trial.protocols import find_protocol
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def picture(subject: Subject) -> Picture | None:
     if analysis.unlike_report:
         notes.append(f"No published means: {'; '.join(analysis.unlike_report)}.")
     return Picture(
-        title=f"Throughput and epoch time against nodes ({analysis.settings.data.title})",
+        title=title(analysis, "Throughput and epoch time against nodes"),
         notes=notes + settings_notes(analysis),
         draw=lambda canvas: _draw(canvas, shown, analysis),
     )

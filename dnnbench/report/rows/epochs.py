@@ -55,7 +55,7 @@ TABLE: Final = RowTable(
         Field(
             "duration_s",
             "s",
-            "wall time, on the worker's monotonic clock",
+            "wall time of these steps, on the worker's monotonic clock",
             _of_record("duration_s"),
         ),
         Field(

@@ -71,7 +71,7 @@ TABLE: Final = RowTable(
         Field("start_up_s", "s", "up to the measured epochs", _if_ok("start_up_s")),
         Field("training_s", "s", "measured epochs of all workers", _if_ok("training_s")),
         Field("warmup_s", "s", "warm-up, mean over workers", _measured("warmup_s")),
-        Field("epoch_s", "s", "an epoch, mean over workers and epochs", _measured("epoch_s")),
+        Field("epoch_s", "s", "a whole epoch, mean over workers and epochs", _measured("epoch_s")),
         Field(
             "throughput_examples_per_s",
             "examples/s",
