@@ -27,13 +27,17 @@ if TYPE_CHECKING:
 
 
 def load_analysis(
-    store: SweepStore, target_accuracy: float | None = None
+    store: SweepStore,
+    target_accuracy: float | None = None,
+    *,
+    outcomes: Sequence[TrialOutcome] | None = None,
 ) -> tuple[Analysis, list[str]]:
     """Analyse a stored sweep.
 
     Args:
         store: the sweep.
         target_accuracy: for the ranking of settings, 0 to 1; see there if None.
+        outcomes: of the store, if they have been read already.
 
     Returns:
         The analysis, and notes for its reader on the stored results.
@@ -41,7 +45,7 @@ def load_analysis(
     Raises:
         ResultsError: no trial has ended, or the stored results are damaged.
     """
-    outcomes = store.outcomes()
+    outcomes = store.outcomes() if outcomes is None else outcomes
     sessions = store.sessions()
     planned = [order.cell for order in store.plan.orders]
     analysis = analyse(

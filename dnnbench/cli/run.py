@@ -30,6 +30,7 @@ from dnnbench.errors import (
 )
 from dnnbench.hosts.local import LocalAgents
 from dnnbench.hosts.model_check import check_model
+from dnnbench.report.figures.picture import Subject
 from dnnbench.report.files import write_markdown
 from dnnbench.settings.checks import check_device
 from dnnbench.settings.hostlists.sources import note_on_job
@@ -266,10 +267,13 @@ def _report(store: SweepStore, printer: Printer, *, as_json: bool) -> None:
     """Write the full report to the sweep's directory, and print the short one, verdict last."""
     from dnnbench.report import export, terminal  # after the trials, whose cores they would take
 
-    analysis, notes = load_analysis(store, store.resolved.config.cost.target_accuracy)
+    outcomes = store.outcomes()
+    analysis, notes = load_analysis(
+        store, store.resolved.config.cost.target_accuracy, outcomes=outcomes
+    )
     for note in notes:
         printer.note(f"note: {note}")
-    write_markdown(analysis, store.path / "report.md")
+    write_markdown(Subject(analysis, outcomes), store.path / "report.md")
     printer.note(
         f"results: {store.path} (report.md with all tables; events and logs of every trial)"
     )
