@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from dnnbench.errors import HostError
+from dnnbench.hosts.connectors.interface import Completed
 from dnnbench.hosts.provision.bundle import Bundle, tools
 from dnnbench.hosts.provision.invocation import FROM_INPUT, command_line
 from dnnbench.hosts.provision.tools import HostTools
-from dnnbench.hosts.ssh.commands import Completed
 from dnnbench.settings.schema import ClusterConfig, Config, ProvisionConfig
 
 if TYPE_CHECKING:
