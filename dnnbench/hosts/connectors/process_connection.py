@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 import threading
 import uuid
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dnnbench.errors import HostError
@@ -75,7 +76,7 @@ class ProcessConnection:
         self.host = host
         self._words = words
         self._shells = 0
-        self._program = words("")[0]
+        self._program = PurePath(words("")[0]).name
         self._lock = threading.Lock()
         self._streams: set[Stream] = set()
         self._is_closed = False
@@ -168,10 +169,11 @@ class ProcessConnection:
             command = shlex.quote(command)
         if self._is_closed:
             raise HostError("the connection is closed", where=self.host)
+        words = self._words(command)
         try:
-            return ProcessChannel(self._words(command))
+            return ProcessChannel(words)
         except OSError as error:
-            problem = f"`{self._program}` cannot be started: {error.strerror}"
+            problem = f"`{words[0]}` cannot be started: {error.strerror}"
             remedy = "install it on this machine, or correct `connect`"
             raise HostError(problem, where=self.host, remedy=remedy) from error
 
