@@ -205,7 +205,7 @@ def _unfinished_sweep(
 
 
 def _agent_source(store: SweepStore, observer: Observer) -> AgentSource:
-    """Return the agent source for the sweep: local, or SSH if hosts are configured."""
+    """Return the agent source for the sweep: local, or kept on hosts if any are configured."""
     config = store.resolved.config
     if not config.hosts:
         return LocalAgents()
@@ -239,10 +239,10 @@ def _hosts(config: Config) -> list[Host] | None:
     """Return the hosts as a plan has them; None for this machine."""
     if not config.hosts:
         return None
-    from dnnbench.hosts.ssh.settings import resolve  # paramiko takes a while to import
+    from dnnbench.hosts.connectors.table import routes_to
 
-    targets = resolve(config.hosts, config.ssh)
-    return [to_host(host, targets[host.name].address) for host in config.hosts]
+    routes = routes_to(config.hosts, config.ssh)
+    return [to_host(host, routes[host.name].address) for host in config.hosts]
 
 
 def _show_plan(

@@ -56,9 +56,18 @@ def hosts_options(default: str = "[[hosts]]") -> _Decorator:
             help="Hosts from an Ansible inventory (INI, or JSON of `ansible-inventory --list`).",
         ),
         click.option(
+            sources.SLURM, is_flag=True, help="Hosts of the Slurm job in which this command runs."
+        ),
+        click.option(
             sources.GROUP,
             metavar="NAME",
             help="Group of the inventory.  [default: the one with every host]",
+        ),
+        click.option(
+            sources.CONNECT,
+            metavar="TEMPLATE",
+            help="Way to all hosts: ssh, local, or a command such as "
+            "'podman exec -i {name} {command}'.  [default: each host's own, or ssh]",
         ),
     )
 

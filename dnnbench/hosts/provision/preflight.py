@@ -16,8 +16,8 @@ from dnnbench.trial.bounds import Port, Quantity
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from dnnbench.hosts.connectors.interface import Conversation
     from dnnbench.hosts.provision.tools import HostTools
-    from dnnbench.hosts.ssh.commands import Stream
     from dnnbench.sweep.placement import Host
 
 CONNECT_TIMEOUT_S = 5.0
@@ -94,7 +94,7 @@ def try_pairs(
     """
     listen = {"listen": [int(port) for port in ports.split("-")]}
     with ExitStack() as stack:
-        probes: dict[str, Stream] = {}
+        probes: dict[str, Conversation] = {}
 
         def start(name: str) -> int:
             probes[name] = tools[name].open("probe")
@@ -205,7 +205,7 @@ def holders(hosts: Sequence[Host], servers: int) -> tuple[list[str], list[str]]:
     return first, rest
 
 
-def _connect(probe: Stream, targets: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _connect(probe: Conversation, targets: list[dict[str, Any]]) -> list[dict[str, Any]]:
     if not targets:
         return []
     first = _ask(probe, {"connect": targets, "timeout_s": CONNECT_TIMEOUT_S})
@@ -229,12 +229,12 @@ def _pair(
     )
 
 
-def _ask(probe: Stream, request: dict[str, Any]) -> dict[str, Any]:
+def _ask(probe: Conversation, request: dict[str, Any]) -> dict[str, Any]:
     probe.write(msgspec.json.encode(request) + b"\n")
     return _answer(probe)
 
 
-def _answer(probe: Stream) -> dict[str, Any]:
+def _answer(probe: Conversation) -> dict[str, Any]:
     line = probe.read_line(_ANSWER_TIMEOUT_S)
     if not line:
         raise HostError(f"the probe ended: {one_line(probe.errors)}", where=probe.host)

@@ -461,7 +461,7 @@ def test_a_run_on_this_machine_alone_inside_a_slurm_job_is_noted(
         monkeypatch.setenv(name, value)
     result = call("run", "--nodes", "4", "--dry-run", *hosts)
     assert result.code == 0
-    assert ('--hosts "$SLURM_JOB_NODELIST"' in result.err) == is_noted
+    assert ("not on the hosts of the Slurm job; for those: --slurm" in result.err) == is_noted
 
 
 def test_the_login_of_a_package_index_is_neither_stored_nor_shown(
