@@ -89,6 +89,7 @@ def _row(analysis: Analysis, cell: Cell) -> dict[str, object]:
         "roles_per_core": cell.roles_per_core,
         "trials_planned": cell.planned,
         "trials_ok": cell.n,
+        "trials_degraded": cell.degraded,
         "trials_diverged": cell.diverged,
         "trials_not_learned": cell.not_learned,
         "trials_failed": cell.failed,
