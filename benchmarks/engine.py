@@ -109,6 +109,7 @@ class Engine:
             limits=self._limits,
             watch=_ignore,
             phase=_ignore,
+            notice=_ignore,
         )
         if outcome.status != "ok":
             raise BenchmarkError(f"trial {order.id}: {outcome.failure}")

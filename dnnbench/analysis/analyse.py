@@ -1,7 +1,7 @@
 """Turn the outcomes of a sweep into the figures of a report.
 
-Trials that diverged, failed, were interrupted or never ran are counted and listed, but never
-averaged. Trials with different data or settings are refused, not mixed.
+Trials that lost workers, diverged, failed, were interrupted or never ran are counted and listed,
+but never averaged. Trials with different data or settings are refused, not mixed.
 """
 
 from __future__ import annotations
@@ -306,6 +306,8 @@ def _not_counted(
 ) -> NotCounted:
     spec, failure = outcome.order, outcome.failure
     cause = " ".join(failure.cause.split()) if failure else str(outcome.divergence or "")
+    if outcome.status == "degraded":
+        cause = _what_is_left(outcome)
     return NotCounted(
         id=spec.id,
         status=outcome.status,
@@ -314,3 +316,13 @@ def _not_counted(
         host=failure.host if failure else None,
         repeated=spec.repeat in trials[spec.cell],
     )
+
+
+def _what_is_left(outcome: TrialOutcome) -> str:
+    """Describe a trial that went on without workers, with the figures that no average has."""
+    lost = "; ".join(str(worker) for worker in outcome.lost_workers)
+    seconds = [record.duration_s for record in outcome.epochs]
+    figures = [f"{sum(seconds) / len(seconds):.3g} s per epoch"] if seconds else []
+    final = [e.test_accuracy for e in outcome.evaluations if e.epoch is None]
+    figures += [f"test accuracy {accuracy:.2%}" for accuracy in final]
+    return f"lost {lost} ({', '.join(figures) or 'no figures'})"

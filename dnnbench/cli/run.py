@@ -41,7 +41,7 @@ from dnnbench.sweep.own_model import find_user_module
 from dnnbench.sweep.placement import LISTED, to_host
 from dnnbench.sweep.plan import make_plan
 from dnnbench.sweep.results import NameTakenError, create, new_sweep_id, open_sweep, sweep_names
-from dnnbench.sweep.runner import run_sweep
+from dnnbench.sweep.runner import run_sweep, signals_interrupt
 from dnnbench.sweep.store import SweepStore
 from dnnbench.text.safe import json_text
 from dnnbench.trial.machine import gpus, snapshot
@@ -136,7 +136,7 @@ def command(
         stopped = error
         if not store.has_outcomes():
             raise
-    _report(store, printer, as_json=as_json)
+    _conclude(ctx, store, printer, as_json=as_json)
     if failure := stopped or _first_failure(store) or _not_run(store):
         raise failure
 
@@ -263,6 +263,22 @@ def _show_plan(
         printer.result(_plan_view.render(plan, pending, screen, cost, has_price=has_price))
 
 
+def _conclude(ctx: click.Context, store: SweepStore, printer: Printer, *, as_json: bool) -> None:
+    """Report a sweep, and note trials that need repeating though they did not fail."""
+    try:
+        with signals_interrupt():
+            _report(store, printer, as_json=as_json)
+    except KeyboardInterrupt:
+        printer.note(f"interrupted after {_standing(store)}")
+        ctx.exit(EXIT_INTERRUPTED)
+    degraded = [outcome for outcome in store.outcomes() if outcome.status == "degraded"]
+    if degraded:
+        printer.note(
+            f"note: {len(degraded)} of {len(store.plan.orders)} trials lost workers and are in no "
+            f"average; `dnnbench run --resume{_argument(store)}` repeats them"
+        )
+
+
 def _report(store: SweepStore, printer: Printer, *, as_json: bool) -> None:
     """Write the full report to the sweep's directory, and print the short one, verdict last."""
     from dnnbench.report import export, terminal  # after the trials, whose cores they would take
@@ -286,9 +302,11 @@ def _report(store: SweepStore, printer: Printer, *, as_json: bool) -> None:
 
 
 def _standing(store: SweepStore) -> str:
-    """Write how far a sweep got, and how to resume it."""
+    """Write how far a sweep got, and how to resume it, or to report it if it is complete."""
     total = len(store.plan.orders)
     finished = total - len(store.pending())
+    if finished == total:
+        return f"all {total} trials; report them with: dnnbench report{_argument(store)}"
     kept = f"; finished trials are in {store.path}" if finished else ""
     part = " (the rehearsal is not complete)" if finished == total else ""
     return (

@@ -54,8 +54,13 @@ def accuracy_text(cell: Cell, estimate: Estimate | None) -> str:
 
 
 def survivors_text(analysis: Analysis) -> list[str]:
-    """Return notes on how means treat trials that diverged or did not learn."""
+    """Return notes on how means treat trials that lost workers, diverged or did not learn."""
     notes = []
+    if any(cell.degraded for cell in analysis.cells):
+        notes.append(
+            "A degraded trial lost workers and went on with fewer. It is in no mean, as a cell has "
+            "one number of workers; its figures are listed with the excluded trials."
+        )
     if any(cell.diverged for cell in analysis.cells):
         notes.append(
             "A diverged trial has no accuracy, because its loss or a parameter was not finite. The "
@@ -129,6 +134,7 @@ def n_text(cell: Cell) -> str:
 def lost_text(cell: Cell) -> str:
     """Write the number of planned trials that are not averaged, by status."""
     lost = (
+        ("degraded", cell.degraded),
         ("diverged", cell.diverged),
         ("failed", cell.failed),
         ("interrupted", cell.interrupted),

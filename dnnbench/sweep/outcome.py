@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         EpochRecord,
         EvaluationRecord,
         Failure,
+        LostWorker,
         Status,
         WarmupRecord,
     )
@@ -49,10 +50,12 @@ class OutcomeBuilder:
 
     Attributes:
         served: task -> its final account, of each task that has sent one.
+        lost_workers: those that the trial went on without.
     """
 
     def __init__(self) -> None:
         self.served: dict[str, Served] = {}
+        self.lost_workers: list[LostWorker] = []
         self._start_s = time.monotonic()
         self._start_up_s = 0.0
         self._training_s = 0.0
@@ -109,14 +112,16 @@ class OutcomeBuilder:
         """Return the last lines that a task wrote."""
         return list(self._logs.get(task, []))
 
-    def gap(self, spec: TrialSpec, workers: Iterable[str]) -> tuple[str, str] | None:
+    def gap(
+        self, spec: TrialSpec, workers: Iterable[str], evaluator: str
+    ) -> tuple[str, str] | None:
         """Return a worker that lacks a result, and which one; None if all are complete."""
         for worker in sorted(workers, key=split_task):
             found = sum(record.task == worker for record in self._epochs)
             if found < spec.epochs:
                 return worker, f"expected results of {spec.epochs} epochs, found {found}"
         if not any(record.epoch is None for record in self._evaluations):
-            return f"{WORKER}:0", "expected the accuracy of the final parameters, found none"
+            return evaluator, "expected the accuracy of the final parameters, found none"
         return None
 
     def _differing_replicas(self) -> list[str]:
@@ -134,12 +139,11 @@ class OutcomeBuilder:
         failure: Failure | None,
     ) -> TrialOutcome:
         """Return the outcome of the trial; what a divergence entails is not a failure."""
-        diverged = self._divergence is not None
         steps = sum(record.steps for record in self._epochs)
         cpu_s = sum(served.cpu_s for served in self.served.values())
         return TrialOutcome(
             order=order,
-            status="diverged" if diverged else "failed" if failure else "ok",
+            status=self._status(failure),
             started_at=self._started_at,
             duration_s=time.monotonic() - self._start_s,
             start_up_s=self._start_up_s,
@@ -161,11 +165,19 @@ class OutcomeBuilder:
             ],
             evaluations=self._evaluations,
             differing_replicas=self._differing_replicas(),
-            failure=None if diverged else failure,
+            failure=None if self._divergence else failure,
             divergence=self._divergence,
             use=self._use,
             parameters=self._parameters,
+            lost_workers=self.lost_workers,
         )
+
+    def _status(self, failure: Failure | None) -> Status:
+        if self._divergence:
+            return "diverged"
+        if failure:
+            return "failed"
+        return "degraded" if self.lost_workers else "ok"
 
 
 def without_result(

@@ -126,7 +126,7 @@ class SweepProgress:
 
     Attributes:
         total: trials of the plan.
-        ended: trials that are over, including those that diverged, failed or were not run.
+        ended: trials that are over, whatever their status.
         running: id -> the trials that run, in the order of their start.
     """
 
@@ -139,6 +139,7 @@ class SweepProgress:
         self.plan = plan
         self.total = len(plan.orders)
         self.ended = self.total - len(pending)
+        self.degraded = 0
         self.diverged = 0
         self.failed = 0
         self.not_run = 0
@@ -173,8 +174,9 @@ class SweepProgress:
         self.ended += 1
         self._pending.pop(spec.id, None)
         if outcome.status != "ok":  # its duration does not predict the others
+            self.degraded += outcome.status == "degraded"
             self.diverged += outcome.status == "diverged"
-            self.failed += outcome.status not in ("not run", "diverged")
+            self.failed += outcome.status in ("failed", "interrupted")
             self.not_run += outcome.status == "not run"
             return
         self._measured_s[spec.cell].append(outcome.duration_s)

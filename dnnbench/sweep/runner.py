@@ -239,6 +239,7 @@ class Cluster:
                     limits=self._limits,
                     watch=recorder.record,
                     phase=lambda text: observer.phase(f"{name}{text}"),
+                    notice=observer.notice,
                 )
         except BaseException as error:  # noqa: BLE001 - stored, then raised by `store`
             status: Status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
@@ -320,7 +321,7 @@ def _refuse_to_go_on_failing(outcomes: list[TrialOutcome]) -> None:
     last = [outcome for outcome in outcomes if outcome.status != "not run"]
     last = last[-MAX_FAILURES_IN_A_ROW:]
     if len(last) < MAX_FAILURES_IN_A_ROW or any(
-        outcome.status in ("ok", "diverged") for outcome in last
+        outcome.status in ("ok", "degraded", "diverged") for outcome in last
     ):
         return
     failure = last[-1].failure
@@ -334,7 +335,7 @@ def _refuse_to_go_on_failing(outcomes: list[TrialOutcome]) -> None:
 
 @contextlib.contextmanager
 def signals_interrupt() -> Iterator[None]:
-    """Treat SIGTERM and SIGHUP as Ctrl-C, so that they tear down too."""
+    """Treat SIGTERM and SIGHUP as Ctrl-C, so that they tear down too, unless they are ignored."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may handle signals
         return
@@ -342,8 +343,11 @@ def signals_interrupt() -> Iterator[None]:
     def interrupt(_number: int, _frame: Any) -> None:
         raise KeyboardInterrupt
 
+    # What was ignored at the start stays so: nohup protects from the end of the terminal.
     before = {
-        number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)
+        number: signal.signal(number, interrupt)
+        for number in (signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) != signal.SIG_IGN
     }
     try:
         yield

@@ -25,7 +25,7 @@ from dnnbench.trial.bounds import (
 from dnnbench.trial.machine import MachineSnapshot
 from dnnbench.trial.outcome import Divergence, EpochRecord, EvaluationRecord, WarmupRecord
 from dnnbench.trial.spec import TrialSpec
-from dnnbench.trial.tasks import ClusterSpec
+from dnnbench.trial.tasks import WORKER, ClusterSpec
 from dnnbench.trial.usage import HostUse
 
 # --- orders: controller → agent -------------------------------------------------------------------
@@ -76,14 +76,38 @@ class WarmUp(Order, frozen=True, tag="warm_up"):
 
 
 class Go(Order, frozen=True, tag="go"):
-    """To all roles, once every worker is warm: the measured part begins."""
+    """To all roles, once every worker is warm: the measured part begins.
+
+    Attributes:
+        first_epoch: later than 1 for a worker that was started again.
+    """
+
+    first_epoch: PositiveCount = 1
+
+
+class Restart(Order, frozen=True, tag="restart"):
+    """Fork a lost worker's role again, which goes through the orders up to ``Go`` alone.
+
+    Attributes:
+        port: of the lost role; the parameter servers know no other.
+        first_epoch: the one in which it was lost.
+    """
+
+    task: str
+    threads: int
+    port: int
+    cluster: ClusterSpec
+    first_epoch: PositiveCount
 
 
 class Finish(Order, frozen=True, tag="finish"):
     """To all roles, once every worker has trained: parameter servers account, workers end.
 
-    ``worker:0`` evaluates before it does.
+    Attributes:
+        evaluator: the worker that evaluates before it ends.
     """
+
+    evaluator: str = f"{WORKER}:0"
 
 
 class Leave(Order, frozen=True, tag="leave"):
@@ -95,7 +119,9 @@ class Respond(Order, frozen=True, tag="respond"):
 
 
 class Stop(Order, frozen=True, tag="stop"):
-    """Kill what still runs of the current trial."""
+    """Kill what still runs of the current trial, or these tasks of it."""
+
+    tasks: list[str] | None = None
 
 
 AnyOrder = Union[  # noqa: UP007 - msgspec resolves this at run time on 3.10
@@ -105,6 +131,7 @@ AnyOrder = Union[  # noqa: UP007 - msgspec resolves this at run time on 3.10
     WarmStart,
     WarmUp,
     Go,
+    Restart,
     Finish,
     Leave,
     Respond,

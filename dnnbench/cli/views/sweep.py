@@ -315,6 +315,8 @@ def _sweep_line(sweep: SweepProgress) -> RenderableType:
     from rich.table import Table
 
     text = f"{sweep.ended} of {sweep.total} trials"
+    if sweep.degraded:
+        text += f", {sweep.degraded} degraded"
     if sweep.diverged:
         text += f", {sweep.diverged} diverged"
     if sweep.failed:

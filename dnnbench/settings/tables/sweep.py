@@ -130,7 +130,7 @@ class SweepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Timeouts after which a trial counts as failed, and limits of a whole run."""
+    """Timeouts of a trial, what to do at the loss of a worker, and limits of a whole run."""
 
     ready_timeout_s: Annotated[
         Seconds,
@@ -143,13 +143,37 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stall_timeout_s: Annotated[
         Seconds,
         Setting(
-            "Seconds without progress of a worker after which a trial counts as failed.",
+            "Seconds without progress of a worker after which it counts as lost.",
             "A worker that has lost its parameter server would wait forever.",
         ),
-    ] = 60.0
+    ] = 120.0
+    stall_warning_s: Annotated[
+        Seconds,
+        Setting(
+            "Seconds without progress of a worker after which a note names it.",
+            "Long before stall_timeout_s, so that somebody can look at the host.",
+        ),
+    ] = 30.0
     trial_timeout_s: Annotated[
         Seconds, Setting("Seconds after which a trial counts as failed.")
     ] = 3600.0
+    on_worker_loss: Annotated[
+        Literal["continue", "fail"],
+        Setting(
+            "At the loss of a worker, continue with the others, or fail the trial.",
+            "Asynchronous workers do not need each other. The trial is then degraded: its figures "
+            "are in no average. Synchronous protocols always fail.",
+        ),
+    ] = "continue"
+    restart_workers: Annotated[
+        int,
+        Meta(ge=0, le=1000),
+        Setting(
+            "Times per trial that a lost worker is started again; never worker:0.",
+            "It joins at the current parameters, in the epoch in which it was lost.",
+            metavar="N",
+        ),
+    ] = 0
     max_hours: Annotated[
         Hours | None,
         Setting(

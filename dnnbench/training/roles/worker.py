@@ -126,23 +126,24 @@ class _Worker:
             self._warm_start()
             self._channel.expect(WarmUp)
         self._warm_up()
-        self._channel.expect(Go)
+        go = self._channel.expect(Go)
         snapshots = []
-        epochs = range(1, self._spec.epochs + 1)
+        epochs = range(go.first_epoch, self._spec.epochs + 1)
         for epoch in epochs:
             self._epoch(epoch)
             if self._index == 0:
                 snapshots.append(self._snapshot(epoch))
         self._leave()
         self._channel.emit(Trained, updates_pushed=self._pushed, replica_sha256=self._replica())
-        self._channel.expect(Finish)
+        finish = self._channel.expect(Finish)
         self._account()
-        if self._index == 0:
+        if self._channel.task == finish.evaluator:
             snapshots.append(self._snapshot(self._spec.epochs))
+            evaluated: list[int | None] = [*(epochs if self._index == 0 else []), None]
             # Only now: evaluating would take the cores from workers that still train.
-            for epoch, (parameters, states) in zip([*epochs, None], snapshots, strict=True):
+            for number, (parameters, states) in zip(evaluated, snapshots, strict=True):
                 self._set_states(states)
-                record = evaluate(self._session, self._prepared, epoch, parameters)
+                record = evaluate(self._session, self._prepared, number, parameters)
                 self._channel.emit(Evaluated, record=record)
 
     def _initialise_shards(self) -> None:

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
+import msgspec
 import numpy as np
 import pytest
 from support import PROJECT
@@ -32,6 +33,7 @@ from dnnbench.settings.setting import ENVIRONMENT_PREFIX
 from dnnbench.sweep.plan import make_plan
 from dnnbench.sweep.results import create, open_sweep
 from dnnbench.trial.machine import snapshot
+from dnnbench.trial.outcome import LostWorker
 from dnnbench.trial.spec import CellKey, DataSpec
 
 if TYPE_CHECKING:
@@ -91,6 +93,7 @@ def engine(
     missing: int = 99,
     then: BaseException | None = None,
     trials: int | None = None,
+    result: Callable[[TrialSpec], TrialOutcome] = good,
 ) -> None:
     """Put an engine in place that ends its trials at once.
 
@@ -111,7 +114,7 @@ def engine(
                 outcome = make_not_run(order)
             else:
                 observer.trial_started(order)
-                outcome = make_failed(order) if order.id == failing else good(order)
+                outcome = make_failed(order) if order.id == failing else result(order)
             store.append(outcome)
             observer.trial_ended(outcome)
         if then:
@@ -619,6 +622,38 @@ def test_a_run_that_finished_nothing_names_no_place_for_it(
     engine(monkeypatch, trials=0, then=KeyboardInterrupt())
     result = call("run", "--dataset", "synthetic-mnist")
     assert "interrupted after 0 of 18 trials; resume with: dnnbench run --resume\n" in result.err
+
+
+@pytest.mark.parametrize("moment", ["after the last trial", "in the report"])
+def test_an_interrupt_after_all_trials_names_the_report(
+    call: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    def interrupt(*_: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    engine(monkeypatch, then=KeyboardInterrupt() if moment == "after the last trial" else None)
+    monkeypatch.setattr(run_module, "_report", interrupt)
+    result = call("run", "--dataset", "synthetic-mnist")
+    assert result.code == 130
+    assert "interrupted after all 18 trials; report them with: dnnbench report\n" in result.err
+
+
+def test_trials_that_lost_workers_are_named_and_repeated(
+    call: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = LostWorker("worker:1", "localhost", "killed by signal 9", epoch=1, after_s=2.0)
+
+    def degraded(order: TrialSpec) -> TrialOutcome:
+        return msgspec.structs.replace(good(order), status="degraded", lost_workers=[lost])
+
+    engine(monkeypatch, result=degraded, trials=1)
+    result = call("run", "--dataset", "synthetic-mnist")
+    assert "degraded in " in result.err
+    assert f"lost {lost}" in result.err
+    assert "note: 1 of 18 trials lost workers and are in no average" in result.err
+    (sweep,) = Path("results").iterdir()
+    assert len(open_sweep(Path("results")).pending()) == 18
+    assert "| degraded |" in (sweep / "report.md").read_text()
 
 
 def test_a_sweep_that_gives_up_still_reports(

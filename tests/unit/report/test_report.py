@@ -441,7 +441,9 @@ def paced() -> Analysis:
     return analyse(make_sweep(pace_ms=80.0, epoch_steps=55, data=data), make_context())
 
 
-@pytest.mark.parametrize("write", [lambda a: shown(a, 80), markdown.render], ids=["text", "md"])
+@pytest.mark.parametrize(
+    "write", [lambda a: shown(a, 80), lambda a: markdown.render(Subject(a))], ids=["text", "md"]
+)
 def test_paced_figures_are_marked_in_every_title_and_no_published_time_is_beside_them(
     paced: Analysis, write: Callable[[Analysis], str]
 ) -> None:
@@ -468,7 +470,7 @@ def test_an_epoch_that_is_cut_short_is_scaled_to_a_whole_one(paced: Analysis) ->
 
 def test_exports_name_the_pace_and_the_cut(paced: Analysis, analysis: Analysis) -> None:
     for found, pace, steps in ((paced, "80.0", "55"), (analysis, "", "")):
-        rows = list(csv.DictReader(io.StringIO(export.as_csv(found))))
+        rows = list(csv.DictReader(io.StringIO(as_csv(Subject(found)))))
         assert {(r["pace_ms"], r["epoch_cut_short_after_steps"]) for r in rows} == {(pace, steps)}
     document = json.loads(export.as_json(paced))
     assert document["settings"]["pace_ms"] == 80.0

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from support.factories import make_order, make_ready, make_use
+from support.factories import make_ready, make_use
 from support.fake_agent import (
     DIED,
     GOOD,
@@ -19,13 +19,10 @@ from support.fake_agent import (
 
 from dnnbench.analysis.trial_figures import measure
 from dnnbench.errors import HostError
-from dnnbench.settings.schema import RunConfig
 from dnnbench.sweep import trial_events, trial_run
-from dnnbench.sweep.agents import Agents, Arrival, Inbox
-from dnnbench.sweep.placement import Host
+from dnnbench.sweep.agents import Arrival
 from dnnbench.trial.messages import (
     AgentFailed,
-    AgentReady,
     AnyEvent,
     Connect,
     Diverged,
@@ -52,52 +49,19 @@ from dnnbench.trial.messages import (
 )
 from dnnbench.trial.outcome import Divergence, WarmupRecord
 from dnnbench.trial.spec import ProtocolSpec
-from dnnbench.trial.tasks import task_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from support.fake_agent import Answer
-
-    from dnnbench.trial.outcome import TrialOutcome
+from support.fake_cluster import FakeCluster
 
 PATIENCE_S = 0.05
 
 
-class Cluster:
-    """Fake hosts with an agent each, for one trial after the other."""
+class Cluster(FakeCluster):
+    """Hosts whose trials fail at the loss of a worker."""
 
-    def __init__(self, answers: dict[type[Order], Answer], hosts: int = 1, **limits: float) -> None:
-        self.inbox = Inbox()
-        self.hosts = [Host(f"host-{n}", f"10.0.0.{n}") for n in range(hosts)]
-        self.fakes = {h.name: FakeAgent(h.name, self.inbox, answers) for h in self.hosts}
-        self.agent = self.fakes["host-0"]
-        self.agents = Agents(self.fakes.values(), self.hosts, self.inbox, release=lambda: None)
-        self.limits = RunConfig(**limits)
-        self.watched: list[AnyEvent] = []
-        self.watch: Callable[[AnyEvent], None] = self.watched.append
-        self.phases: list[str] = []
-
-    def run(
-        self, nodes: int = 3, cores: int = 2, on: int | None = None, **changes: Any
-    ) -> TrialOutcome:
-        """Run a trial on the first hosts, so many of them as ``on`` says."""
-        order = make_order(nodes, **changes)
-        tasks = task_names(nodes, order.parameter_servers)
-        names = [host.name for host in self.hosts[:on]]
-        placement = {task: names[i % len(names)] for i, task in enumerate(tasks)}
-        return trial_run.run_trial(
-            order,
-            placement,
-            self.agents,
-            cores=dict.fromkeys(names, cores),
-            limits=self.limits,
-            watch=self.watch,
-            phase=self.phases.append,
-        )
-
-    def await_ready(self) -> dict[str, AgentReady]:
-        return self.agents.await_ready(self.limits.ready_timeout_s)
+    def __init__(self, answers: dict[type[Order], Answer], hosts: int = 1, **limits: Any) -> None:
+        super().__init__(answers, hosts, **({"on_worker_loss": "fail"} | limits))
 
 
 def silent(_agent: FakeAgent, _order: Order) -> list[AnyEvent]:
@@ -268,7 +232,7 @@ def test_a_role_that_ends_early_fails_the_trial_whatever_its_exit_code(
 
 
 def test_a_failure_while_evaluating_fails_the_trial() -> None:
-    def fail(agent: FakeAgent, order: Order) -> list[AnyEvent]:
+    def fail(agent: FakeAgent, order: Finish) -> list[AnyEvent]:
         return [RoleFailed(task="worker:0", cause="OutOfMemory"), *finish(agent, order)]
 
     assert Cluster({Finish: fail}).run().status == "failed"
@@ -319,12 +283,16 @@ def test_the_worker_that_stalls_is_named_though_others_go_on() -> None:
     failure = Cluster({Go: one_stalls}, stall_timeout_s=PATIENCE_S).run().failure
     assert failure
     assert failure.cause == (
-        f"waited {PATIENCE_S} s for progress of worker:1 on host-0; every task responds"
+        f"waited {PATIENCE_S} s for progress of worker:1 on host-0; it responds, and no "
+        "other worker stands still"
     )
+    assert (failure.task, failure.host) == ("worker:1", "host-0")
 
 
 def responding(cores: dict[str, float]) -> Answer:
-    return lambda _agent, _order: [Responding(task=t, cores=n) for t, n in cores.items()]
+    return lambda _agent, _order: [
+        Responding(task=task, cores=n) for task, n in {"agent": 0.0, **cores}.items()
+    ]
 
 
 @pytest.mark.parametrize(
@@ -391,7 +359,7 @@ def test_the_failure_that_others_notice_is_the_headline_even_if_it_arrives_later
 def test_the_trials_own_limit_beats_the_limits_of_its_phases() -> None:
     failure = Cluster({Go: silent}, trial_timeout_s=PATIENCE_S).run().failure
     assert failure
-    assert failure.cause == f"waited {PATIENCE_S} s for the end of the trial"
+    assert failure.cause.startswith(f"waited {PATIENCE_S} s for the end of the trial")
 
 
 def test_a_replica_that_has_other_parameters_in_the_end_is_named_and_warned_of() -> None:

@@ -21,6 +21,9 @@ ORDERS = [
     messages.Finish(),
     messages.Leave(),
     messages.Respond(),
+    messages.Restart(
+        task="worker:1", threads=2, port=4711, cluster=ClusterSpec(["a:1"], ["b:2"]), first_epoch=2
+    ),
     messages.Stop(),
 ]
 OUTCOME = make_outcome(make_order())
