@@ -59,11 +59,12 @@ def draw_map(cells: Cells, path: Path) -> None:
     from matplotlib import pyplot as plt
     from matplotlib.patches import Patch
 
-    rows = len(cells.datasets)
+    lines = [len(cells.nodes(dataset)) for dataset in cells.datasets]
     figure, axes = plt.subplots(
-        rows,
+        len(lines),
         len(COMPENSATED),
-        figsize=(9.6, 0.9 + 2.5 * rows),
+        figsize=(9.6, 0.7 + 0.8 * len(lines) + 0.6 * sum(lines)),
+        height_ratios=lines,
         layout="constrained",
         squeeze=False,
     )

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from benchmarks.convergence.comparisons import Cell
     from benchmarks.convergence.trials import Figures
 
-TARGET_ERROR = {"mnist": 6.0, "fashion-mnist": 16.0}
+TARGET_ERROR = {"mnist": 6.0, "fashion-mnist": 18.0}
 """Data set -> test error in percent that a trial is to reach; others have no such table."""
 
 Row = dict[str, str]
