@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "launch": "Start a cluster on hosts and keep it running.",
     "status": "Show the clusters running on hosts.",
     "stop": "Stop clusters on hosts.",
+    "manifest": "Print Kubernetes objects whose pods are hosts.",
     "hosts": "Manage the SSH keys of hosts.",
     "init": "Write a commented dnnbench.toml.",
 }

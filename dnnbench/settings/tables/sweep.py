@@ -47,7 +47,7 @@ class SweepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "Node counts: parameter servers and workers together; under all-reduce every node is a "
             "worker, and sequential always has one node.",
             "As in Table 2.",
-            commands=PROVISIONED,
+            commands=(*PROVISIONED, "manifest"),
             metavar="N,N,...",
         ),
     ] = (4, 8, 12)
