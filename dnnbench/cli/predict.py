@@ -30,8 +30,6 @@ from dnnbench.settings.load import load
 from dnnbench.sweep.results import open_sweep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
 
     from dnnbench.cli.shared.printer import Printer
     from dnnbench.settings.schema import Resolved
