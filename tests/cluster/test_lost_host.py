@@ -90,11 +90,14 @@ def test_a_host_that_goes_down_costs_a_trial_and_its_node_count(tmp_path: Path) 
     accident = Accident(site)
 
     outcomes = run_sweep(sweep, accident, site)
-    assert [outcome.status for outcome in outcomes] == ["failed", "ok", "ok", "not run"]
-    failed, *others, left = outcomes
-    assert str(failed.failure).startswith("node3: the agent ended with -9")
+    assert [outcome.status for outcome in outcomes] == ["degraded", "ok", "ok", "not run"]
+    degraded, *others, left = outcomes
+    (lost,) = degraded.lost_workers
+    assert (lost.task, lost.host) == ("worker:1", "node3")
+    assert lost.cause.startswith("the agent ended with -9")
+    assert {r.task for r in degraded.epochs} == {"worker:0"}
     assert str(left.failure) == "node3: no route to host"
-    assert sweep.pending() == [failed.order, left.order]
+    assert sweep.pending() == [degraded.order, left.order]
     assert [o.placement for o in others] == [{"ps:0": "node1", "worker:0": "node2"}] * 2
     assert accident.witness
     with accident.witness as witness:
