@@ -16,8 +16,10 @@ from dnnbench.errors import HostError
 from dnnbench.hosts.agent_environment import ENVIRONMENT
 from dnnbench.sweep.agents import Agents, Arrival, Inbox
 from dnnbench.sweep.event_checks import read_event
+from dnnbench.sweep.failures import is_harmless, kind_of_exit
 from dnnbench.text.safe import one_line
 from dnnbench.trial.bounds import LINE_BYTES
+from dnnbench.trial.machine import oom_kills
 from dnnbench.trial.messages import encode
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ class LocalAgent:
         self.host = host
         self._log_file = log_file
         self._inbox = inbox
+        self._oom_kills = oom_kills()  # before its end
         with log_file.open("ab") as log:
             # A session of its own: Ctrl-C reaches the controller alone, which then ends the agent.
             self._process = subprocess.Popen(
@@ -96,19 +99,23 @@ class LocalAgent:
             self._process.wait(1.0)
         code = self._process.poll()
         ended = "closed its pipe" if code is None else f"ended with {code}"
-        last = self._last_words()
-        return HostError(
+        kind, last = kind_of_exit(code or 0), self._last_words()
+        if code == -signal.SIGKILL and oom_kills() > self._oom_kills:
+            ended, kind, last = "was killed by the kernel for lack of memory", "out-of-memory", ""
+        error = HostError(
             f"the agent {ended}{': ' + last if last else ''}",
             where=self.host,
             remedy=f"see {self._log_file}",
         )
+        return error.of_kind(kind)
 
     def _last_words(self) -> str:
-        """Return the last line of the agent's log, which may be of any size."""
+        """Return the last telling line of the agent's log, which may be of any size."""
         with self._log_file.open("rb") as log:
             log.seek(max(log.seek(0, os.SEEK_END) - _TAIL_BYTES, 0))
             lines = log.read(_TAIL_BYTES).decode(errors="replace").strip().splitlines()
-        return one_line(lines[-1]) if lines else ""
+        telling = [line for line in lines if not is_harmless(line)]
+        return one_line(telling[-1]) if telling else ""
 
 
 class LocalAgents:
