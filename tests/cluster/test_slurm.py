@@ -37,7 +37,8 @@ EXAMPLE = PROJECT / "docs" / "examples" / "slurm"
 STANDING = """\
 #!/bin/sh
 set -ex
-dnnbench provision --slurm --check --json > check.json
+dnnbench provision --slurm
+dnnbench provision --slurm --check
 dnnbench launch --slurm --nodes 3
 squeue --steps --noheader --format=%N > steps.txt
 dnnbench run --slurm --nodes 3
