@@ -30,7 +30,6 @@ from dnnbench.settings.load import load
 from dnnbench.sweep.results import open_sweep
 
 if TYPE_CHECKING:
-
     from dnnbench.cli.shared.printer import Printer
     from dnnbench.settings.schema import Resolved
 
@@ -71,7 +70,9 @@ _Bandwidth = Annotated[float, Meta(gt=0, le=1e9)]
 )
 @checked_option("--bandwidth", _Bandwidth, "MBIT/S", "Bandwidth of a host's link.  [default: 1000]")
 @checked_option("--round-trip", _Time, "MS", "Round trip between two hosts.  [default: 0.2]")
-@checked_option("--parameters", _Parameters, "N", "Parameters of the model.  [default: the sweep's]")
+@checked_option(
+    "--parameters", _Parameters, "N", "Parameters of the model.  [default: the sweep's]"
+)
 @checked_option(
     "--worker-ms",
     _Time,
