@@ -1,9 +1,5 @@
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +12,7 @@ from support.factories import (
 )
 from support.page import Page
 
+from benchmarks.screenshots import SCHEMES, browser, photograph
 from dnnbench.analysis.analyse import analyse
 from dnnbench.report import page
 from dnnbench.report.figures.drawing import FIGURES
@@ -24,10 +21,7 @@ from dnnbench.report.tables import closing_notes, report_tables
 from dnnbench.report.verdict import verdict_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 @pytest.fixture(scope="module")
@@ -97,38 +91,20 @@ def test_a_sweep_without_any_figure_has_a_page() -> None:
     assert "the connection was refused" in "".join(read.texts["td"])
 
 
-@pytest.fixture
-def profile() -> Iterator[str]:
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
-        yield name
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
-@pytest.mark.parametrize("scheme", [0, 1], ids=["dark", "light"])
+@pytest.mark.skipif(browser() is None, reason="needs chromium")
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_browser_shows_the_page_in_the_readers_scheme(
-    subject: Subject, scheme: int, tmp_path: Path, profile: str
+    subject: Subject, scheme: str, tmp_path: Path
 ) -> None:
     from matplotlib.image import imread
 
-    assert CHROMIUM is not None
-    path, shot = tmp_path / "report.html", tmp_path / "shot.png"
+    command, path, shot = browser(), tmp_path / "report.html", tmp_path / "shot.png"
+    assert command
     path.write_text(page.render(subject), encoding="utf-8")
-    command = [
-        CHROMIUM,
-        "--headless",
-        "--hide-scrollbars",
-        "--window-size=1000,1600",
-        f"--user-data-dir={profile}",
-        f"--blink-settings=preferredColorScheme={scheme}",
-        f"--screenshot={shot}",
-        path.as_uri(),
-    ]
-    if os.geteuid() == 0:
-        command.insert(1, "--no-sandbox")  # chromium refuses root otherwise
-    subprocess.run(command, check=True, capture_output=True, timeout=240)
+    photograph(command, path, shot, scheme)
     pixels = imread(shot)[..., :3]
     background = float(pixels[2, 2].mean())
-    assert (background < 0.2) if scheme == 0 else (background > 0.9)
+    assert (background < 0.2) if scheme == "dark" else (background > 0.9)
     # Text, and both protocols' colors in the figures, stand out from the page.
     contrast = abs(pixels.mean(axis=2) - background)
     assert (contrast > 0.5).mean() > 0.01
