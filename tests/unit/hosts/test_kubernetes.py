@@ -194,7 +194,9 @@ def test_the_host_list_names_the_pods_and_their_addresses(
 
 
 def test_the_host_list_names_the_namespace(printed: Callable[..., str]) -> None:
-    assert printed("--list-hosts", "--namespace", "lab").count("kubectl exec -i -n lab {name}") == 12
+    assert (
+        printed("--list-hosts", "--namespace", "lab").count("kubectl exec -i -n lab {name}") == 12
+    )
 
 
 def test_a_file_is_written_whole(printed: Callable[..., str], tmp_path: Path) -> None:
