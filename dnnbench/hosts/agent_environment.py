@@ -1,4 +1,4 @@
-"""Environment variables of an agent's process, on this machine and over SSH."""
+"""Environment variables of an agent's process, on this machine and on hosts."""
 
 from __future__ import annotations
 
