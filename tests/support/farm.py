@@ -117,15 +117,19 @@ class Command:
             )
             assert text in self.said, self.said
 
-    def await_event(self, kind: str) -> list[dict[str, Any]]:
+    def await_event(self, kind: str, trial: str = "") -> list[dict[str, Any]]:
         """Wait for an event of this kind in the newest trial of the newest sweep.
+
+        Args:
+            kind: of the event.
+            trial: the beginning of the trial's name.
 
         Returns:
             The events until now.
         """
         deadline_s = time.monotonic() + TIMEOUT_S
         while time.monotonic() < deadline_s:
-            events = self.events()
+            events = self.events(trial)
             if any(event["event"] == kind for event in events):
                 return events
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -133,9 +137,9 @@ class Command:
                 break
         raise AssertionError(f"no {kind}: {self.said}")
 
-    def events(self) -> list[dict[str, Any]]:
+    def events(self, trial: str = "") -> list[dict[str, Any]]:
         """Return the events of the newest trial of the newest sweep."""
-        found = self.directory.glob("results/[!.]*/trials/*/events.jsonl")
+        found = self.directory.glob(f"results/[!.]*/trials/{trial}*/events.jsonl")
         newest = max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
         lines = newest.read_text().split("\n")[1:-1] if newest else []
         return [json.loads(line) for line in lines]
