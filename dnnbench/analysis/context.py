@@ -57,17 +57,17 @@ def _context(
     hosts = {
         host.name: said[host.name] for host in store.plan.hosts if host.name in used & said.keys()
     }
-    machine, *others = hosts.values() or [sessions[-1].before]
+    machines = list(hosts.values()) or [session.before for session in sessions[-1:]]
     facts = host_facts(hosts)
     return Context(
         profile=profile_text(config),
-        host_cores=max(1, int(total_cores(facts) if facts else machine.cores_usable)),
-        cpu_model=machine.cpu_model,
+        host_cores=max(1, int(total_cores(facts) if facts else _cores(machines, outcomes))),
+        cpu_model=machines[0].cpu_model if machines else "unknown machine",
         planned_nodes=list(config.sweep.nodes),
         planned_protocols=list(config.sweep.protocols),
         planned_repeats=config.sweep.repeats,
         data_note=store.plan.data_note,
-        versions=_versions([machine, *others]),
+        versions=_versions(machines),
         hosts=facts,
         start_loads=[
             StartLoad(host, said.load_average[0], said.cores)
@@ -78,6 +78,17 @@ def _context(
         path=str(store.path),
         parallel=store.plan.parallel,
     )
+
+
+def _cores(machines: Sequence[MachineSnapshot], outcomes: Sequence[TrialOutcome]) -> float:
+    """Return the cores of this machine; if they are not recorded, those that its trials saw.
+
+    Older trials saw none: they count as if on one core, so that no figure passes for that of roles
+    with cores of their own.
+    """
+    if machines:
+        return machines[0].cores_usable
+    return min((use.cores for outcome in outcomes for use in outcome.use.values()), default=1)
 
 
 def _before(session: Session, *, is_local: bool) -> dict[str, MachineSnapshot]:

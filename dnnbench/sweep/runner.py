@@ -83,7 +83,8 @@ def run_sweep(
             stored.
     """
     with store.locked(), signals_interrupt():
-        if store.has_outcomes() or store.sessions()[-1].load_after is not None:
+        newest = store.sessions()[-1:]
+        if store.has_outcomes() or not newest or newest[0].load_after is not None:
             store.begin_session(snapshot())  # resumed; `create` wrote the first session
         pending = store.pending()
         observer.sweep_started(store.plan, pending)

@@ -32,7 +32,9 @@ def make(results: Path, name: str = "2026-11-22T14-28-41Z") -> SweepStore:
 
 def outcome_of(order: TrialSpec, status: Status = "ok", duration_s: float = 1.0) -> TrialOutcome:
     epoch = EpochRecord("worker:0", 1, 550, 55000, 3.5, 0.25, 1.0, 0.5, Staleness([1, 2]))
-    return TrialOutcome(order, status, "2026-11-22T14:28:41Z", duration_s, epochs=[epoch])
+    return TrialOutcome(
+        order, status, "2026-11-22T14:28:41Z", duration_s, training_s=1.0, epochs=[epoch]
+    )
 
 
 @pytest.fixture
