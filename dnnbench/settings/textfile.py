@@ -90,9 +90,7 @@ def open_regular(path: Path, error: type[DnnbenchError] = ConfigError) -> Binary
     return os.fdopen(descriptor, "rb")
 
 
-def read_regular(
-    path: Path, most_bytes: int, error: type[DnnbenchError] = ConfigError
-) -> bytes:
+def read_regular(path: Path, most_bytes: int, error: type[DnnbenchError] = ConfigError) -> bytes:
     """Return the content of a regular file of a bounded size.
 
     Raises:

@@ -85,8 +85,8 @@ class EventWriter:
     def close(self) -> None:
         """Fsync and close the file. Idempotent."""
         if not self._file.closed:
-            os.fsync(self._file.fileno())
-            self._file.close()
+            with writing(self.path), self._file:
+                os.fsync(self._file.fileno())
 
     def __enter__(self) -> Self:
         return self

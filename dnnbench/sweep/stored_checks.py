@@ -88,8 +88,8 @@ def odd_in_outcome(outcome: TrialOutcome, plan: Plan, planned: TrialSpec | None)
 def _odd_records(outcome: TrialOutcome, tasks: set[str]) -> Iterator[str]:
     spec = outcome.order
     workers = {task for task in tasks if task.startswith(WORKER)}
-    records = [*outcome.epochs, *outcome.warmups]
-    if other := next((r.task for r in records if r.task not in workers), None):
+    found = [*(r.task for r in outcome.epochs), *(r.task for r in outcome.warmups)]
+    if other := next((task for task in found if task not in workers), None):
         yield f"{spec.id} has no worker {_quoted(other)}"
     measured: list[int] = [r.epoch for r in outcome.epochs]
     measured += [r.epoch for r in outcome.evaluations if r.epoch is not None]
