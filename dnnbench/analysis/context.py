@@ -68,6 +68,7 @@ def _context(
         planned_repeats=config.sweep.repeats,
         data_note=store.plan.data_note,
         versions=_versions(machines),
+        variables=_variables(machines),
         hosts=facts,
         start_loads=[
             StartLoad(host, said.load_average[0], said.cores)
@@ -133,6 +134,15 @@ def _versions(machines: Iterable[MachineSnapshot]) -> dict[str, str]:
     return {name: " and ".join(versions) for name, versions in found.items()}
 
 
+def _variables(machines: Iterable[MachineSnapshot]) -> dict[str, str]:
+    """Return the environment variables of the roles that may change what is measured."""
+    found: dict[str, dict[str, None]] = {}
+    for machine in machines:
+        for name, value in machine.variables.items():
+            found.setdefault(name, {})[value] = None
+    return {name: " and ".join(values) for name, values in found.items()}
+
+
 def profile_text(config: Config) -> str:
     """Name the profile and the settings that were changed from it."""
     changed = []
@@ -151,7 +161,7 @@ def _changes(sessions: Sequence[Session]) -> list[str]:
     for session in sessions:
         # Older sweeps and sessions that ended early list no hosts: they ran on this machine.
         for host, m in (session.hosts or {local_inventory()[0].name: session.before}).items():
-            ran_on = m.cpu_model, m.cores_usable, m.versions, m.git_commit
+            ran_on = m.cpu_model, m.cores_usable, m.versions, m.git_commit, m.variables
             if known.setdefault(host, ran_on) != ran_on:
                 what = "the sweep was resumed on another machine or with other versions"
                 return [f"{what}; see environment.json"]

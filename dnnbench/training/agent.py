@@ -1,9 +1,9 @@
 """The agent: one process per host that imports TensorFlow once and forks one role per task.
 
-``python -m dnnbench.training.agent`` reads orders on standard input and writes events, its own and
-those of its roles, on standard output, one JSON line each. It ends, and its roles with it, when
-standard input ends: that is the end of the controller. It has one thread and no TensorFlow runtime,
-so a fork is safe.
+Started by `dnnbench.training.start`, it reads orders on standard input and writes events, its own
+and those of its roles, where standard output was, one JSON line each. It ends, and its roles with
+it, when standard input ends: that is the end of the controller. It has one thread and no TensorFlow
+runtime, so a fork is safe.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dnnbench.errors import DnnbenchError
+from dnnbench.training.libraries import import_libraries
 from dnnbench.training.prepare import Preparer
 from dnnbench.training.roles import parameter_server, worker
 from dnnbench.training.roles.channel import Channel
@@ -102,9 +103,15 @@ class _Role:
 
 
 class Agent:
-    """Carries out the orders of one controller."""
+    """Carries out the orders of one controller.
 
-    def __init__(self, preparer: Preparer) -> None:
+    Args:
+        preparer: prepares its trials.
+        events_fd: file descriptor to write events to.
+    """
+
+    def __init__(self, preparer: Preparer, events_fd: int) -> None:
+        self._events_fd = events_fd
         self._preparer = preparer
         self._prepared: PreparedTrial | None = None
         self._roles: dict[str, _Role] = {}
@@ -123,6 +130,15 @@ class Agent:
                 role.kill()
             for role in self._roles.values():
                 os.waitpid(role.pid, 0)
+
+    def send(self, event: Event) -> None:
+        """Send an event of the agent itself."""
+        self._write(encode(event))
+
+    def _write(self, line: bytes) -> None:
+        rest = memoryview(line)
+        while rest:
+            rest = rest[os.write(self._events_fd, rest) :]
 
     def _turn(self, orders: _Lines) -> bool:
         """Wait for something to arrive, and deal with it; False once the orders have ended."""
@@ -157,7 +173,7 @@ class Agent:
                     with contextlib.suppress(BrokenPipeError):  # gone; see its exit code
                         os.write(role.orders_fd, line + b"\n")
         except (DnnbenchError, msgspec.DecodeError, OSError) as error:
-            _send(AgentFailed(task=AGENT, cause=str(error)[:_CAUSE_CHARACTERS]))
+            self.send(AgentFailed(task=AGENT, cause=str(error)[:_CAUSE_CHARACTERS]))
 
     def _watch_use(self, order: Order) -> None:
         """Read the machine's use before the measured part, and send it after that part."""
@@ -167,12 +183,12 @@ class Agent:
         if isinstance(order, Go):
             self._before = reading
         elif self._before and reading:
-            _send(HostUsed(task=AGENT, use=use_between(self._before, reading)))
+            self.send(HostUsed(task=AGENT, use=use_between(self._before, reading)))
 
     def _prepare(self, order: Prepare) -> None:
         start_s = time.monotonic()
         self._prepared = self._preparer.prepare(order.trial, own_core=order.own_core)
-        _send(
+        self.send(
             Prepared(
                 task=AGENT,
                 duration_s=time.monotonic() - start_s,
@@ -185,8 +201,8 @@ class Agent:
         try:
             self._fork(task, order.threads, (order.ports or {}).get(task, 0))
         except OSError as error:
-            _send(RoleFailed(task=task, cause=f"cannot be forked: {error.strerror}"))
-            _send(RoleExited(task=task, code=1))
+            self.send(RoleFailed(task=task, cause=f"cannot be forked: {error.strerror}"))
+            self.send(RoleExited(task=task, code=1))
 
     def _fork(self, task: str, threads: int, port: int) -> None:
         """Fork one role, in a process group of its own; pipes carry its orders, events and log."""
@@ -222,12 +238,12 @@ class Agent:
         """Pass on what a role wrote; once both its pipes have ended, its exit code."""
         arrived = lines.read()
         if arrived is None and lines is role.log and lines.rest:
-            _send(Log(task=role.task, line=lines.rest.decode(errors="replace")))
+            self.send(Log(task=role.task, line=lines.rest.decode(errors="replace")))
         for line in arrived or []:
             if lines is role.log:
-                _send(Log(task=role.task, line=line.decode(errors="replace")))
+                self.send(Log(task=role.task, line=line.decode(errors="replace")))
             else:
-                _write(line + b"\n")
+                self._write(line + b"\n")
         if arrived is None:
             self._selector.unregister(lines.fd)
             os.close(lines.fd)
@@ -237,7 +253,7 @@ class Agent:
             _, status = os.waitpid(role.pid, 0)
             os.close(role.orders_fd)
             del self._roles[role.task]
-            _send(RoleExited(task=role.task, code=os.waitstatus_to_exitcode(status)))
+            self.send(RoleExited(task=role.task, code=os.waitstatus_to_exitcode(status)))
 
 
 def _brings_events(ready: tuple[selectors.SelectorKey, int]) -> bool:
@@ -283,17 +299,7 @@ def _is_hung_up(fd: int) -> bool:
     return any(state & select.POLLHUP for _, state in poll.poll(0))
 
 
-def _send(event: Event) -> None:
-    _write(encode(event))
-
-
-def _write(line: bytes) -> None:
-    rest = memoryview(line)
-    while rest:
-        rest = rest[os.write(sys.stdout.fileno(), rest) :]
-
-
-def main() -> None:
+def main(events_fd: int) -> None:
     """Import TensorFlow, send `AgentReady`, and serve."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the controller's to handle
     # While it imports or prepares, it does not read standard input.
@@ -301,16 +307,11 @@ def main() -> None:
     if _is_hung_up(sys.stdin.fileno()):  # the controller ended before that
         return
     start_s = time.monotonic()
-    import keras  # noqa: F401 - preloaded for the roles and the building of graphs
-    import tensorflow  # noqa: F401, ICN001 - also preloaded
-
+    import_libraries()  # preloaded for the roles and the building of graphs
     preload_s = time.monotonic() - start_s
     gc.freeze()  # a collection in a role would write to, and so copy, every page of these objects
-    _send(AgentReady(task=AGENT, pid=os.getpid(), preload_s=preload_s, machine=snapshot()))
-    Agent(Preparer()).run()
+    agent = Agent(Preparer(), events_fd)
+    agent.send(AgentReady(task=AGENT, pid=os.getpid(), preload_s=preload_s, machine=snapshot()))
+    agent.run()
     sys.stderr.flush()
     os._exit(0)  # Python would take two seconds to unload TensorFlow, which somebody waits for
-
-
-if __name__ == "__main__":
-    main()

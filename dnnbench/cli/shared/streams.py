@@ -17,7 +17,7 @@ _SIZE_DIGITS = 4
 def open_standard_streams() -> None:
     """Open those that the caller closed; else the next file to be opened would take their place.
 
-    Also forgets a terminal's size that cannot be one, which libraries would take for one.
+    Also forgets variables by which a library would look for a terminal that there is not.
     """
     for descriptor, flags in enumerate(_FLAGS):
         if not _is_open(descriptor):
@@ -32,6 +32,7 @@ def open_standard_streams() -> None:
     for name in ("COLUMNS", "LINES"):
         if len(os.environ.get(name, "")) > _SIZE_DIGITS:
             del os.environ[name]
+    os.environ.pop("MPLBACKEND", None)  # of a notebook, perhaps; figures are only written to files
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # print the rest if the encoding lacks a sign

@@ -44,6 +44,7 @@ def in_a_directory_with_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ("ulimit -f 1; $D report -o x.md", REFUSED, "x.md: cannot be written: File too large"),
         ("mkdir d; cd d; rmdir ../d; $D report", ConfigError.exit_code, "no longer exists"),
         ("COLUMNS=$(printf %05000d 9) $D report >/dev/null", EXIT_OK, None),
+        ("MPLBACKEND=module://nowhere $D report -q -o x.md", EXIT_OK, None),
         ("COLUMNS=-1 $D cost -q >/dev/null", EXIT_OK, None),
     ],
 )
