@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 HOST = "localhost"
 SEED = 2017
 TRAIN = TrainConfig()
-DOWNPOUR, SYNC, SEQUENTIAL = (
+DOWNPOUR, SYNC, ALL_REDUCE, SEQUENTIAL = (
     ProtocolSpec(name, TRAIN.optimizer, TRAIN.learning_rate)
-    for name in ("downpour", "sync", "sequential")
+    for name in ("downpour", "sync", "all-reduce", "sequential")
 )
 
 
@@ -109,6 +109,7 @@ class Engine:
             limits=self._limits,
             watch=_ignore,
             phase=_ignore,
+            notice=_ignore,
         )
         if outcome.status != "ok":
             raise BenchmarkError(f"trial {order.id}: {outcome.failure}")

@@ -85,15 +85,13 @@ class Row(msgspec.Struct, frozen=True):
         """Judge the row."""
         low: float | None
         high: float | None
+        ratio, low, high = median(self.ours) / median(self.theirs), None, None
         if self.spread == "interval":
             pairs = dict(enumerate(self.ours)), dict(enumerate(self.theirs))
-            estimate = stats.ratio_percent(*pairs, paired=True)
-            assert estimate, "times are positive"
-            ratio = 1 + estimate.percent / 100
-            ends = estimate.low_percent, estimate.high_percent
-            low, high = (None if end is None else 1 + end / 100 for end in ends)
+            if estimate := stats.ratio_percent(*pairs, paired=True):  # None after a single round
+                percents = estimate.percent, estimate.low_percent, estimate.high_percent
+                ratio, low, high = (1 + percent / 100 for percent in percents)
         else:
-            ratio = median(self.ours) / median(self.theirs)
             by_round = [a / b for a, b in zip(self.ours, self.theirs, strict=True)]
             low, high = min(by_round), max(by_round)
         reached = ratio <= self.target

@@ -93,7 +93,8 @@ def _run_command(options: Options, results: Path, *arguments: str) -> list[str]:
     data = ["--dataset", "synthetic-mnist"]
     if options.data_dir:
         data = ["--dataset", "mnist", "--data-dir", str(options.data_dir.resolve())]
-    return python("-m", "dnnbench", "run", *data, "--results-dir", str(results), *arguments)
+    data += ["--no-rehearsal", "--results-dir", str(results)]
+    return python("-m", "dnnbench", "run", *data, *arguments)
 
 
 def _start_nodes(options: Options, directory: Path, number: int) -> Measures:

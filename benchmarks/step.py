@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.engine import (
+    ALL_REDUCE,
     DOWNPOUR,
     SEED,
     SEQUENTIAL,
@@ -46,8 +47,12 @@ TARGETS = {
     11: {TUTORIAL: 0.33, COORDINATOR: 0.4, DDP: 0.3},
 }
 """Workers -> side to compare with -> limit of the ratio of dnnbench's epoch time to its."""
-BASELINES = {1: (SEQUENTIAL, ARITHMETIC, 1.15), 3: (SYNC, DDP, 1.0), 11: (SYNC, DDP, 1.0)}
-"""Workers -> another protocol, the side to compare it with, and the limit of the ratio."""
+OTHERS = {
+    1: [(SEQUENTIAL, ARITHMETIC, 1.15)],
+    3: [(SYNC, DDP, 1.0), (ALL_REDUCE, DDP, 1.0)],
+    11: [(SYNC, DDP, 1.0), (ALL_REDUCE, DDP, 1.0)],
+}
+"""Workers -> other protocols, each with the side to compare it with and the limit of the ratio."""
 PS_CPU_TARGET = 0.2
 
 
@@ -67,11 +72,9 @@ def measure(options: Options) -> Result:
         with running(data, quick=options.quick) as engine:
             for workers, targets in TARGETS.items():
                 peers = [peer for peer in targets if with_torch or peer != DDP]
-                baseline, like, target = BASELINES[workers]
-                sides = {
-                    OURS: partial(_ours, engine, workers, DOWNPOUR),
-                    baseline.name: partial(_ours, engine, workers, baseline),
-                }
+                sides = {OURS: partial(_ours, engine, workers, DOWNPOUR)}
+                for protocol, _, _ in OTHERS[workers]:
+                    sides[protocol.name] = partial(_ours, engine, workers, protocol)
                 for peer in peers:
                     sides[peer] = partial(_peer, peer, workers, options, Path(directory))
                 group = f"{workers} workers" if workers > 1 else "1 worker"
@@ -81,12 +84,13 @@ def measure(options: Options) -> Result:
                     ours_s, peers_s = (column(measured, side, "epoch_s") for side in (OURS, peer))
                     what = f"epoch time, {group}"
                     result.rows.append(Row(what, peer, "s", ours_s, peers_s, targets[peer]))
-                if like in peers:
-                    ours_s, peers_s = (
-                        column(measured, s, "epoch_s") for s in (baseline.name, like)
-                    )
-                    what = f"epoch time of {baseline.name}, {group}"
-                    result.rows.append(Row(what, like, "s", ours_s, peers_s, target))
+                for protocol, like, target in OTHERS[workers]:
+                    if like in peers:
+                        ours_s, peers_s = (
+                            column(measured, s, "epoch_s") for s in (protocol.name, like)
+                        )
+                        what = f"epoch time of {protocol.name}, {group}"
+                        result.rows.append(Row(what, like, "s", ours_s, peers_s, target))
                 if TUTORIAL in peers:
                     ours_ms, peers_ms = (_update_ms(measured, s) for s in (OURS, TUTORIAL))
                     what = f"parameter server's CPU per update, {group}"

@@ -77,6 +77,12 @@ class LimitError(DnnbenchError):
     exit_code = 6
 
 
+class RegressionError(DnnbenchError):
+    """A sweep is worse than another one by more than was allowed."""
+
+    exit_code = 7
+
+
 def nearest(name: str, known: Iterable[str], *, after: str = "") -> str | None:
     """Return a remedy that suggests the most similar known name; None if none is similar.
 

@@ -2,7 +2,8 @@
 
 A trial that diverged or did not learn has no error that could be averaged. To leave it out would
 favor the protocol that loses its worst trials, so a comparison with such trials ranks them last
-instead. A comparison without them is Welch's t test. Each family of tests is corrected after Holm.
+instead, as does one of few trials. Any other is Welch's t test. Each family of tests is corrected
+after Holm.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ ASYNCHRONOUS = ("dc-sgd-c", "dc-sgd-a", "staleness-aware")
 """Compared with the baseline at every rate: they take as many updates as it does."""
 COMPENSATED = ("dc-sgd-c", "dc-sgd-a")
 LEVEL = 0.05
-_SPREAD = 2
-"""Fewest values that have a spread."""
+_SPREAD = 3
+"""Fewest trials of a cell from which a variance is estimated for a test."""
 
 Verdict = Literal["lower error", "higher error", "no difference shown", "neither learns"]
 Effect = Literal[
@@ -101,7 +102,8 @@ class Cells:
         for trial in trials:
             found[Key(trial.dataset, trial.nodes, trial.protocol, trial.rate)].append(trial)
         self._cells = {key: Cell(key, tuple(trials)) for key, trials in found.items()}
-        self.datasets = sorted({key.dataset for key in found}, key=_mnist_first)
+        compared = {key.dataset for key in found if key.protocol != SEQUENTIAL}
+        self.datasets = sorted(compared, key=_mnist_first)
         self.protocols = [p for p in PROTOCOLS if p in {key.protocol for key in found}]
 
     def nodes(self, dataset: str) -> list[int]:
@@ -116,6 +118,11 @@ class Cells:
             {key.rate for key in self._cells if (key.dataset, key.nodes) == (dataset, nodes)}
         )
 
+    def rates_of(self, dataset: str, nodes: int, protocol: str) -> list[float]:
+        """Return those of a protocol, for ``sequential`` at any node count all of its own."""
+        at = 1 if protocol == SEQUENTIAL else nodes
+        return sorted(k.rate for k in self._cells if k[:3] == (dataset, at, protocol))
+
     def get(self, dataset: str, nodes: int, protocol: str, rate: float) -> Cell | None:
         """Return a cell, for ``sequential`` that of its one node; None if it has no trial."""
         at = 1 if protocol == SEQUENTIAL else nodes
@@ -123,7 +130,8 @@ class Cells:
 
     def best(self, dataset: str, nodes: int, protocol: str) -> Cell | None:
         """Return the cell of the rate with the smallest validation error; all trials learned."""
-        cells = [self.get(dataset, nodes, protocol, rate) for rate in self.rates(dataset, nodes)]
+        rates = self.rates_of(dataset, nodes, protocol)
+        cells = [self.get(dataset, nodes, protocol, rate) for rate in rates]
         usable = [cell for cell in cells if cell and cell.validation_error < math.inf]
         return min(usable, key=lambda cell: cell.validation_error, default=None)
 
@@ -146,11 +154,11 @@ class Comparison(NamedTuple):
     ours: Cell
     theirs: Cell
     method: Literal["welch", "ranks", "none"]
-    difference: float | None
-    low: float | None
-    high: float | None
-    better: bool
-    p: float
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    better: bool = False
+    p: float = 1.0
     adjusted: float = 1.0
 
     @property
@@ -178,26 +186,33 @@ class Comparison(NamedTuple):
 def compare(ours: Cell, theirs: Cell) -> Comparison:
     """Test whether two cells differ in final test error."""
     a, b = (_errors(cell) for cell in (ours, theirs))
-    if math.inf not in (*a, *b) and min(len(a), len(b)) >= _SPREAD:
-        from scipy import stats
-
-        test = stats.ttest_ind(a, b, equal_var=False)
-        interval = test.confidence_interval()
-        difference = mean(a) - mean(b)
-        return Comparison(
-            ours=ours,
-            theirs=theirs,
-            method="welch",
-            difference=difference,
-            low=float(interval.low),
-            high=float(interval.high),
-            better=difference < 0,
-            p=float(test.pvalue),
-        )
     if not ours.learned and not theirs.learned:
-        return Comparison(ours, theirs, "none", None, None, None, better=False, p=1.0)
+        return Comparison(ours, theirs, "none")
+    if ours.all_learned and theirs.all_learned:
+        difference = mean(a) - mean(b)
+        if min(len(a), len(b)) >= _SPREAD and min(len({*a}), len({*b})) > 1:
+            return _welch(ours, theirs, difference)
+    else:
+        difference = None
     p, better = rank_test([(a, b)])
-    return Comparison(ours, theirs, "ranks", None, None, None, better=better, p=p)
+    return Comparison(ours, theirs, "ranks", difference, better=better, p=p)
+
+
+def _welch(ours: Cell, theirs: Cell, difference: float) -> Comparison:
+    from scipy import stats
+
+    test = stats.ttest_ind(_errors(ours), _errors(theirs), equal_var=False)
+    interval = test.confidence_interval()
+    return Comparison(
+        ours=ours,
+        theirs=theirs,
+        method="welch",
+        difference=difference,
+        low=float(interval.low),
+        high=float(interval.high),
+        better=difference < 0,
+        p=float(test.pvalue),
+    )
 
 
 def _errors(cell: Cell) -> list[float]:
@@ -291,9 +306,9 @@ def over_all_rates(cells: Cells, dataset: str) -> list[Pooled]:
 def stable_up_to(cells: Cells, dataset: str, nodes: int, protocol: str) -> float | None:
     """Return the largest rate up to which, at every smaller one tried too, all trials learned."""
     largest = None
-    for rate in cells.rates(dataset, nodes):
+    for rate in cells.rates_of(dataset, nodes, protocol):
         cell = cells.get(dataset, nodes, protocol, rate)
         if cell and not cell.all_learned:
             break
-        largest = rate if cell else largest
+        largest = rate
     return largest

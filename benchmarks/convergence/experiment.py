@@ -123,6 +123,7 @@ class Block(NamedTuple):
                 nodes=(self.nodes,),
                 protocols=(SEQUENTIAL,) if self.nodes == 1 else others,
                 repeats=1,
+                rehearsal=False,
                 seed=self.seed,
                 results_dir=str(results_dir),
             ),

@@ -22,6 +22,12 @@ def estimate_text(value: Estimate | None, digits: int = 2) -> str:
     return f"{value.mean:.{digits}f}{spread}"
 
 
+def difference_text(difference: float) -> str:
+    """Write a difference in percentage points with its sign; none at what rounds to zero."""
+    text = f"{difference:+.2f}"
+    return text if float(text) else text[1:]
+
+
 def p_text(value: float) -> str:
     """Write a p value."""
     return "0.0001 or less" if value < 1e-4 else f"{value:.2g}"  # noqa: PLR2004 - digits to show

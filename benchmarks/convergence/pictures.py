@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.convergence.comparisons import COMPENSATED, Cells, Effect, at_every_rate
+from benchmarks.convergence.layout import difference_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,11 +59,12 @@ def draw_map(cells: Cells, path: Path) -> None:
     from matplotlib import pyplot as plt
     from matplotlib.patches import Patch
 
-    rows = len(cells.datasets)
+    lines = [len(cells.nodes(dataset)) for dataset in cells.datasets]
     figure, axes = plt.subplots(
-        rows,
+        len(lines),
         len(COMPENSATED),
-        figsize=(9.6, 0.9 + 2.5 * rows),
+        figsize=(9.6, 0.7 + 0.8 * len(lines) + 0.6 * sum(lines)),
+        height_ratios=lines,
         layout="constrained",
         squeeze=False,
     )
@@ -115,7 +117,7 @@ def cell_text(comparison: Comparison) -> str:
     """Return the difference in points, else how many trials of ours and Downpour's learned."""
     mark = " *" if comparison.verdict in ("lower error", "higher error") else ""
     if comparison.difference is not None:
-        return f"{comparison.difference:+.2f}{mark}".replace("-", "\N{MINUS SIGN}")
+        return f"{difference_text(comparison.difference)}{mark}".replace("-", "\N{MINUS SIGN}")
     ours, theirs = (
         f"{len(cell.learned)}/{len(cell.trials)}" for cell in (comparison.ours, comparison.theirs)
     )

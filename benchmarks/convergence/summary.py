@@ -30,7 +30,7 @@ def conditions(figures: Figures, cells: Cells) -> str:
     facts = figures.conditions
     counts = []
     for dataset in cells.datasets:
-        of_nodes = (_trial_count(figures, dataset, nodes) for nodes in cells.nodes(dataset))
+        of_nodes = (_trial_count(figures, dataset, nodes) for nodes in (1, *cells.nodes(dataset)))
         counts.append(f"{dataset} ({'; '.join(of_nodes)})")
     versions = ", ".join(f"{name} {version}" for name, version in facts.versions.items())
     low, high = facts.load_average
@@ -53,8 +53,9 @@ def _trial_count(figures: Figures, dataset: str, nodes: int) -> str:
         if (trial.dataset, trial.nodes) == (dataset, nodes):
             seeds.setdefault((trial.protocol, trial.rate), set()).add(trial.seed)
     sizes = sorted({len(found) for found in seeds.values()})
-    text = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
-    return f"{nodes} nodes: {text} seeds per cell"
+    few, many = (sizes[0], sizes[-1]) if sizes else (0, 0)
+    text = f"{few}" if few == many else f"{few} to {many}"
+    return f"{count_text(nodes, 'node')}: {text} seeds per cell"
 
 
 def findings(cells: Cells, dataset: str) -> str:

@@ -1,7 +1,7 @@
 """Turn the outcomes of a sweep into the figures of a report.
 
-Trials that diverged, failed, were interrupted or never ran are counted and listed, but never
-averaged. Trials with different data or settings are refused, not mixed.
+Trials that lost workers, diverged, failed, were interrupted or never ran are counted and listed,
+but never averaged. Trials with different data or settings are refused, not mixed.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from dnnbench.analysis.disturbance import (
 )
 from dnnbench.analysis.published import published_epoch_s
 from dnnbench.analysis.ranking import Ranking, rank
+from dnnbench.analysis.rehearsal import Rehearsal
 from dnnbench.analysis.trial_figures import TrialFigures, measure
 from dnnbench.errors import ResultsError
 from dnnbench.trial.outcome import Status
@@ -102,6 +103,7 @@ class Analysis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         is_disturbed: whether others used the machines; the first warnings say how much.
         varied: setting -> its values, of those that the sweep varies.
         ranking: of the settings; None if none varies, or if no trial has an accuracy.
+        rehearsal: the paced rehearsal, where there is one.
     """
 
     context: Context
@@ -116,6 +118,7 @@ class Analysis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     is_disturbed: bool = False
     varied: dict[str, list[Value]] = {}
     ranking: Ranking | None = None
+    rehearsal: Rehearsal | None = None
 
     @property
     def nodes(self) -> list[int]:
@@ -309,6 +312,8 @@ def _not_counted(
 ) -> NotCounted:
     spec, failure = outcome.order, outcome.failure
     cause = " ".join(failure.cause.split()) if failure else str(outcome.divergence or "")
+    if outcome.status == "degraded":
+        cause = _what_is_left(outcome)
     return NotCounted(
         id=spec.id,
         status=outcome.status,
@@ -317,3 +322,13 @@ def _not_counted(
         host=failure.host if failure else None,
         repeated=spec.repeat in trials[spec.cell],
     )
+
+
+def _what_is_left(outcome: TrialOutcome) -> str:
+    """Describe a trial that went on without workers, with the figures that no average has."""
+    lost = "; ".join(str(worker) for worker in outcome.lost_workers)
+    seconds = [record.duration_s for record in outcome.epochs]
+    figures = [f"{sum(seconds) / len(seconds):.3g} s per epoch"] if seconds else []
+    final = [e.test_accuracy for e in outcome.evaluations if e.epoch is None]
+    figures += [f"test accuracy {accuracy:.2%}" for accuracy in final]
+    return f"lost {lost} ({', '.join(figures) or 'no figures'})"

@@ -73,6 +73,7 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         roles_per_core: on the host with the most roles per core.
         own_hosts: whether every role of every trial had a machine to itself.
         n: successful trials, the ones that are averaged.
+        degraded: trials that lost workers and went on; they are in no average.
         diverged: trials whose loss or parameters were not finite; they are in no average.
         not_learned: of the ``n``, those that ended no better than they began.
         not_run: trials for which too few hosts were up.
@@ -126,6 +127,7 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     start_up_s: Estimate | None
     typical: TypicalTrial | None
     variation: dict[str, Value] = {}
+    degraded: int = 0
 
     @property
     def key(self) -> CellKey:
@@ -166,6 +168,7 @@ def make_cell(
         own_hosts=own_hosts,
         planned=planned,
         n=len(good),
+        degraded=lost.count("degraded"),
         diverged=lost.count("diverged"),
         not_learned=sum(t.not_learned is not None for t in good),
         failed=lost.count("failed"),

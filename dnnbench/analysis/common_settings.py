@@ -11,7 +11,7 @@ from dnnbench.trial.protocols import PROTOCOLS
 from dnnbench.trial.spec import ProtocolName, ProtocolSpec, TrialSettings, place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dnnbench.trial.outcome import TrialOutcome
     from dnnbench.trial.spec import TrialSpec
@@ -67,6 +67,21 @@ def _check_same(spec: TrialSpec, reference: TrialSpec) -> None:
                 remedy="trials with different data or settings are not mixed; report each sweep "
                 "separately",
             )
+
+
+def flat_settings(settings: Settings, varied: Iterable[str] = ()) -> dict[str, object]:
+    """Return the settings of a sweep by dotted name, such as ``model.l2`` and ``downpour.epsilon``.
+
+    Left out are its own name, its directories and the settings that it varies.
+    """
+    left_out = {"sweep", "data.directory", *map(place_of, varied)}
+    found = dict(_flat(settings, TrialSettings.__struct_fields__))
+    flat = {name: value for name, value in found.items() if name not in left_out}
+    for protocol, spec in settings.protocols.items():
+        for field, value in _flat(spec, spec.__struct_fields__):
+            if f"protocol.{field}" not in left_out:
+                flat[f"{protocol}.{field}"] = value
+    return flat
 
 
 def _flat(struct: msgspec.Struct, names: Sequence[str]) -> Iterator[tuple[str, object]]:

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from dnnbench.analysis.common_settings import Settings
 
-_UNKNOWN_OF_TRIALS: Final = frozenset({"sweep", "epochs", "warmup_steps", "steps_per_run"})
+_UNKNOWN_OF_TRIALS: Final = frozenset(
+    {"sweep", "epochs", "epoch_steps", "warmup_steps", "steps_per_run"}
+)
 """Settings that the report does not state, or that do not change the seconds per epoch."""
 _APART: Final = ("data", "model", "protocols")
 _UNKNOWN_OF_PROTOCOLS: Final = frozenset(

@@ -78,7 +78,7 @@ def growth(times: Mapping[CellKey, Mapping[int, float]], published_s: Published)
             from_nodes=low.nodes,
             to_nodes=high.nodes,
             measured=ratio_percent(times[high], times[low], paired=False),
-            published_percent=_published_growth(low, high, published_s),
+            published_percent=published_growth(low, high, published_s),
             variation=dict(low.variation),
         )
         for low, high in ends.values()
@@ -86,7 +86,8 @@ def growth(times: Mapping[CellKey, Mapping[int, float]], published_s: Published)
     ]
 
 
-def _published_growth(low: CellKey, high: CellKey, published_s: Published) -> float | None:
+def published_growth(low: CellKey, high: CellKey, published_s: Published) -> float | None:
+    """Return the published growth in percent between two cells; None where there is none."""
     excess = _excess_percent(published_s(high), published_s(low))
     of_table = TABLE_2_EPOCH_S.get(low.protocol, {})
     if excess is not None and (low.nodes, high.nodes) == (min(of_table), max(of_table)):

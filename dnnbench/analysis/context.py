@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from dnnbench.analysis.analyse import Analysis, Context, analyse
 from dnnbench.analysis.crowding import host_facts, total_cores
 from dnnbench.analysis.disturbance import StartLoad
+from dnnbench.analysis.rehearsal import rehearsal_figures
 from dnnbench.settings.hostlists.sources import HOSTS
 from dnnbench.settings.schema import PROFILES, settings
 from dnnbench.sweep.placement import local_inventory
+from dnnbench.sweep.rehearsal import open_rehearsal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from dnnbench.analysis.rehearsal import Rehearsal
     from dnnbench.settings.hostlists.host import HostConfig
     from dnnbench.settings.schema import Config, Resolved
     from dnnbench.sweep.store import Session, SweepStore
@@ -22,13 +27,17 @@ if TYPE_CHECKING:
 
 
 def load_analysis(
-    store: SweepStore, target_accuracy: float | None = None
+    store: SweepStore,
+    target_accuracy: float | None = None,
+    *,
+    outcomes: Sequence[TrialOutcome] | None = None,
 ) -> tuple[Analysis, list[str]]:
     """Analyse a stored sweep.
 
     Args:
         store: the sweep.
         target_accuracy: for the ranking of settings, 0 to 1; see there if None.
+        outcomes: of the store, if they have been read already.
 
     Returns:
         The analysis, and notes for its reader on the stored results.
@@ -36,7 +45,7 @@ def load_analysis(
     Raises:
         ResultsError: no trial has ended, or the stored results are damaged.
     """
-    outcomes = store.outcomes()
+    outcomes = store.outcomes() if outcomes is None else outcomes
     sessions = store.sessions()
     planned = [order.cell for order in store.plan.orders]
     analysis = analyse(
@@ -45,7 +54,19 @@ def load_analysis(
         planned=planned,
         target_accuracy=target_accuracy,
     )
-    return analysis, [*store.notes, *_changes(sessions)]
+    rehearsal, notes = _rehearsal(store)
+    analysis = msgspec.structs.replace(analysis, rehearsal=rehearsal)
+    return analysis, [*store.notes, *_changes(sessions), *notes]
+
+
+def _rehearsal(store: SweepStore) -> tuple[Rehearsal | None, list[str]]:
+    """Return the figures of a sweep's paced rehearsal, if it has any, and notes on it."""
+    found = open_rehearsal(store)
+    if found is None or not found.has_outcomes():
+        return None, []
+    outcomes = found.outcomes()
+    analysis = analyse(outcomes, _context(found, found.sessions(), outcomes))
+    return rehearsal_figures(analysis, outcomes), found.notes
 
 
 def _context(
@@ -150,7 +171,11 @@ def profile_text(config: Config) -> str:
         field = settings()[key]
         value = config.varied.get(key, getattr(getattr(config, field.table), field.name))
         if value != planned:
-            changed.append(f"{field.name} {field.as_text(value)}")
+            words = field.name.replace("_", " ")
+            if isinstance(value, bool):
+                changed.append(words if value else f"no {words}")
+            else:
+                changed.append(f"{words} {field.as_text(value)}")
     text: str = config.sweep.profile
     return f"{text} with {', '.join(changed)}" if changed else text
 

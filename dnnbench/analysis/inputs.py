@@ -32,6 +32,11 @@ Measured with one, two and four shards of `mnist-dnn` under downpour; see docs/p
 "Scale": 0.51, 0.47 and 0.45 ms per update.
 """
 
+IDLE_ENOUGH: Final = 0.5
+"""Share of the cores that paced roles may use and yet hardly wait for each other."""
+_OF_A_STEP: Final = {"batch_size", "n_fetch", "n_push", "pace_ms", "steps_per_run"}
+"""Settings that may vary in a sweep, and on which the times of a step depend."""
+
 
 class Figure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A number with its origin.
@@ -49,6 +54,7 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A training task, whatever runs it.
 
     Attributes:
+        pace_ms: shortest time of a step from pull to push; 0 for none.
         epoch_examples: in all steps of a worker's epoch; of all workers together if sharded.
         parameters: of the model.
         one_process_s: a step of one process without messages; None if that was not measured.
@@ -58,15 +64,12 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data: str
     model: str
     batch_size: int
+    pace_ms: float
     steps_per_run: int
     epoch_definition: EpochDefinition
     epoch_examples: int
     parameters: Figure
     one_process_s: Figure | None
-
-
-_OF_A_STEP: Final = {"batch_size", "steps_per_run"}
-"""Settings that may vary in a sweep, and on which the times of a step depend."""
 
 
 class StepCosts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -77,10 +80,11 @@ class StepCosts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         servers: parameter servers in that cell.
         step_s: wall time of a step there if every role had a core of its own; else None.
         worker_cpu_s: CPU time of a worker per step.
-        server_cpu_s: CPU time of one parameter server per update of its shard.
+        server_cpu_s: CPU time of one parameter server per step of a worker.
         server_cpu_excess_s: of that, what it takes more than the protocol's baseline; 0 if the
             sweep has no such cell.
         staleness_share: mean staleness in updates per other worker; None with one worker.
+        n_fetch, n_push: steps from one pull, or push, to the next.
         on_network: whether the tasks were on several hosts.
         epoch_s_by_nodes: of the protocol's cells in which every role had a core of its own.
     """
@@ -95,6 +99,8 @@ class StepCosts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     server_cpu_s: Figure
     server_cpu_excess_s: float
     staleness_share: Figure | None
+    n_fetch: int
+    n_push: int
     on_network: bool
     epoch_s_by_nodes: dict[int, float]
 
@@ -172,17 +178,21 @@ def reason_not_predicted(protocol: Protocol) -> str | None:
 
 def _unknown_own_time(analysis: Analysis, cells: Sequence[Cell], given: Given) -> str | None:
     """Return why a worker's own time per step cannot be told; None if it can."""
-    uses_cpu_time = given.worker_s is None and not any(map(_has_own_cores, cells))
-    if uses_cpu_time and analysis.settings.device != "cpu":
-        device = analysis.settings.device.upper()
+    settings = analysis.settings
+    if given.worker_s is not None or any(_has_own_cores(analysis, cell) for cell in cells):
+        return None
+    if settings.device != "cpu":
+        device = settings.device.upper()
         return f"its workers shared cores, and their CPU time is not that of the {device}"
+    if settings.pace_ms:
+        return "its steps were paced, and yet its roles needed more than half of the cores"
     return None
 
 
 def _step_costs(
     analysis: Analysis, cells: Sequence[Cell], outcomes: Sequence[TrialOutcome], given: Given
 ) -> StepCosts:
-    cell = min(cells, key=lambda cell: (not _has_own_cores(cell), cell.nodes))
+    cell = min(cells, key=lambda cell: (not _has_own_cores(analysis, cell), cell.nodes))
     trials = [o for o in outcomes if o.status == "ok" and o.order.cell == cell.key]
     servers = analysis.settings.parameter_servers
     worker_cpu, server_cpu = cell.worker_cpu_s_per_example, cell.parameter_server_cpu_s_per_example
@@ -190,7 +200,7 @@ def _step_costs(
     assert server_cpu is not None, "likewise"
     place = f"{cell.nodes} nodes, n = {cell.n}"
     step = None
-    if given.worker_s is None and _has_own_cores(cell):
+    if given.worker_s is None and _has_own_cores(analysis, cell):
         step = Figure(_step_s(trials), "measured", f"wall time at {place}")
     worker = Figure(worker_cpu.mean * _batch(analysis), "measured", f"CPU time at {place}")
     if given.worker_s is not None:
@@ -214,9 +224,11 @@ def _step_costs(
         server_cpu_s=server,
         server_cpu_excess_s=0.0 if given.server_s else _excess_s(analysis, cell) / servers,
         staleness_share=share,
+        n_fetch=analysis.settings.protocols[cell.protocol].n_fetch,
+        n_push=analysis.settings.protocols[cell.protocol].n_push,
         on_network=any(len(set(trial.placement.values())) > 1 for trial in trials),
         epoch_s_by_nodes={
-            c.nodes: c.epoch_s.mean for c in cells if _has_own_cores(c) and c.epoch_s
+            c.nodes: c.epoch_s.mean for c in cells if c.epoch_s and _has_own_cores(analysis, c)
         },
     )
 
@@ -233,8 +245,15 @@ def _excess_s(analysis: Analysis, cell: Cell) -> float:
     return max(own.mean - others.mean, 0.0) * _batch(analysis)
 
 
-def _has_own_cores(cell: Cell) -> bool:
-    return cell.roles_per_core <= 1.0
+def _has_own_cores(analysis: Analysis, cell: Cell) -> bool:
+    """Return whether roles hardly waited for cores: each had one, or paced steps left them idle."""
+    if cell.roles_per_core <= 1.0:
+        return True
+    worker, server = cell.worker_cpu_s_per_example, cell.parameter_server_cpu_s_per_example
+    if not (analysis.settings.pace_ms and cell.examples_per_s and worker and server):
+        return False
+    busy = cell.examples_per_s.mean * (worker.mean + server.mean)
+    return busy <= IDLE_ENOUGH * analysis.context.host_cores
 
 
 def _workload(analysis: Analysis, outcomes: Sequence[TrialOutcome], given: Given) -> Workload:
@@ -252,9 +271,10 @@ def _workload(analysis: Analysis, outcomes: Sequence[TrialOutcome], given: Given
         data=settings.data.title,
         model=settings.model.name,
         batch_size=settings.batch_size,
+        pace_ms=settings.pace_ms,
         steps_per_run=settings.steps_per_run,
         epoch_definition=settings.epoch_definition,
-        epoch_examples=round(examples / len(trial.epochs) * workers),
+        epoch_examples=round(examples / len(trial.epochs) * workers / trial.order.passes_per_epoch),
         parameters=_parameters(outcomes, given),
         one_process_s=_one_process(analysis, outcomes, given),
     )

@@ -25,8 +25,8 @@ CPU: Final = "server's CPU"
 LINK_IN: Final = "server's link"
 LINK_OUT: Final = "server's link, out"
 WORKER: Final = "workers"
-"""Names of what bounds the throughput. Both ways of a link are equally busy; one stands for both.
-"""
+"""Names of what bounds the throughput. Where both ways of a link are equally busy, one stands for
+both."""
 
 PARAMETER_BYTES: Final = 4
 """A float32."""
@@ -67,6 +67,7 @@ class Demands(NamedTuple):
         parameter_s: CPU time of a server per parameter of its shard and update.
         latency_s: per step, of the network.
         bit_s: of a link, for one bit, either way.
+        pulls, pushes: per step, each 1 or less.
     """
 
     worker_s: float
@@ -77,6 +78,8 @@ class Demands(NamedTuple):
     bit_s: float
     servers: int
     cores: float
+    pulls: float
+    pushes: float
 
     def network(self, servers: int) -> Network:
         """Return the network with this number of parameter servers."""
@@ -84,7 +87,7 @@ class Demands(NamedTuple):
         whole_s = self.link_s(self.parameters)
         link_s = self.link_s(shard)
         # A worker's own link takes as long as all shards together, a server's as its shard alone.
-        own_link_s = 2.0 * (whole_s - link_s)
+        own_link_s = (self.pulls + self.pushes) * (whole_s - link_s)
         own_s = max(self.worker_s + self.message_s * (servers - self.servers), 0.0)
         return Network(
             own_s + self.latency_s + own_link_s,
@@ -92,8 +95,8 @@ class Demands(NamedTuple):
                 Station(
                     CPU, self.message_s + self.parameter_s * shard, min(self.cores, MOST_CORES)
                 ),
-                Station(LINK_IN, link_s),
-                Station(LINK_OUT, link_s),
+                Station(LINK_IN, self.pushes * link_s),
+                Station(LINK_OUT, self.pulls * link_s),
             ),
         )
 
@@ -110,7 +113,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         shortest_epoch_s: if no time varied: no worker waits for another below saturation.
         longest_epoch_s: if the times at servers and links varied as exponential ones do.
         cpu_utilization: of a parameter server's cores, 0 to 1.
-        link_utilization: of a parameter server's link, 0 to 1.
+        link_utilization: of a parameter server's link, in the busier direction, 0 to 1.
         staleness: mean, in updates; None where no staleness was measured.
         speedup: examples per second over those of one process; None if that was not measured.
         bound_by: the workers' own time below saturation, above it the resource that is saturated.
@@ -214,7 +217,8 @@ def demands_of(costs: StepCosts, workload: Workload, hosts: Hosts, own_s: float)
     # What a server takes per parameter cannot be more than what it takes in all.
     parameter_s = hosts.parameter_s.value + costs.server_cpu_excess_s / shard
     parameter_s = min(parameter_s, costs.server_cpu_s.value / shard)
-    round_trips = 1.0 + 1.0 / workload.steps_per_run  # each step, and each call that runs steps
+    # One for a push and the pull that follows it, and one for each call that runs steps.
+    round_trips = 1.0 / min(costs.n_fetch, costs.n_push) + 1.0 / workload.steps_per_run
     return Demands(
         worker_s=own_s,
         message_s=costs.server_cpu_s.value - parameter_s * shard,
@@ -224,6 +228,8 @@ def demands_of(costs: StepCosts, workload: Workload, hosts: Hosts, own_s: float)
         bit_s=1.0 / hosts.bandwidth_bit_per_s.value,
         servers=costs.servers,
         cores=hosts.cores.value,
+        pulls=1.0 / costs.n_fetch,
+        pushes=1.0 / costs.n_push,
     )
 
 
@@ -288,7 +294,7 @@ def _rows(
                 longest_epoch_s=steps * varying[number].cycle_s,
                 examples_per_s=state.throughput_per_s * workload.batch_size,
                 cpu_utilization=state.utilization[CPU],
-                link_utilization=state.utilization[LINK_IN],
+                link_utilization=max(state.utilization[LINK_IN], state.utilization[LINK_OUT]),
                 staleness=share.value * (number - 1) if share else None,
                 speedup=state.throughput_per_s * one.value if one else None,
                 bound_by=network.bottleneck.name if number > network.saturation else WORKER,

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from dnnbench.analysis.stats import Estimate, estimate
+from dnnbench.analysis.stats import Estimate, estimate, mean, percentile
 from dnnbench.analysis.target import reach
 from dnnbench.trial.spec import CellKey, ProtocolName
 from dnnbench.trial.variation import Value
@@ -108,8 +107,8 @@ def default_target(final: Iterable[Mapping[int, float]]) -> float | None:
     Args:
         final: repeat -> final test accuracy, of each cell.
     """
-    means = [statistics.fmean(of.values()) if of else 0.0 for of in final]
-    middle = statistics.median_low(means) if means else 0.0
+    means = [mean(list(of.values())) if of else 0.0 for of in final]
+    middle = percentile(means, 50) if means else 0.0
     percent = math.floor(100.0 * middle + 1e-9)  # 0.97 x 100 is 97, whatever its last bit
     return percent / 100.0 if percent else None
 

@@ -25,6 +25,8 @@ class TrialFigures(msgspec.Struct, frozen=True):
     """Averages of one successful trial, each of them one value of an estimate of its cell.
 
     Attributes:
+        epoch_s: of a whole pass: where epochs are cut short, it is scaled.
+        epoch_durations_s: by epoch, of each worker; scaled likewise.
         worker_busy_cores: CPU seconds of a worker per second of its epochs.
         parameter_server_busy_cores: CPU seconds of all parameter servers per second of training.
         slowest_worker_percent: excess of the slowest worker's mean epoch time over that of all.
@@ -58,12 +60,12 @@ def measure(outcome: TrialOutcome) -> TrialFigures:
         raise ResultsError("succeeded but has no measured epoch", where=spec.id)
     durations: dict[int, list[float]] = defaultdict(list)
     for record in records:
-        durations[record.epoch].append(record.duration_s)
+        durations[record.epoch].append(record.duration_s / spec.passes_per_epoch)
     last_epoch = max(durations)
     ratios = [r.compensation_ratio for r in records if r.compensation_ratio is not None]
     trial = TrialFigures(
         id=spec.id,
-        epoch_s=mean([record.duration_s for record in records]),
+        epoch_s=mean([record.duration_s for record in records]) / spec.passes_per_epoch,
         epoch_durations_s=durations,
         loss=mean([record.loss for record in records if record.epoch == last_epoch]),
         staleness=Staleness(merge_counts(record.staleness.counts for record in records)),
@@ -137,6 +139,9 @@ def _trial_warnings(
     # None is a missing value: an epoch may be too short for the step that is sampled.
     if compensates and trial.staleness.mean > 0.0 and trial.compensation_ratio == 0.0:
         yield f"{spec.id}: updates were stale, yet the compensation was zero"
+    if outcome.differing_replicas:
+        tasks = ", ".join(outcome.differing_replicas)
+        yield f"{spec.id}: the final parameters of {tasks} differ from those of worker:0"
     if trial.not_learned:
         yield f"{spec.id}: did not learn: {trial.not_learned}"
 

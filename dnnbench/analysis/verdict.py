@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
+from dnnbench.analysis.bound import Bound, find_bound
 from dnnbench.analysis.stats import RatioEstimate, repeats_for
 from dnnbench.trial.protocols import find_protocol
 from dnnbench.trial.spec import CellKey, ProtocolName
-from dnnbench.trial.tasks import PARAMETER_SERVER, split_task
 from dnnbench.trial.variation import Value
 
 if TYPE_CHECKING:
@@ -26,11 +26,6 @@ if TYPE_CHECKING:
 
 KEPT: Final = 0.9
 """A sweep scales if each worker keeps at least this share of its speed."""
-BUSY: Final = 0.8
-"""Share of its cores from which a role counts as limited by them."""
-STRAGGLES_PERCENT: Final = 20.0
-"""Excess over the mean from which the slowest worker counts as a straggler."""
-
 Obstacle = Literal["shared cores", "too few trials", "not learned", "overlap"]
 """Why a question cannot be answered.
 
@@ -43,7 +38,6 @@ StepName = Literal[
 ]
 _MOST_STEPS: Final = 2
 _TINY: Final = 1e-300
-Part = Literal["shared cores", "parameter server", "straggler", "workers", "waiting"]
 
 
 class Scaling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -108,20 +102,6 @@ class OneProcess(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unclear: list[CellKey]
 
 
-class Bound(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The part that limits the throughput, in the cell of the first protocol with most nodes.
-
-    Attributes:
-        part: ``workers``: their own computing; ``waiting``: neither side is busy, so it is the
-            network, or messages queue.
-        server_cores: cores of the parameter servers' hosts.
-    """
-
-    cell: CellKey
-    part: Part
-    server_cores: float
-
-
 class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Something to do next; the report has the command. ``repeats`` belongs to ``repeat``."""
 
@@ -164,7 +144,7 @@ def judge(analysis: Analysis) -> Verdict:
         choices=choices,
         one_process=one_process,
         priced=priced,
-        bound=_bound(analysis),
+        bound=find_bound(analysis),
         steps=steps[:1] if one_process else steps[:_MOST_STEPS],
     )
 
@@ -311,43 +291,3 @@ def _one_process(analysis: Analysis) -> OneProcess | None:
         else:
             found.slower.append(cell.key)
     return found
-
-
-def _bound(analysis: Analysis) -> Bound | None:
-    cells = [c for c in analysis.cells if c.n and not find_protocol(c.protocol).fixed_nodes]
-    if not cells:
-        return None
-    most = max(cell.nodes for cell in cells)
-    cell = next(cell for cell in cells if cell.nodes == most)
-    cores = server_cores(analysis, most)
-    return Bound(cell.key, _part(cell, cores), cores)
-
-
-def _part(cell: Cell, cores: float) -> Part:
-    server, worker = cell.parameter_server_busy_cores, cell.worker_busy_cores
-    slowest = cell.slowest_worker_percent
-    assert server is not None  # figures of cells with trials
-    assert worker is not None
-    assert slowest is not None
-    if cell.roles_per_core > 1.0:
-        return "shared cores"
-    if server.mean >= BUSY * cores:
-        return "parameter server"
-    if slowest.mean >= STRAGGLES_PERCENT:
-        return "straggler"
-    return "workers" if worker.mean >= BUSY else "waiting"
-
-
-def server_cores(analysis: Analysis, nodes: int) -> float:
-    """Return the cores of the parameter servers' hosts, under the most frequent placement."""
-    hosts = analysis.context.hosts
-    for placement in analysis.placements:
-        if placement.nodes == nodes:
-            servers = {
-                host
-                for task, host in placement.tasks.items()
-                if split_task(task)[0] == PARAMETER_SERVER
-            }
-            if servers:
-                return sum(hosts[host].cores for host in servers)
-    return float(analysis.context.host_cores)

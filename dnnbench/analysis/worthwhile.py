@@ -126,7 +126,7 @@ def _costs_per_update(demands: Demands, servers: int) -> list[tuple[float, float
     cores = min(demands.cores, MOST_CORES)
     return [
         (demands.message_s / cores, demands.parameter_s / servers / cores),
-        (0.0, demands.link_s(1.0) / servers),
+        (0.0, demands.link_s(1.0) / servers * max(demands.pulls, demands.pushes)),
     ]
 
 

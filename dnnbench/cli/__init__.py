@@ -27,12 +27,14 @@ _HELP_SHOWN: Final = getattr(click.exceptions, "NoArgsIsHelpError", ())
 COMMANDS: Final = {
     "run": "Run a sweep of trials, or resume one.",
     "report": "Show the verdict on a sweep, and its figures.",
+    "compare": "Compare a sweep with another one, or with Table 2.",
     "cost": "Show Table 1 and the cost of a sweep.",
     "predict": "Predict a sweep on other numbers of hosts.",
     "provision": "Install TensorFlow, dnnbench and the data on hosts.",
     "launch": "Start a cluster on hosts and keep it running.",
     "status": "Show the clusters running on hosts.",
     "stop": "Stop clusters on hosts.",
+    "manifest": "Print Kubernetes objects whose pods are hosts.",
     "hosts": "Manage the SSH keys of hosts.",
     "init": "Write a commented dnnbench.toml.",
 }

@@ -11,6 +11,7 @@ import click
 
 from dnnbench.cli.shared.options import common_options, hosts_options
 from dnnbench.errors import EXIT_OK, ConfigError, HostError
+from dnnbench.settings.hostlists.connect import SSH, kind_of
 from dnnbench.settings.load import load
 from dnnbench.text.safe import one_line
 from dnnbench.text.words import count_text
@@ -50,8 +51,12 @@ def trust(ctx: click.Context, *, yes: bool, hosts: HostsChoice, config_path: Pat
     if not config.hosts:
         remedy = "list them in dnnbench.toml, or name them with --hosts"
         raise ConfigError("there are no hosts", where="[[hosts]]", remedy=remedy)
+    over_ssh = [host for host in config.hosts if kind_of(host.connect) == SSH]
+    if len(over_ssh) < len(config.hosts):
+        others = count_text(len(config.hosts) - len(over_ssh), "host")
+        printer.note(f"without SSH, and so without keys: {others}")
     code = EXIT_OK
-    targets = list(resolve(config.hosts, config.ssh).values())
+    targets = list(resolve(over_ssh, config.ssh).values())
     while targets:  # again only for hosts behind a jump host that had to be trusted first
         survey = look_at(targets, config.ssh)
         if survey.known:

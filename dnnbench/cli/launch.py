@@ -51,17 +51,17 @@ def command(
     from dnnbench.hosts.agents.launching import Request, find_or_launch  # paramiko takes a while
     from dnnbench.hosts.agents.source import attach
     from dnnbench.hosts.connected import ConnectedHosts
+    from dnnbench.hosts.connectors.table import routes_to
     from dnnbench.hosts.provision.wanted import wanted_for
-    from dnnbench.hosts.ssh.settings import resolve
 
     printer: Printer = ctx.obj
     resolved = load_with_hosts(config_path, settings, hosts)
     config = resolved.config
     largest = config.sweep.largest
     nodes, servers = largest.nodes, config.sweep.servers_of(largest)
-    targets = resolve(config.hosts, config.ssh)
-    listed = [to_host(host, targets[host.name].address) for host in config.hosts]
-    place(nodes, servers, listed)
+    routes = routes_to(config.hosts, config.ssh)
+    listed = [to_host(host, routes[host.name].address) for host in config.hosts]
+    place(nodes, servers, listed, resolved.origins["hosts"])
     data = find_data(resolved, printer).order
     request = Request(
         config,

@@ -19,20 +19,17 @@ from dnnbench.analysis.inputs import (
     read_inputs,
 )
 from dnnbench.analysis.prediction import Hosts, predict
+from dnnbench.analysis.rehearsed import rehearsed_growth
 from dnnbench.analysis.worthwhile import published_fits, thresholds
 from dnnbench.cli.shared.completion import sweep_argument
-from dnnbench.cli.shared.options import common_options, settings_options
+from dnnbench.cli.shared.options import checked_option, common_options, settings_options
 from dnnbench.cli.shared.output import deliver, output_options
-from dnnbench.errors import ConfigError
+from dnnbench.errors import ConfigError, ResultsError
 from dnnbench.report.prediction_formats import FORMATS, Forecast
 from dnnbench.settings.load import load
-from dnnbench.settings.values import check_text
 from dnnbench.sweep.results import open_sweep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
     from dnnbench.cli.shared.printer import Printer
     from dnnbench.settings.schema import Resolved
 
@@ -55,55 +52,46 @@ _PositiveTime = Annotated[float, Meta(gt=0, le=1e6)]
 _Bandwidth = Annotated[float, Meta(gt=0, le=1e9)]
 
 
-def _option(
-    name: str, kind: Any, metavar: str, text: str, default: str | None = None
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Return an option whose text is checked as a setting's; not given, it is None."""
-
-    def checked(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> Any:
-        return None if value is None else check_text(kind, value, name)
-
-    return click.option(name, metavar=metavar, help=text, default=default, callback=checked)
-
-
 @click.command("predict")
 @sweep_argument()
-@_option(
+@checked_option(
     "--nodes",
     _NodeCounts,
     "N,N,...",
     f"Node counts, each at most 10000.  [default: {_NODES}]",
     _NODES,
 )
-@_option("--ps", _ServerCounts, "K,K,...", "Parameter servers.  [default: the sweep's]")
-@_option(
+@checked_option("--ps", _ServerCounts, "K,K,...", "Parameter servers.  [default: the sweep's]")
+@checked_option(
     "--cores-per-host",
     _Cores,
     "N",
     "Cores of a host.  [default: the vCPUs of --machine, else 1]",
 )
-@_option("--bandwidth", _Bandwidth, "MBIT/S", "Bandwidth of a host's link.  [default: 1000]")
-@_option("--round-trip", _Time, "MS", "Round trip between two hosts.  [default: 0.2]")
-@_option("--parameters", _Parameters, "N", "Parameters of the model.  [default: the sweep's]")
-@_option(
+@checked_option("--bandwidth", _Bandwidth, "MBIT/S", "Bandwidth of a host's link.  [default: 1000]")
+@checked_option("--round-trip", _Time, "MS", "Round trip between two hosts.  [default: 0.2]")
+@checked_option(
+    "--parameters", _Parameters, "N", "Parameters of the model.  [default: the sweep's]"
+)
+@checked_option(
     "--worker-ms",
     _Time,
     "MS",
     "A worker's own time per step, in which it waits for nobody.  [default: from the sweep]",
 )
-@_option(
+@checked_option(
     "--server-ms",
     _PositiveTime,
     "MS",
     "CPU time of a parameter server per update.  [default: from the sweep]",
 )
-@_option(
+@checked_option(
     "--server-ns-per-parameter",
     _Time,
     "NS",
     "Part of it that each parameter of a shard takes.  [default: 1.6]",
 )
-@_option(
+@checked_option(
     "--one-process-ms",
     _PositiveTime,
     "MS",
@@ -152,6 +140,12 @@ def command(
     )
     inputs = read_inputs(analysis, store.outcomes(), given)
     price, vcpus = _price(resolved)
+    if price and inputs.workload.pace_ms:
+        raise ResultsError(
+            "its steps were paced; a wait on purpose has no price",
+            where=inputs.workload.sweep,
+            remedy="predict without a price, or from a sweep that was run without --pace",
+        )
     hosts = Hosts(
         cores=Figure(cores_per_host, "given", "--cores-per-host") if cores_per_host else vcpus,
         bandwidth_bit_per_s=_figure(
@@ -173,7 +167,12 @@ def command(
     prediction = predict(inputs, hosts, sorted(set(nodes)), servers)
     if not prediction.rows:
         raise ConfigError(f"nothing to predict: {'; '.join(prediction.skipped)}", where="--nodes")
-    forecast = Forecast(prediction, thresholds(prediction, servers), published_fits(prediction))
+    forecast = Forecast(
+        prediction,
+        thresholds(prediction, servers),
+        published_fits(prediction),
+        rehearsed_growth(analysis),
+    )
     deliver(printer, FORMATS[layout](forecast, printer.screen(output)), output)
 
 

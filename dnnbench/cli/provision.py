@@ -93,12 +93,15 @@ def _check(config: Config, wanted: Wanted, printer: Printer, *, as_json: bool) -
     with reached(config, printer) as reach:
         facts = reach.each(look)
         reach.drop(twins(facts))
-        printer.note("trying every connection between workers and parameter servers")
+        among = config.sweep.connects_workers
+        tasks = "all hosts" if among else "workers and parameter servers"
+        printer.note(f"trying every connection between {tasks}")
         pairs, failures = try_pairs(
             reach.tools,
             reach.hosts,
             config.sweep.servers_of(config.sweep.largest),
             config.cluster.ports,
+            among_workers=among,
             bandwidth=True,
         )
     if as_json:

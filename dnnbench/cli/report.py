@@ -18,8 +18,11 @@ from dnnbench.cli.shared.output import (
     output_options,
 )
 from dnnbench.errors import ConfigError
+from dnnbench.report.figures.drawing import FIGURES
+from dnnbench.report.figures.picture import Subject
 from dnnbench.report.files import write_figure, write_markdown
 from dnnbench.report.formats import FORMATS, Wish
+from dnnbench.report.rows.table import ROWS
 from dnnbench.settings.load import load
 from dnnbench.sweep.results import open_sweep
 
@@ -43,7 +46,24 @@ if TYPE_CHECKING:
     callback=named_file,
 )
 @click.option(
-    "--nodes", type=int, metavar="N", help="Node count of the figure.  [default: the smallest]"
+    "--draw",
+    "drawn",
+    type=click.Choice(list(FIGURES)),
+    help="The figure.  [default: scaling, or epochs with --nodes or of one node count]",
+)
+@click.option(
+    "--nodes",
+    type=int,
+    metavar="N",
+    help="Node count of the figure of epochs.  [default: the smallest]",
+)
+@click.option(
+    "--rows",
+    type=click.Choice(list(ROWS)),
+    help="One row of CSV per cell, trial, or worker and epoch.  [default: cells]",
+)
+@click.option(
+    "--json-schema", "is_schema", is_flag=True, help="Print the JSON Schema of --format json."
 )
 @click.option("--full", "is_full", is_flag=True, help="Show all tables and the figure.")
 @settings_options("report")
@@ -56,7 +76,10 @@ def command(
     layout: str,
     output: Path | None,
     figure: Path | None,
+    drawn: str | None,
     nodes: int | None,
+    rows: str | None,
+    is_schema: bool,
     is_full: bool,
     settings: dict[str, object],
     config_path: Path | None,
@@ -67,9 +90,17 @@ def command(
     made from the stored results alone. In the terminal it shows Table 2 and the overhead, with
     --full or --nodes everything; the other formats always have everything.
     """
+    if is_schema:
+        from dnnbench.report import schema  # a report does not need it
+
+        printer.result(schema.as_json())
+        return
+    if rows and layout != "csv":
+        raise ConfigError(f"needs --format csv, got {layout}", where="--rows")
     config = load(config_path, os.environ, settings).config
     store = open_sweep(Path(config.sweep.results_dir), sweep)
-    analysis, notes = load_analysis(store, _target(config, store))
+    outcomes = store.outcomes()
+    analysis, notes = load_analysis(store, _target(config, store), outcomes=outcomes)
     for note in notes:
         printer.note(f"note: {note}")
     if nodes is not None and nodes not in analysis.nodes:
@@ -80,14 +111,17 @@ def command(
         )
     if figure and output and figure.resolve() == output.resolve():
         raise ConfigError(f"names the same file as --output: {figure}", where="--figure")
+    subject = Subject(analysis, outcomes, nodes)
     if layout == "markdown" and output and not is_standard_output(output):
-        written = write_markdown(analysis, output, nodes=nodes, figure=figure)
+        written = write_markdown(subject, output, name=drawn, figure=figure)
         printer.note(f"wrote {', '.join(map(str, written))}")
         return
     if figure:
-        write_figure(analysis, figure, nodes)
-    screen = printer.screen(output)
-    wish = Wish(analysis, screen, nodes, figure, is_full=is_full or nodes is not None)
+        write_figure(subject, figure, drawn)
+    is_full = is_full or nodes is not None
+    wish = Wish(
+        subject, printer.screen(output), figure, drawn, is_full=is_full, rows=rows or "cells"
+    )
     deliver(printer, FORMATS[layout](wish), output)
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from dnnbench.analysis.context import load_analysis
-from dnnbench.cli.shared.data import find_data, planned_data
+from dnnbench.cli.shared.data import find_data, note_ignored, planned_data
 from dnnbench.cli.shared.limits import LIMITS, check_limits, limits_of_run, with_limits
 from dnnbench.cli.shared.options import common_options, hosts_options, settings_options
 from dnnbench.cli.shared.prices import frozen_for, prices_of_run
+from dnnbench.cli.shared.rehearsal import has_left, rehearsal_of
 from dnnbench.cli.views.sweep import make_view
 from dnnbench.cost.estimate import estimate_cost
 from dnnbench.cost.frozen import freeze
@@ -27,6 +30,7 @@ from dnnbench.errors import (
 )
 from dnnbench.hosts.local import LocalAgents
 from dnnbench.hosts.model_check import check_model
+from dnnbench.report.figures.picture import Subject
 from dnnbench.report.files import write_markdown
 from dnnbench.settings.checks import check_device
 from dnnbench.settings.hostlists.sources import note_on_job
@@ -34,10 +38,10 @@ from dnnbench.settings.load import load
 from dnnbench.settings.schema import settings as all_settings
 from dnnbench.sweep.history import measured_trial_s, measured_trials_s
 from dnnbench.sweep.own_model import find_user_module
-from dnnbench.sweep.placement import to_host
+from dnnbench.sweep.placement import LISTED, to_host
 from dnnbench.sweep.plan import make_plan
 from dnnbench.sweep.results import NameTakenError, create, new_sweep_id, open_sweep, sweep_names
-from dnnbench.sweep.runner import run_sweep
+from dnnbench.sweep.runner import run_sweep, signals_interrupt
 from dnnbench.sweep.store import SweepStore
 from dnnbench.text.safe import json_text
 from dnnbench.trial.machine import gpus, snapshot
@@ -98,6 +102,7 @@ def command(
         if dry_run:
             _show_plan(limited, store.plan, store.pending(), printer, as_json=as_json)
             return
+        _check_tensorflow(store.resolved.config)
     else:
         resolved = load(config_path, os.environ, settings, hosts)
         check_device(resolved.config, resolved.origins["train.device"], gpus())
@@ -108,7 +113,8 @@ def command(
         if not resolved.config.hosts and (note := note_on_job(os.environ)):
             printer.note(note)
         if dry_run:
-            plan = _plan(resolved.config, planned_data(resolved, printer))
+            plan = _plan(resolved, planned_data(resolved))
+            note_ignored(resolved, printer)
             _show_plan(limited, plan, plan.orders, printer, as_json=as_json)
             return
         store = _new_sweep(resolved, printer)
@@ -118,7 +124,8 @@ def command(
     try:
         with make_view(printer) as view:
             limits = limits_of_run(limited, store.plan, store.pending())
-            run_sweep(store, view, _agent_source(store, view), limits)
+            source = _agent_source(store, view)
+            run_sweep(store, view, source, limits, lambda: rehearsal_of(store, view))
     except KeyboardInterrupt:
         printer.note(f"interrupted after {_standing(store)}")
         ctx.exit(EXIT_INTERRUPTED)
@@ -129,7 +136,7 @@ def command(
         stopped = error
         if not store.has_outcomes():
             raise
-    _report(store, printer, as_json=as_json)
+    _conclude(ctx, store, printer, as_json=as_json)
     if failure := stopped or _first_failure(store) or _not_run(store):
         raise failure
 
@@ -137,16 +144,28 @@ def command(
 def _new_sweep(resolved: Resolved, printer: Printer) -> SweepStore:
     """Find the data, plan, and make the sweep's directory."""
     config = resolved.config
+    _check_tensorflow(config)
+    _plan(resolved, planned_data(resolved))  # what it refuses needs no download
     located = find_data(resolved, printer)
     if config.train.model not in MODELS:
         printer.note(f"building {config.train.model} once, to check it ...")
         model = ModelSpec(config.train.model, l2=config.train.l2, dropout=config.train.dropout)
         check_model(model, located.examples, resolved.origins["train.model"])
     while True:
-        plan = _plan(config, located.order, located.note)
+        plan = _plan(resolved, located.order, located.note)
         # Two sweeps started in the same second get two names.
         with suppress(NameTakenError):
             return create(Path(config.sweep.results_dir), resolved, plan, snapshot())
+
+
+def _check_tensorflow(config: Config) -> None:
+    """Refuse trials on this machine where TensorFlow was left out of the installation."""
+    if not config.hosts and find_spec("tensorflow") is None:
+        raise HostError(
+            f"TensorFlow is not installed for {sys.executable}, and trials need it",
+            where="localhost",
+            remedy="install dnnbench with it, or give --hosts to run on other machines",
+        )
 
 
 def _refuse_others(settings: Mapping[str, str | None], hosts: HostsChoice) -> None:
@@ -171,12 +190,12 @@ def _unfinished_sweep(
     results_dir = Path(load(config_path, os.environ, settings).config.sweep.results_dir)
     if name != _NEWEST:
         store = open_sweep(results_dir, name, need_outcomes=False)
-        if store.pending():
+        if has_left(store):
             return store
         raise ResultsError("has no trial left to run", where=str(store.path))
     for found in reversed(sweep_names(results_dir)):
         store = SweepStore(results_dir.expanduser() / found)
-        if store.pending():
+        if has_left(store):
             return store
     raise ResultsError(
         "there is no unfinished sweep",
@@ -186,7 +205,7 @@ def _unfinished_sweep(
 
 
 def _agent_source(store: SweepStore, observer: Observer) -> AgentSource:
-    """Return the agent source for the sweep: local, or SSH if hosts are configured."""
+    """Return the agent source for the sweep: local, or kept on hosts if any are configured."""
     config = store.resolved.config
     if not config.hosts:
         return LocalAgents()
@@ -197,7 +216,8 @@ def _agent_source(store: SweepStore, observer: Observer) -> AgentSource:
     return SshAgents(config, wanted, f"sweep {store.name}", observer.notice)
 
 
-def _plan(config: Config, data: DataSpec, data_note: str | None = None) -> Plan:
+def _plan(resolved: Resolved, data: DataSpec, data_note: str | None = None) -> Plan:
+    config = resolved.config
     results_dir = Path(config.sweep.results_dir)
     measured_s = measured_trial_s(results_dir, config)
     sweep_id = new_sweep_id(results_dir)
@@ -211,6 +231,7 @@ def _plan(config: Config, data: DataSpec, data_note: str | None = None) -> Plan:
         cores=cores,
         measured_s=measured_s,
         data_note=data_note,
+        hosts_from=resolved.origins["hosts"] if config.hosts else LISTED,
     )
 
 
@@ -218,10 +239,10 @@ def _hosts(config: Config) -> list[Host] | None:
     """Return the hosts as a plan has them; None for this machine."""
     if not config.hosts:
         return None
-    from dnnbench.hosts.ssh.settings import resolve  # paramiko takes a while to import
+    from dnnbench.hosts.connectors.table import routes_to
 
-    targets = resolve(config.hosts, config.ssh)
-    return [to_host(host, targets[host.name].address) for host in config.hosts]
+    routes = routes_to(config.hosts, config.ssh)
+    return [to_host(host, routes[host.name].address) for host in config.hosts]
 
 
 def _show_plan(
@@ -242,14 +263,33 @@ def _show_plan(
         printer.result(_plan_view.render(plan, pending, screen, cost, has_price=has_price))
 
 
+def _conclude(ctx: click.Context, store: SweepStore, printer: Printer, *, as_json: bool) -> None:
+    """Report a sweep, and note trials that need repeating though they did not fail."""
+    try:
+        with signals_interrupt():
+            _report(store, printer, as_json=as_json)
+    except KeyboardInterrupt:
+        printer.note(f"interrupted after {_standing(store)}")
+        ctx.exit(EXIT_INTERRUPTED)
+    degraded = [outcome for outcome in store.outcomes() if outcome.status == "degraded"]
+    if degraded:
+        printer.note(
+            f"note: {len(degraded)} of {len(store.plan.orders)} trials lost workers and are in no "
+            f"average; `dnnbench run --resume{_argument(store)}` repeats them"
+        )
+
+
 def _report(store: SweepStore, printer: Printer, *, as_json: bool) -> None:
     """Write the full report to the sweep's directory, and print the short one, verdict last."""
     from dnnbench.report import export, terminal  # after the trials, whose cores they would take
 
-    analysis, notes = load_analysis(store, store.resolved.config.cost.target_accuracy)
+    outcomes = store.outcomes()
+    analysis, notes = load_analysis(
+        store, store.resolved.config.cost.target_accuracy, outcomes=outcomes
+    )
     for note in notes:
         printer.note(f"note: {note}")
-    write_markdown(analysis, store.path / "report.md")
+    write_markdown(Subject(analysis, outcomes), store.path / "report.md")
     printer.note(
         f"results: {store.path} (report.md with all tables; events and logs of every trial)"
     )
@@ -262,12 +302,16 @@ def _report(store: SweepStore, printer: Printer, *, as_json: bool) -> None:
 
 
 def _standing(store: SweepStore) -> str:
-    """Write how far a sweep got, and how to resume it."""
+    """Write how far a sweep got, and how to resume it, or to report it if it is complete."""
     total = len(store.plan.orders)
     finished = total - len(store.pending())
+    if finished == total:
+        return f"all {total} trials; report them with: dnnbench report{_argument(store)}"
     kept = f"; finished trials are in {store.path}" if finished else ""
+    part = " (the rehearsal is not complete)" if finished == total else ""
     return (
-        f"{finished} of {total} trials{kept}; resume with: dnnbench run --resume{_argument(store)}"
+        f"{finished} of {total} trials{part}{kept}; resume with: dnnbench run --resume"
+        f"{_argument(store)}"
     )
 
 

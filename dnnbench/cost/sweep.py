@@ -143,12 +143,19 @@ def cost_of_sweep(
         prices: see `SweepCost.prices`.
 
     Raises:
-        ResultsError: no trial ran.
+        ResultsError: no trial ran, or trials were paced.
         ConfigError: the target is not an accuracy.
     """
     ran = [outcome for outcome in outcomes if outcome.status != "not run"]
     if not ran:
         raise ResultsError("expected at least one trial to price, found none that ran")
+    if paced := next((outcome.order for outcome in ran if outcome.order.pace_ms), None):
+        raise ResultsError(
+            f"the steps of {paced.id} were paced to {paced.pace_ms:g} ms; a wait on purpose tells "
+            "no machine's speed, so it has no price",
+            where=paced.sweep,
+            remedy="price a sweep that was run without --pace",
+        )
     if target_accuracy is not None and not 0 < target_accuracy <= 1:
         raise ConfigError(
             f"expected an accuracy above 0 and up to 1, found {target_accuracy}", where="target"
@@ -272,4 +279,5 @@ def _sum(amounts: Iterable[Decimal | None]) -> Decimal | None:
 
 
 def _mean_epoch_s(trial: TrialOutcome) -> float:
-    return sum(record.duration_s for record in trial.epochs) / len(trial.epochs)
+    measured_s = sum(record.duration_s for record in trial.epochs) / len(trial.epochs)
+    return measured_s / trial.order.passes_per_epoch

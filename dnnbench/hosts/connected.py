@@ -1,4 +1,4 @@
-"""SSH connections of one command: reachable hosts with their tools, errors for the others."""
+"""Connections of one command: reachable hosts with their tools, errors for the others."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dnnbench.errors import HostError
+from dnnbench.hosts.connectors.table import routes_to
 from dnnbench.hosts.parallel import T, each
 from dnnbench.hosts.provision.tools import HostTools
 from dnnbench.sweep.placement import to_host
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from dnnbench.hosts.ssh.connection import Connection
-    from dnnbench.hosts.ssh.settings import Target
+    from dnnbench.hosts.connectors.interface import Connection, Route
     from dnnbench.settings.schema import Config, SshConfig
     from dnnbench.sweep.placement import Host
 
@@ -35,7 +35,7 @@ class ConnectedHosts:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._listed = {host.name: host for host in config.hosts}
-        self._targets: dict[str, Target] = {}
+        self._routes: dict[str, Route] = {}
         self._lock = threading.Lock()
         self._opened: list[Connection] = []
         self._is_closed = False
@@ -59,10 +59,8 @@ class ConnectedHosts:
 
     def open(self, names: Iterable[str] | None = None) -> Self:
         """Connect to the named hosts concurrently, or to all; record errors in `missing`."""
-        from dnnbench.hosts.ssh.settings import resolve  # paramiko is slow to import
-
         hosts = [self._listed[name] for name in (self._listed if names is None else names)]
-        self._targets |= resolve(hosts, self._config.ssh)
+        self._routes |= routes_to(hosts, self._config.ssh)
         outcomes = each(hosts, lambda host: self._connect(host.name, self._config.ssh))
         failures: dict[str, HostError] = {}
         for name, outcome in outcomes.items():
@@ -70,7 +68,7 @@ class ConnectedHosts:
                 failures[name] = outcome
             else:
                 self.tools[name] = HostTools(outcome, self._config)
-                self.hosts.append(to_host(self._listed[name], outcome.address))
+                self.hosts.append(to_host(self._listed[name], self._routes[name].address))
         self.drop(failures)
         return self
 
@@ -106,9 +104,7 @@ class ConnectedHosts:
             self.tools.pop(name, None)
 
     def _connect(self, name: str, settings: SshConfig) -> Connection:
-        from dnnbench.hosts.ssh.connection import connect  # paramiko is slow to import
-
-        connection = connect(self._targets[name], settings)
+        connection = self._routes[name].connect(settings)
         with self._lock:
             if not self._is_closed:
                 self._opened.append(connection)

@@ -5,55 +5,46 @@ from __future__ import annotations
 import os.path
 from typing import TYPE_CHECKING
 
-from dnnbench.report.figure import FORMATS as FIGURE_FORMATS
+from dnnbench.report.figures.drawing import FIGURES, SUFFIXES, default_figure, save
 from dnnbench.sweep.documents import write_whole, writing
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dnnbench.analysis.analyse import Analysis
+    from dnnbench.report.figures.picture import Subject
 
 
 def write_markdown(
-    analysis: Analysis, path: Path, *, nodes: int | None = None, figure: Path | None = None
+    subject: Subject, path: Path, *, name: str | None = None, figure: Path | None = None
 ) -> list[Path]:
-    """Write the report as Markdown, with its figure beside it.
+    """Write the report as Markdown, with a figure beside it.
 
     Args:
-        analysis: the figures to write.
+        subject: what to write.
         path: of the Markdown.
-        nodes: node count that the figure shows; the smallest if not given.
+        name: of the figure in the table of figures; the default one if None.
         figure: path of the figure; if not given, PNG and SVG with the Markdown's name.
 
     Returns:
-        The files written; the figure is left out if no trial with this node count succeeded.
+        The files written; the figure is left out if the sweep has nothing to draw.
     """
     from dnnbench.report import markdown  # not every format needs it
 
-    paths = [path.with_suffix(kind) for kind in FIGURE_FORMATS] if figure is None else [figure]
-    if not has_figure(analysis, nodes):
+    name = name or default_figure(subject)
+    paths = [path.with_suffix(kind) for kind in SUFFIXES] if figure is None else [figure]
+    if FIGURES[name].picture(subject) is None:
         paths = []
     for target in paths:
-        write_figure(analysis, target, nodes)
-    text = markdown.render(
-        analysis, figure=_relative(paths[0], path) if paths else None, nodes=nodes
-    )
+        write_figure(subject, target, name)
+    text = markdown.render(subject, figure=_relative(paths[0], path) if paths else None, name=name)
     write_whole(path, text.encode())
     return [path, *paths]
 
 
-def write_figure(analysis: Analysis, path: Path, nodes: int | None = None) -> None:
-    """Draw the figure into a PNG or SVG file."""
-    from dnnbench.report import figure  # not every format needs it
-
+def write_figure(subject: Subject, path: Path, name: str | None = None) -> None:
+    """Draw a figure of the table of figures, the default one if None, into a PNG or SVG file."""
     with writing(path):
-        figure.save(analysis, path, nodes)
-
-
-def has_figure(analysis: Analysis, nodes: int | None) -> bool:
-    """Return whether a trial with this node count succeeded."""
-    nodes = analysis.smallest_nodes if nodes is None else nodes
-    return any(cell.typical for cell in analysis.cells if cell.nodes == nodes)
+        save(subject, path, name)
 
 
 def _relative(figure: Path, markdown: Path) -> str:

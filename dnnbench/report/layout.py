@@ -90,5 +90,5 @@ def by_protocol(
 
 
 def title(analysis: Analysis, text: str) -> str:
-    """Name the data set in a title."""
-    return f"{text} ({analysis.settings.data.title})"
+    """Name the data set in a title, and the pace where there is one."""
+    return f"{text} ({w.data_text(analysis)})"

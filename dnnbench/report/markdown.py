@@ -5,24 +5,25 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from dnnbench.report import wording as w
+from dnnbench.report.figures.drawing import FIGURES, default_figure
 from dnnbench.report.tables import closing_notes, facts, report_tables
 from dnnbench.report.verdict import verdict_fields
 from dnnbench.text.safe import markdown
 from dnnbench.text.tables import fields_markdown, table_markdown
 
 if TYPE_CHECKING:
-    from dnnbench.analysis.analyse import Analysis
+    from dnnbench.report.figures.picture import Picture, Subject
 
 
-def render(analysis: Analysis, *, figure: str | None = None, nodes: int | None = None) -> str:
+def render(subject: Subject, *, figure: str | None = None, name: str | None = None) -> str:
     """Return the full report, verdict first.
 
     Args:
-        analysis: the figures to show.
+        subject: what to show.
         figure: path of the saved figure, relative to the Markdown; None leaves it out.
-        nodes: node count that the figure shows; the smallest if not given.
+        name: of the figure in the table of figures; the default one if None.
     """
+    analysis = subject.analysis
     sections = [f"# dnnbench report: {markdown(analysis.settings.sweep)}"]
     sections += ["## Verdict", fields_markdown(verdict_fields(analysis, is_private=False))]
     sections += ["## Sweep", fields_markdown(facts(analysis))]
@@ -30,18 +31,17 @@ def render(analysis: Analysis, *, figure: str | None = None, nodes: int | None =
         sections.append("\n".join(f"> **Warning**: {markdown(x)}  " for x in analysis.warnings))
     first, *others = map(table_markdown, report_tables(analysis))
     sections.append(first)
-    if figure is not None:
-        sections.append(
-            _figure(analysis, figure, analysis.smallest_nodes if nodes is None else nodes)
-        )
+    picture = FIGURES[name or default_figure(subject)].picture(subject) if figure else None
+    if figure and picture:
+        sections.append(_figure(picture, figure))
     notes = "\n".join(f"- {markdown(note)}" for note in closing_notes(analysis))
     return "\n\n".join([*sections, *others, "## Notes", notes]) + "\n"
 
 
-def _figure(analysis: Analysis, figure: str, nodes: int) -> str:
-    title = markdown(w.figure_title(analysis, nodes))
+def _figure(picture: Picture, figure: str) -> str:
+    title = markdown(picture.title)
     target = figure.replace("\\", "/").replace(" ", "%20")
     if not re.fullmatch(r"[\w./%-]+", target):
         target = f"<{target}>"  # parentheses would end the link
-    notes = "\n".join(f"- {markdown(note)}" for note in w.figure_notes(analysis))
+    notes = "\n".join(f"- {markdown(note)}" for note in picture.notes)
     return "\n\n".join([f"## {title}", f"![{title}]({target})", notes])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from dnnbench.analysis.prediction import MOST_CORES, WORKER
 from dnnbench.analysis.published import SOURCE
+from dnnbench.report.wording import excess_text, interval_text
 from dnnbench.text.tables import NONE, Column, Table
 from dnnbench.text.words import count_text, seconds
 from dnnbench.trial.spec import EPOCH_DEFINITIONS
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from dnnbench.analysis.inputs import Figure
     from dnnbench.analysis.prediction import Prediction, Row
+    from dnnbench.analysis.rehearsed import RehearsedGrowth
     from dnnbench.analysis.worthwhile import PublishedFit, Threshold
     from dnnbench.text.tables import Fields
 
@@ -30,11 +32,12 @@ def facts(prediction: Prediction) -> Fields:
     """Return the sweep and the task, one line each."""
     workload = prediction.inputs.workload
     definition = workload.epoch_definition
+    pace = f", paced: {workload.pace_ms:g} ms or more" if workload.pace_ms else ""
     return [
         ("Sweep", workload.sweep),
         ("Data", workload.data),
         ("Model", f"{workload.model}, {workload.parameters.value:,.0f} parameters"),
-        ("Step", f"batch of {workload.batch_size}"),
+        ("Step", f"batch of {workload.batch_size}{pace}"),
         ("Epoch", f"{definition}: {EPOCH_DEFINITIONS[definition]}"),
     ]
 
@@ -56,7 +59,10 @@ def warnings(prediction: Prediction) -> list[str]:
 
 
 def prediction_tables(
-    prediction: Prediction, thresholds: list[Threshold], fits: list[PublishedFit]
+    prediction: Prediction,
+    thresholds: list[Threshold],
+    fits: list[PublishedFit],
+    rehearsed: list[RehearsedGrowth],
 ) -> list[Table]:
     """Return the tables in order, without those that have no rows."""
     tables = [
@@ -64,6 +70,7 @@ def prediction_tables(
         saturation(prediction),
         distribution(prediction, thresholds),
         published(fits),
+        rehearsal(rehearsed),
         inputs(prediction),
         not_predicted(prediction),
     ]
@@ -115,7 +122,10 @@ def epochs(prediction: Prediction) -> Table:
             "updates and messages. From: with constant times of workers, too, so that none waits "
             "before a resource is saturated; to: with exponential times of updates and messages."
         ),
-        "CPU % and link %: utilization of a parameter server's cores and of its link, each way.",
+        (
+            "CPU % and link %: utilization of a parameter server's cores and of its link, in the "
+            "busier direction."
+        ),
         (
             "Staleness: mean in updates; the measured share of an update per other worker, times "
             "the other workers."
@@ -251,6 +261,44 @@ def published(fits: list[PublishedFit]) -> Table:
                 "published. Full at: workers that saturate one core."
             ),
             f"1/{ratio} step: the same at a step that is {ratio} times as short.",
+        ],
+    )
+
+
+def rehearsal(rehearsed: list[RehearsedGrowth]) -> Table:
+    """Return the growth of the paced rehearsal, predicted and measured."""
+    nodes = {(growth.from_nodes, growth.to_nodes) for growth in rehearsed}
+    ends = " and ".join(f"from {few} to {many} nodes" for few, many in sorted(nodes))
+    return Table(
+        f"Check: growth of the paced rehearsal {ends}, in %",
+        [
+            Column("Protocol", is_text=True),
+            Column("pace ms"),
+            Column("step ms"),
+            Column("CPU %"),
+            Column("predicted"),
+            Column("to"),
+            Column("measured"),
+            Column("95 % interval"),
+        ],
+        [
+            [
+                growth.protocol,
+                f"{growth.pace_ms:g}",
+                f"{growth.step_s * _MS:.1f}",
+                f"{100 * growth.utilization:.0f}",
+                f"{growth.predicted_percent:+.1f}",
+                f"{growth.longest_percent:+.1f}",
+                excess_text(growth.measured.percent if growth.measured else None),
+                interval_text(growth.measured),
+            ]
+            for growth in rehearsed
+        ],
+        [
+            (
+                "Predicted from the step and the parameter server's CPU time with the fewest "
+                "nodes; CPU %: its utilization with the most. To: if updates were exponential."
+            )
         ],
     )
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dnnbench.analysis.prediction import Prediction
+    from dnnbench.analysis.rehearsed import RehearsedGrowth
     from dnnbench.analysis.worthwhile import PublishedFit, Threshold
     from dnnbench.text.screen import Screen
 
@@ -22,11 +23,12 @@ JSON_VERSION = 1
 
 
 class Forecast(NamedTuple):
-    """A prediction with its limits."""
+    """A prediction with its limits and its check."""
 
     prediction: Prediction
     thresholds: list[Threshold]
     published: list[PublishedFit]
+    rehearsal: list[RehearsedGrowth]
 
 
 def _terminal(forecast: Forecast, screen: Screen) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from dnnbench.report import details, ranking
 from dnnbench.report import wording as w
 from dnnbench.report.layout import by_protocol, cell_columns, cell_names, title
+from dnnbench.report.rehearsal import rehearsal_table
 from dnnbench.text.tables import NONE, Column, Table
 from dnnbench.text.words import count_text, seconds
 
@@ -29,7 +30,11 @@ _MOST_NAMED: Final = 12
 
 def short_tables(analysis: Analysis) -> list[Table]:
     """Return the tables of the short report: of a grid, the rankings; else Table 2 and overhead."""
-    chosen = ranking.tables(analysis) or [table_2(analysis), overheads(analysis)]
+    chosen = ranking.tables(analysis) or [
+        table_2(analysis),
+        rehearsal_table(analysis),
+        overheads(analysis),
+    ]
     return [table for table in chosen if table.rows]
 
 
@@ -37,6 +42,7 @@ def report_tables(analysis: Analysis) -> list[Table]:
     """Return the tables of the full report in order, without those that have no rows."""
     tables = [
         table_2(analysis),
+        rehearsal_table(analysis),
         comparisons(analysis),
         accuracy(analysis),
         accuracy_gain(analysis),
@@ -112,6 +118,8 @@ def facts(analysis: Analysis) -> Fields:
     ]
     if context.parallel > 1:
         trial.append(f"up to {context.parallel} side by side on one network")
+    if settings.pace_ms:
+        trial.append(f"paced: {settings.pace_ms:g} ms per step or more")
     lines += [
         ("Trial", ", ".join(trial)),
         ("Hosts" if len(context.hosts) > 1 else "Machine", w.machines_text(context)),

@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import click
+from typing import TYPE_CHECKING, Final
 
 from dnnbench.report import wording as w
-from dnnbench.report.epochs import epoch_figure
 from dnnbench.report.tables import closing_notes, facts, report_tables, short_tables, summary
+from dnnbench.report.typical import epoch_figure
 from dnnbench.report.verdict import verdict_text
+from dnnbench.text.chart import Series, chart_text
 from dnnbench.text.tables import fields_text, table_text
 from dnnbench.trial.protocols import position
 
 if TYPE_CHECKING:
     from dnnbench.analysis.analyse import Analysis
-    from dnnbench.report.epochs import EpochFigure
+    from dnnbench.report.typical import EpochFigure
     from dnnbench.text.screen import Screen
     from dnnbench.trial.spec import ProtocolName
 
-_PLOT_HEIGHT = 19
-_WIDEST_PLOT = 100
-_MARKERS = (
+_CHART_ROWS: Final = 19
+_WIDEST_CHART: Final = 100
+_MARKERS: Final = (
     ("●", "blue"),
-    ("x", "orange"),
+    ("x", "yellow"),
     ("▲", "green"),
     ("◆", "magenta"),
     ("▼", "cyan"),
     ("+", "red"),
 )
-"""Marker and colour of each protocol, in the order of the table of protocols; reused in turn.
-
-The markers differ, so that the plot can be read without colour.
-"""
-_REFERENCE = "╌"
+"""Sign and color of each protocol, in the order of the table of protocols; reused in turn."""
+_REFERENCE: Final = "╌"
 
 
 def render(analysis: Analysis, screen: Screen, *, nodes: int | None = None) -> str:
@@ -42,11 +38,11 @@ def render(analysis: Analysis, screen: Screen, *, nodes: int | None = None) -> s
     Args:
         analysis: the figures to show.
         screen: the terminal or file to lay it out for.
-        nodes: node count to plot; the smallest if not given.
+        nodes: node count to draw; the smallest if not given.
     """
     first, *others = (table_text(table, screen) for table in report_tables(analysis))
     head = fields_text(facts(analysis), screen, analysis.warnings)
-    tables = "".join([first, _plot(analysis, screen, nodes), *others])
+    tables = "".join([first, _chart(analysis, screen, nodes), *others])
     verdict = verdict_text(analysis, screen)
     return f"{verdict}\n{head}{tables}{_notes(analysis, screen)}"
 
@@ -72,46 +68,40 @@ def _notes(analysis: Analysis, screen: Screen, *more: str) -> str:
     return "\n" + screen.paragraph(*closing_notes(analysis), *more, dim=True)
 
 
-def _plot(analysis: Analysis, screen: Screen, nodes: int | None) -> str:
-    """Plot the counterpart of Figure 16: seconds per epoch of a typical trial by protocol."""
+def _chart(analysis: Analysis, screen: Screen, nodes: int | None) -> str:
+    """Draw the counterpart of Figure 16: seconds per epoch of a typical trial by protocol."""
     figure = epoch_figure(analysis, nodes)
     title = "\n" + screen.paragraph(figure.title, bold=True)
     if not figure.trials:
         return title + screen.paragraph(f"No trial with {figure.nodes} nodes succeeded.")
-    drawing = _drawing(figure, min(screen.width, _WIDEST_PLOT))
-    if not screen.is_coloured:
-        drawing = "\n".join(line.rstrip() for line in click.unstyle(drawing).split("\n"))
     return "".join(
         [
             title,
-            f"{drawing}\n",
+            _drawing(figure, screen),
             screen.paragraph(*_legend(figure)),
             screen.paragraph(*w.figure_notes(analysis), dim=True),
         ]
     )
 
 
-def _drawing(figure: EpochFigure, width: int) -> str:
-    import plotext  # slow to import, and many reports have no plot
-
-    plotext.clear_figure()
-    plotext.theme("clear")
-    plotext.limit_size(False, False)  # the width is given, also for a pipe
-    plotext.plot_size(width, _PLOT_HEIGHT)
+def _drawing(figure: EpochFigure, screen: Screen) -> str:
     epochs = max((trial.epochs for trial in figure.trials.values()), key=len)
-    ends = [epochs[0] - 0.5, epochs[-1] + 0.5]  # no marker on the frame
-    for protocol, published_s in figure.published_s.items():
-        plotext.plot(ends, [published_s] * 2, marker=_REFERENCE, color=_marker(protocol)[1])
-    for protocol, trial in figure.trials.items():
-        marker, colour = _marker(protocol)
-        plotext.scatter(trial.epochs, trial.mean_s, marker=marker, color=colour)
-    plotext.xlim(*ends)
-    plotext.xticks(epochs)
-    plotext.ylim(figure.ticks_s[0], figure.ticks_s[-1])
-    plotext.yticks(figure.ticks_s, [f"{tick:g}" for tick in figure.ticks_s])
-    plotext.xlabel("epoch")
-    built: str = plotext.build()
-    return built
+    published = (
+        Series(_REFERENCE, _marker(name)[1], level=mean_s)
+        for name, mean_s in figure.published_s.items()
+    )
+    measured = (
+        Series(*_marker(name), dict(zip(trial.epochs, trial.mean_s, strict=True)))
+        for name, trial in figure.trials.items()
+    )
+    return chart_text(
+        [*published, *measured],
+        screen,
+        size=(min(screen.width, _WIDEST_CHART), _CHART_ROWS),
+        x_ticks=epochs,
+        y_ticks=figure.ticks_s,
+        x_label="epoch",
+    )
 
 
 def _marker(protocol: ProtocolName) -> tuple[str, str]:

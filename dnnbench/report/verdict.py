@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from dnnbench.analysis.analyse import Analysis
+    from dnnbench.analysis.bound import Bound
     from dnnbench.analysis.cell import Cell
     from dnnbench.analysis.stats import Difference, RatioEstimate
-    from dnnbench.analysis.verdict import Bound, Choice, OneProcess, Scaling, Verdict
+    from dnnbench.analysis.verdict import Choice, OneProcess, Scaling, Verdict
     from dnnbench.text.screen import Screen
     from dnnbench.text.tables import Fields
 

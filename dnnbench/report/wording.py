@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _ENDLESS_PERCENT: Final = 1000
 """Upper end from which the digits of an interval say no more than its length."""
+_NO_SPEED = "Paced times are no speed of these machines, and have no price."
 _BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -53,8 +54,13 @@ def accuracy_text(cell: Cell, estimate: Estimate | None) -> str:
 
 
 def survivors_text(analysis: Analysis) -> list[str]:
-    """Return notes on how means treat trials that diverged or did not learn."""
+    """Return notes on how means treat trials that lost workers, diverged or did not learn."""
     notes = []
+    if any(cell.degraded for cell in analysis.cells):
+        notes.append(
+            "A degraded trial lost workers and went on with fewer. It is in no mean, as a cell has "
+            "one number of workers; its figures are listed with the excluded trials."
+        )
     if any(cell.diverged for cell in analysis.cells):
         notes.append(
             "A diverged trial has no accuracy, because its loss or a parameter was not finite. The "
@@ -128,6 +134,7 @@ def n_text(cell: Cell) -> str:
 def lost_text(cell: Cell) -> str:
     """Write the number of planned trials that are not averaged, by status."""
     lost = (
+        ("degraded", cell.degraded),
         ("diverged", cell.diverged),
         ("failed", cell.failed),
         ("interrupted", cell.interrupted),
@@ -149,12 +156,23 @@ def histogram_text(counts: Sequence[int], width: int = 16) -> str:
 
 def epoch_definition_text(analysis: Analysis) -> str:
     """Define an epoch of this report, and how its time behaves in the ideal case."""
-    definition = analysis.settings.epoch_definition
+    settings = analysis.settings
+    definition = settings.epoch_definition
     ideal = {
         "replicated": "a flat line is ideal",
         "sharded": "times as 1/workers are ideal",
     }[definition]
-    return f"Epoch ({definition}): {EPOCH_DEFINITIONS[definition]}, so {ideal}."
+    text = f"Epoch ({definition}): {EPOCH_DEFINITIONS[definition]}, so {ideal}"
+    if settings.epoch_steps:
+        text += f"; cut short after {settings.epoch_steps} steps, its seconds scaled to a whole one"
+    return f"{text}."
+
+
+def data_text(analysis: Analysis) -> str:
+    """Name the data set, and the pace of the steps where there is one."""
+    settings = analysis.settings
+    pace = f", paced: {settings.pace_ms:g} ms per step or more" if settings.pace_ms else ""
+    return f"{settings.data.title}{pace}"
 
 
 def protocol_text(spec: ProtocolSpec, varied: Collection[str] = ()) -> str:
@@ -182,7 +200,8 @@ def protocol_text(spec: ProtocolSpec, varied: Collection[str] = ()) -> str:
     values = (f"{words(name)} {_value_text(of)}" for name, of in settings.items())
     optimizer = [] if "optimizer" in varied else [spec.optimizer]
     text = ", ".join([*optimizer, *values])
-    return f"{protocol.title}: {text}" if text else protocol.title
+    text = f"{protocol.title}: {text}" if text else protocol.title
+    return f"{text}; every node is a worker" if protocol.connects_workers else text
 
 
 def with_variation(text: str, variation: Mapping[str, Value]) -> str:
@@ -227,7 +246,9 @@ def _value_text(value: object) -> str:
 
 
 def sharing_text(analysis: Analysis) -> str:
-    """Write how many roles share a core."""
+    """Write how many roles share a core, or how steps were paced."""
+    if pace_ms := analysis.settings.pace_ms:
+        return f"Paced: a worker's push waited until {pace_ms:g} ms after its pull. {_NO_SPEED}"
     cores = analysis.context.host_cores
     per_core = {cell.nodes: cell.roles_per_core for cell in analysis.cells}
     core = "core" if cores == 1 else "cores"
@@ -284,7 +305,7 @@ def machines_text(context: Context) -> str:
 
 def figure_title(analysis: Analysis, nodes: int) -> str:
     """Return the title of the figure, with its data."""
-    return f"Seconds per epoch of a typical trial, {nodes} nodes ({analysis.settings.data.title})"
+    return f"Seconds per epoch of a typical trial, {nodes} nodes ({data_text(analysis)})"
 
 
 def figure_notes(analysis: Analysis) -> list[str]:

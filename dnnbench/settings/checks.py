@@ -49,6 +49,7 @@ def check_values(config: Config, origins: Mapping[str, str]) -> None:
         check_combinations(combination, origins)
         check_intervals(combination, origins)
         check_warm_start(combination, origins["train.warm_start_epochs"])
+        check_pace(combination, origins)
         check_backup_workers(combination, origins["protocol.backup_workers"])
     check_ports(config, origins["cluster.ports"])
 
@@ -233,12 +234,26 @@ def check_intervals(config: Config, origins: Mapping[str, str]) -> None:
         )
 
 
+def check_pace(config: Config, origins: Mapping[str, str]) -> None:
+    """Refuse a pace at which a run of steps, after which progress is sent, looks like a stall."""
+    train, limit_s = config.train, config.run.stall_timeout_s
+    run_s = train.pace_ms / 1e3 * train.steps_per_run
+    if run_s > limit_s / 2:
+        raise ConfigError(
+            f"{train.steps_per_run} steps of {train.pace_ms:g} ms, one run, take {run_s:g} s; "
+            f"expected at most half of stall_timeout_s, {limit_s / 2:g} s",
+            where=origins["train.pace_ms"],
+            remedy="use a shorter pace, fewer --steps-per-run, or a longer --stall-timeout-s",
+        )
+
+
 def check_backup_workers(config: Config, where: str) -> None:
     """Refuse backup workers that leave no gradient to apply."""
     backups = config.protocol.backup_workers
     for cell in config.sweep.cells:
         workers = cell.nodes - config.sweep.servers_of(cell)
-        if find_protocol(cell.protocol).synchronous and backups >= workers:
+        options = {option.name for option in find_protocol(cell.protocol).options}
+        if "backup_workers" in options and backups >= workers:
             raise ConfigError(
                 f"[protocol] backup_workers: expected fewer than the {workers} workers of "
                 f"{cell}, got {backups}",

@@ -39,6 +39,7 @@ _HOSTS: Final = """\
 # data_address = "10.0.0.11"
 # slots = 1
 # usd_per_hour = 0.19
+# connect = "ssh"
 """
 _WIDTH: Final = 100
 _SECTION: Final = re.compile(r"(<!-- settings: (?P<name>.+?) -->\n).*?(<!-- end -->)", re.DOTALL)

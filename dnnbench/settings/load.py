@@ -60,7 +60,7 @@ def load(
     layers = [_file_layer(file), _environment_layer(environ), _option_layer(options)]
     for layer in _with_profile(layers):
         given.update(layer)
-    found = find_hosts(hosts or HostsChoice(), file)
+    found = find_hosts(hosts or HostsChoice(), file, environ)
     config = Config(**_structs(given), hosts=found.hosts, varied=_varied(given))
     origins = {key: given[key].origin if key in given else "default" for key in settings()}
     origins["hosts"] = found.origin or "default"

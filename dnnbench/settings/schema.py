@@ -41,16 +41,34 @@ __all__ = [
 ]
 
 PROFILES: Final[dict[str, dict[str, Any]]] = {
-    "quick": {"sweep.repeats": 3, "train.epochs": 2},
-    "paper": {"sweep.repeats": 20, "train.epochs": 20},
+    "quick": {
+        "sweep.repeats": 3,
+        "sweep.rehearsal": True,
+        "train.epochs": 2,
+        "train.epoch_steps": 0,
+    },
+    "paper": {
+        "sweep.repeats": 20,
+        "sweep.rehearsal": True,
+        "train.epochs": 20,
+        "train.epoch_steps": 0,
+    },
     "delay": {
         "sweep.nodes": (12,),
         "sweep.protocols": ("sequential", "downpour", "dc-sgd-c", "dc-sgd-a"),
         "sweep.repeats": 5,
+        "sweep.rehearsal": False,
         "train.learning_rate": 0.3,
         "train.epoch": "sharded",  # every protocol passes over the data as often
         "train.epochs": 5,
+        "train.epoch_steps": 0,
         "train.warmup_steps": 0,  # applied, too: 11 workers would take 11 times as many
+    },
+    "smoke": {
+        "sweep.repeats": 1,
+        "sweep.rehearsal": False,
+        "train.epochs": 1,
+        "train.epoch_steps": 100,
     },
 }
 """Profile -> the settings that it sets; ``delay`` is chosen from docs/convergence.md."""

@@ -25,6 +25,7 @@ from dnnbench.trial.messages import (
     Log,
     Prepared,
     Progress,
+    Responding,
     RoleFailed,
     Served,
     Trained,
@@ -46,7 +47,7 @@ EVENTS_OF_A_TASK: Final = 1_000_000
 """More than three days of progress, at four events per second."""
 _SHOWN_BYTES: Final = 80
 _SHOWN_CHARACTERS: Final = 40
-_OF_AGENTS: Final = (AgentReady, Prepared, HostUsed, AgentFailed)
+_OF_AGENTS: Final = (AgentReady, Prepared, HostUsed, Responding, AgentFailed)
 _OF_WORKERS: Final = (WarmedUp, Progress, EpochEnd, Trained, Diverged)
 
 
@@ -84,12 +85,16 @@ def too_long(host: str) -> HostError:
 class EventCheck:
     """Checks the events of one trial.
 
+    Attributes:
+        evaluator: the worker that reports accuracies.
+
     Args:
         spec: the trial.
         placement: task -> host.
     """
 
     def __init__(self, spec: TrialSpec, placement: Mapping[str, str]) -> None:
+        self.evaluator = f"{WORKER}:0"
         self._epochs = spec.epochs
         self._placement = placement
         self._accountants = accountants(placement)
@@ -104,6 +109,10 @@ class EventCheck:
         """
         if problem := self._problem(host, event):
             raise HostError(f"broke the protocol: {problem}", where=host)
+
+    def forget_warm_up(self, task: str) -> None:
+        """Allow a worker that is started again to warm up again."""
+        self._results.discard((WarmedUp, task, None))
 
     def _problem(self, host: str, event: AnyEvent) -> str | None:
         task = event.task
@@ -120,14 +129,14 @@ class EventCheck:
 
     def _is_of_role(self, event: AnyEvent) -> bool:
         """Tell whether the role of the event's task sends events of this kind."""
-        job, index = split_task(event.task)
+        job, _ = split_task(event.task)
         if isinstance(event, (Evaluated, WarmStarted)):
-            return (job, index) == (WORKER, 0)
+            return event.task == self.evaluator
         if isinstance(event, Served):
             return event.task in self._accountants
         if isinstance(event, _OF_WORKERS):
             return job == WORKER
-        return not isinstance(event, _OF_AGENTS)
+        return isinstance(event, Responding) or not isinstance(event, _OF_AGENTS)
 
     def _odd_result(self, event: AnyEvent) -> str | None:
         task, epoch = event.task, None

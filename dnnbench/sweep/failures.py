@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from dnnbench.trial.messages import AgentFailed, Diverged, RoleExited, RoleFailed
+from dnnbench.trial.messages import AgentFailed, Diverged, Responding, RoleExited, RoleFailed
 from dnnbench.trial.outcome import Failure
 from dnnbench.trial.tasks import split_task
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from dnnbench.trial.messages import AnyEvent
 
 _NAMED: Final = 3  # tasks in one line
+_WAITING_CORES: Final = 0.25
+"""A role that uses less than this waits for others; one that computes uses a core, or its share."""
 _FOLLOW_UP: Final = ("UnavailableError", "AbortedError", "CancelledError")
 """Errors of a role whose peer has failed before it."""
 
@@ -27,12 +29,23 @@ class Failed(Exception):  # noqa: N818 - a way out of a trial, not an error of i
     Attributes:
         noticed: a task only noticed that another one was gone or silent; if a host turns out to be
             lost, that explains it.
+        is_external: it struck a process from outside, so that others need not meet it.
+        culprits: the tasks to which it happened, if there are several.
     """
 
-    def __init__(self, failure: Failure, *, noticed: bool = False) -> None:
+    def __init__(
+        self,
+        failure: Failure,
+        *,
+        noticed: bool = False,
+        is_external: bool = False,
+        culprits: Collection[str] = (),
+    ) -> None:
         super().__init__(failure.cause)
         self.failure = failure
         self.noticed = noticed
+        self.is_external = is_external
+        self.culprits = culprits
 
 
 def failure_of_host(host: str, error: HostError) -> Failure:
@@ -59,9 +72,57 @@ def cause_in(event: AnyEvent, *, may_end: bool) -> str | None:
     return None
 
 
+def is_external(event: AnyEvent) -> bool:
+    """Return whether what ended a role came from outside: a signal, or the loss of a peer."""
+    return only_noticed(event) or (isinstance(event, RoleExited) and event.code < 0)
+
+
 def only_noticed(event: AnyEvent) -> bool:
     """Return whether a role failed only because its peer had failed before it."""
     return isinstance(event, RoleFailed) and event.cause.startswith(_FOLLOW_UP)
+
+
+def explains(event: AnyEvent) -> bool:
+    """Return whether an event is why others noticed something, not one more who noticed it."""
+    if isinstance(event, RoleExited):
+        return event.code < 0
+    return isinstance(event, (RoleFailed, Diverged)) and not only_noticed(event)
+
+
+def stalled(
+    waited: str,
+    tasks: Collection[str],
+    responses: Mapping[str, Responding],
+    placement: Mapping[str, str],
+    still: Collection[str] = (),
+) -> Failed:
+    """Return the failure for a wait that took too long, with the task that held up the others.
+
+    Tasks that wait for each other all stand still when one does. That is one that does not respond,
+    or else the one that computes while the others wait.
+
+    Args:
+        waited: for what, and how long.
+        tasks: the running ones, which were asked to respond.
+        responses: by task.
+        placement: task -> host.
+        still: tasks that stand still while the others go on, and wait for none of them.
+    """
+    silent = set(tasks) - responses.keys()
+    busy = {task for task, found in responses.items() if found.cores >= _WAITING_CORES}
+    if silent:
+        culprits, cause = silent, f"{waited}; no response from {listed(silent, placement)}"
+    elif still:
+        culprits, cause = set(still), f"{waited}; it responds, and no other worker stands still"
+    elif busy and busy != set(tasks):
+        names = listed(busy, placement)
+        culprits, cause = busy, f"{waited}; all tasks wait but {names}"
+    else:
+        return Failed(Failure(f"{waited}; every task responds" if tasks else waited), noticed=True)
+    task = min(culprits, key=split_task) if len(culprits) == 1 else None
+    failure = Failure(cause=cause, task=task, host=placement[task] if task else None)
+    is_external = bool(silent or still)
+    return Failed(failure, noticed=True, is_external=is_external, culprits=culprits)
 
 
 def headline(failed: Failed | None, loss: Failure | None) -> Failure | None:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         EpochRecord,
         EvaluationRecord,
         Failure,
+        LostWorker,
         Status,
         WarmupRecord,
     )
@@ -49,10 +50,12 @@ class OutcomeBuilder:
 
     Attributes:
         served: task -> its final account, of each task that has sent one.
+        lost_workers: those that the trial went on without.
     """
 
     def __init__(self) -> None:
         self.served: dict[str, Served] = {}
+        self.lost_workers: list[LostWorker] = []
         self._start_s = time.monotonic()
         self._start_up_s = 0.0
         self._training_s = 0.0
@@ -63,6 +66,7 @@ class OutcomeBuilder:
         self._epochs: list[EpochRecord] = []
         self._evaluations: list[EvaluationRecord] = []
         self._pushed: dict[str, int] = {}
+        self._replicas: dict[str, str] = {}
         self._divergence: Divergence | None = None
         self._use: dict[str, HostUse] = {}
         self._parameters: int | None = None
@@ -81,7 +85,19 @@ class OutcomeBuilder:
             self._logs.setdefault(event.task, deque(maxlen=_LOG_TAIL_LINES)).append(event.line)
         elif isinstance(event, Prepared):
             self._parameters = event.parameters
-        elif isinstance(event, WarmStarted):
+        elif isinstance(event, Served):
+            self.served[event.task] = event
+        elif isinstance(event, Trained):
+            self._pushed[event.task] = event.updates_pushed
+            self._replicas[event.task] = event.replica_sha256
+        elif isinstance(event, HostUsed):
+            self._use[host] = event.use
+        else:
+            self._note_record(event)
+
+    def _note_record(self, event: AnyEvent) -> None:
+        """Add an event whose record is stored as it is."""
+        if isinstance(event, WarmStarted):
             self._warm_start = event.record
         elif isinstance(event, WarmedUp):
             self._warmups.append(event.record)
@@ -89,28 +105,31 @@ class OutcomeBuilder:
             self._epochs.append(event.record)
         elif isinstance(event, Evaluated):
             self._evaluations.append(event.record)
-        elif isinstance(event, Served):
-            self.served[event.task] = event
-        elif isinstance(event, Trained):
-            self._pushed[event.task] = event.updates_pushed
         elif isinstance(event, Diverged) and self._divergence is None:
             self._divergence = event.record
-        elif isinstance(event, HostUsed):
-            self._use[host] = event.use
 
     def log_tail(self, task: str) -> list[str]:
         """Return the last lines that a task wrote."""
         return list(self._logs.get(task, []))
 
-    def gap(self, spec: TrialSpec, workers: Iterable[str]) -> tuple[str, str] | None:
+    def gap(
+        self, spec: TrialSpec, workers: Iterable[str], evaluator: str
+    ) -> tuple[str, str] | None:
         """Return a worker that lacks a result, and which one; None if all are complete."""
         for worker in sorted(workers, key=split_task):
             found = sum(record.task == worker for record in self._epochs)
             if found < spec.epochs:
                 return worker, f"expected results of {spec.epochs} epochs, found {found}"
         if not any(record.epoch is None for record in self._evaluations):
-            return f"{WORKER}:0", "expected the accuracy of the final parameters, found none"
+            return evaluator, "expected the accuracy of the final parameters, found none"
         return None
+
+    def _differing_replicas(self) -> list[str]:
+        """Return the workers whose parameters differ from those of the first one."""
+        expected = self._replicas.get(f"{WORKER}:0")
+        if expected is None:
+            return []
+        return sorted((t for t, of in self._replicas.items() if of != expected), key=split_task)
 
     def outcome(
         self,
@@ -120,12 +139,11 @@ class OutcomeBuilder:
         failure: Failure | None,
     ) -> TrialOutcome:
         """Return the outcome of the trial; what a divergence entails is not a failure."""
-        diverged = self._divergence is not None
         steps = sum(record.steps for record in self._epochs)
         cpu_s = sum(served.cpu_s for served in self.served.values())
         return TrialOutcome(
             order=order,
-            status="diverged" if diverged else "failed" if failure else "ok",
+            status=self._status(failure),
             started_at=self._started_at,
             duration_s=time.monotonic() - self._start_s,
             start_up_s=self._start_up_s,
@@ -146,11 +164,20 @@ class OutcomeBuilder:
                 for record in self._epochs
             ],
             evaluations=self._evaluations,
-            failure=None if diverged else failure,
+            differing_replicas=self._differing_replicas(),
+            failure=None if self._divergence else failure,
             divergence=self._divergence,
             use=self._use,
             parameters=self._parameters,
+            lost_workers=self.lost_workers,
         )
+
+    def _status(self, failure: Failure | None) -> Status:
+        if self._divergence:
+            return "diverged"
+        if failure:
+            return "failed"
+        return "degraded" if self.lost_workers else "ok"
 
 
 def without_result(

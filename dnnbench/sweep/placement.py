@@ -50,6 +50,9 @@ def to_host(config: HostConfig, resolved_address: str) -> Host:
     return Host(config.name, address, config.slots)
 
 
+LISTED: Final = "[[hosts]]"
+
+
 def count_beside(nodes: int, parameter_servers: int, hosts: Sequence[Host], most: int) -> int:
     """Return how many trials of a size, at most ``most``, run at once and share no host."""
     free = list(hosts)
@@ -62,8 +65,16 @@ def count_beside(nodes: int, parameter_servers: int, hosts: Sequence[Host], most
     return most
 
 
-def place(nodes: int, parameter_servers: int, hosts: Sequence[Host]) -> dict[str, str]:
+def place(
+    nodes: int, parameter_servers: int, hosts: Sequence[Host], where: str = LISTED
+) -> dict[str, str]:
     """Give every task of a trial a host, according to `PLACEMENT_RULE`.
+
+    Args:
+        nodes: tasks of the trial.
+        parameter_servers: of these.
+        hosts: in their order.
+        where: place where the hosts were listed, for the error.
 
     Returns:
         Task -> name of its host.
@@ -77,7 +88,7 @@ def place(nodes: int, parameter_servers: int, hosts: Sequence[Host]) -> dict[str
     if len(slots) < nodes:
         raise ConfigError(
             f"{nodes} nodes need {nodes} slots, but the hosts have {len(slots)}",
-            where="[[hosts]]",
+            where=where,
             remedy="add hosts, raise their slots, or lower nodes",
         )
     return dict(zip(task_names(nodes, parameter_servers), slots, strict=False))

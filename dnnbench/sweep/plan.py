@@ -10,7 +10,14 @@ from dnnbench.errors import ConfigError
 from dnnbench.settings.grid import cells, with_variation
 from dnnbench.sweep.estimate import TimeModel
 from dnnbench.sweep.own_model import model_digest
-from dnnbench.sweep.placement import PLACEMENT_RULE, Host, count_beside, local_inventory, place
+from dnnbench.sweep.placement import (
+    LISTED,
+    PLACEMENT_RULE,
+    Host,
+    count_beside,
+    local_inventory,
+    place,
+)
 from dnnbench.trial.machine import usable_cores
 from dnnbench.trial.protocols import find_protocol
 from dnnbench.trial.seeds import order_seed, repeat_seed
@@ -31,6 +38,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         estimated_s: trial id -> seconds; without the trials that nothing is known of.
         data_note: why this data set replaces the wanted one; None if it does not.
         parallel: trials that run side by side, if their sizes allow it.
+        import_s: estimate of the seconds before the first trial, in which TensorFlow is imported.
     """
 
     sweep: str
@@ -40,6 +48,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     estimated_s: dict[str, float]
     data_note: str | None = None
     parallel: int = 1
+    import_s: float = 0.0
 
     def placement(self, spec: TrialSpec) -> dict[str, str]:
         """Return task -> host of a trial."""
@@ -56,12 +65,14 @@ def make_plan(
     measured_s: Mapping[CellKey, float] | None = None,
     time_model: TimeModel | None = None,
     data_note: str | None = None,
+    hosts_from: str = LISTED,
 ) -> Plan:
     """Plan the trials of a sweep.
 
     The cells are the product of node counts, protocols and the settings that vary. Each repeat is a
-    block with every cell once, shuffled by its own seed: a machine that warms up
-    or gets busy then affects all cells alike, and a sweep cut short has evenly filled cells.
+    round with every cell once, shuffled by its own seed: a machine that warms up or gets busy then
+    affects all cells alike, and a sweep cut short has evenly filled cells. The first round begins
+    with the smallest clusters, which give the first figures soonest.
 
     Args:
         config: the resolved settings.
@@ -73,6 +84,7 @@ def make_plan(
             replaces the estimate.
         time_model: for the estimate.
         data_note: see `dnnbench.data.locate.Located`.
+        hosts_from: place where the hosts were listed, for errors.
 
     Raises:
         ConfigError: the hosts have too few slots for the largest trial, a worker has too few
@@ -89,7 +101,7 @@ def make_plan(
     hosts = local_inventory() if hosts is None else list(hosts)
     cores = usable_cores() if cores is None else cores
     largest = config.sweep.largest
-    place(largest.nodes, config.sweep.servers_of(largest), hosts)
+    place(largest.nodes, config.sweep.servers_of(largest), hosts, hosts_from)
     in_order = cells(config)
     first = {cell: _spec(config, data, sweep_id, cell) for cell in in_order}
     specs = [
@@ -100,7 +112,7 @@ def make_plan(
             seed=repeat_seed(config.sweep.seed, repeat),
         )
         for repeat in range(1, config.sweep.repeats + 1)
-        for cell in _shuffled(in_order, order_seed(config.sweep.seed, repeat))
+        for cell in _shuffled(in_order, config.sweep.seed, repeat)
     ]
     _check_batches(specs)
     for spec in specs:
@@ -113,7 +125,16 @@ def make_plan(
         count_beside(cell.nodes, config.sweep.servers_of(cell), hosts, config.sweep.parallel)
         for cell in config.sweep.cells
     )
-    return Plan(sweep_id, specs, hosts, PLACEMENT_RULE, estimated_s, data_note, parallel)
+    return Plan(
+        sweep_id,
+        specs,
+        hosts,
+        PLACEMENT_RULE,
+        estimated_s,
+        data_note,
+        parallel,
+        import_s=model.import_s,
+    )
 
 
 def _check_batches(specs: Sequence[TrialSpec]) -> None:
@@ -132,12 +153,12 @@ def _check_batches(specs: Sequence[TrialSpec]) -> None:
             )
 
 
-def _shuffled(cells: Sequence[CellKey], seed: int) -> list[CellKey]:
+def _shuffled(cells: Sequence[CellKey], seed: int, repeat: int) -> list[CellKey]:
     import random  # not needed to read a stored plan
 
     shuffled = list(cells)
-    random.Random(seed).shuffle(shuffled)  # noqa: S311 - order, not secrecy
-    return shuffled
+    random.Random(order_seed(seed, repeat)).shuffle(shuffled)  # noqa: S311 - order, not secrecy
+    return sorted(shuffled, key=lambda cell: cell.nodes) if repeat == 1 else shuffled
 
 
 def _spec(config: Config, data: DataSpec, sweep_id: str, cell: CellKey) -> TrialSpec:
@@ -167,6 +188,8 @@ def _spec(config: Config, data: DataSpec, sweep_id: str, cell: CellKey) -> Trial
         warm_start_epochs=train.warm_start_epochs,
         steps_per_run=train.steps_per_run,
         device=train.device,
+        pace_ms=train.pace_ms,
+        epoch_steps=train.epoch_steps,
     )
 
 

@@ -126,7 +126,7 @@ class SweepProgress:
 
     Attributes:
         total: trials of the plan.
-        ended: trials that are over, including those that diverged, failed or were not run.
+        ended: trials that are over, whatever their status.
         running: id -> the trials that run, in the order of their start.
     """
 
@@ -139,12 +139,14 @@ class SweepProgress:
         self.plan = plan
         self.total = len(plan.orders)
         self.ended = self.total - len(pending)
+        self.degraded = 0
         self.diverged = 0
         self.failed = 0
         self.not_run = 0
         self.running: dict[str, TrialProgress] = {}
         self._clock = clock
         self._pending = {spec.id: spec for spec in pending}
+        self._has_begun = False
         self._start_s = clock()
         self._measured_s: dict[CellKey, list[float]] = defaultdict(list)
         self._estimated_sum_s = 0.0
@@ -157,6 +159,7 @@ class SweepProgress:
 
     def trial_started(self, spec: TrialSpec) -> None:
         """Begin a trial with fresh roles."""
+        self._has_begun = True
         self.running[spec.id] = TrialProgress(spec, self._clock())
 
     def event(self, spec: TrialSpec, event: AnyEvent) -> None:
@@ -166,12 +169,14 @@ class SweepProgress:
     def trial_ended(self, outcome: TrialOutcome) -> None:
         """Count a trial and learn from its duration."""
         spec = outcome.order
+        self._has_begun = True
         self.running.pop(spec.id, None)
         self.ended += 1
         self._pending.pop(spec.id, None)
         if outcome.status != "ok":  # its duration does not predict the others
+            self.degraded += outcome.status == "degraded"
             self.diverged += outcome.status == "diverged"
-            self.failed += outcome.status not in ("not run", "diverged")
+            self.failed += outcome.status in ("failed", "interrupted")
             self.not_run += outcome.status == "not run"
             return
         self._measured_s[spec.cell].append(outcome.duration_s)
@@ -187,6 +192,8 @@ class SweepProgress:
         are expected to stay as many as now.
         """
         left_s = 0.0
+        if not self._has_begun and self._pending:
+            left_s = max(self.plan.import_s - self.elapsed_s, 0.0)
         for spec in self._pending.values():
             expected_s = self._expected_s(spec)
             if expected_s is None:

@@ -20,10 +20,11 @@ from dnnbench.trial.machine import load_average, snapshot
 from dnnbench.trial.outcome import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 
     from typing_extensions import Self
 
+    from dnnbench.settings.schema import RunConfig
     from dnnbench.sweep.agents import Agents, AgentSource
     from dnnbench.sweep.limits import Limit
     from dnnbench.sweep.placement import Host
@@ -60,7 +61,11 @@ class Observer(Protocol):
 
 
 def run_sweep(
-    store: SweepStore, observer: Observer, source: AgentSource, limits: Sequence[Limit] = ()
+    store: SweepStore,
+    observer: Observer,
+    source: AgentSource,
+    limits: Sequence[Limit] = (),
+    then: Callable[[], SweepStore | None] = lambda: None,
 ) -> list[TrialOutcome]:
     """Run every pending trial of a sweep, in the plan's order, side by side if it says so.
 
@@ -71,9 +76,11 @@ def run_sweep(
         observer: is told of its progress.
         source: of the agents that the trials run on.
         limits: a trial that would end past one is not started, and nor is any after it.
+        then: called after its last trial; returns a sweep that goes on with the same agents, if
+            any.
 
     Returns:
-        The outcomes of these trials, including failed ones and those that were not run.
+        The outcomes of the sweep's trials, including failed ones and those that were not run.
 
     Raises:
         HostError: no host could be used, or none is left.
@@ -82,7 +89,18 @@ def run_sweep(
         KeyboardInterrupt: on Ctrl-C, SIGTERM or SIGHUP, after the tear-down; finished trials are
             stored.
     """
-    with store.locked(), signals_interrupt():
+    with signals_interrupt(), Cluster(observer, source) as cluster:
+        outcomes = _run_pending(store, observer, cluster, limits)
+        if following := then():
+            _run_pending(following, observer, cluster)
+        return outcomes
+
+
+def _run_pending(
+    store: SweepStore, observer: Observer, cluster: Cluster, limits: Sequence[Limit] = ()
+) -> list[TrialOutcome]:
+    """Run the pending trials of one sweep as a session of its own."""
+    with store.locked():
         newest = store.sessions()[-1:]
         if store.has_outcomes() or not newest or newest[0].load_after is not None:
             store.begin_session(snapshot())  # resumed; `create` wrote the first session
@@ -91,14 +109,14 @@ def run_sweep(
         outcomes: list[TrialOutcome] = []
         allowed = Limits(limits, store.plan.estimated_s)
         try:
-            with Cluster(store, observer, source, pending, allowed) as cluster:
-                run = run_beside if store.plan.parallel > 1 else _in_turn
-                trials = run(cluster, pending)
-                with contextlib.closing(trials):
-                    for outcome in trials:
-                        outcomes.append(outcome)
-                        allowed.note(outcome)
-                        _refuse_to_go_on_failing(outcomes)
+            cluster.serve(store, pending, allowed)
+            run = run_beside if store.plan.parallel > 1 else _in_turn
+            trials = run(cluster, pending)
+            with contextlib.closing(trials):
+                for outcome in trials:
+                    outcomes.append(outcome)
+                    allowed.note(outcome)
+                    _refuse_to_go_on_failing(outcomes)
             if allowed.refusal:
                 raise allowed.refusal
         finally:
@@ -124,34 +142,38 @@ class Cluster:
         limits: to ask before each trial whether it may start.
     """
 
-    def __init__(
-        self,
-        store: SweepStore,
-        observer: Observer,
-        source: AgentSource,
-        pending: list[TrialSpec],
-        limits: Limits,
-    ) -> None:
-        self.parallel = store.plan.parallel
-        self.limits = limits
-        self._store = store
+    parallel: int
+    limits: Limits
+    _store: SweepStore
+    _limits: RunConfig
+    _needed: int
+
+    def __init__(self, observer: Observer, source: AgentSource) -> None:
         self._observer = observer
         self._source = source
-        self._limits = store.resolved.config.run
-        most = max((order.nodes for order in pending), default=0)
-        slots = sum(host.slots or most for host in store.plan.hosts)
-        # Side by side, a spare host replaces a lost one while trials run on the others.
-        self._needed = max(most, slots) if self.parallel > 1 else most
         self._out: dict[str, HostError] = {}
         self._agents: Agents | None = None
         self._hosts: list[Host] = []
-        self._cores: dict[str, int] = {}
+        self._machines: dict[str, MachineSnapshot] = {}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._close()
+
+    def serve(self, store: SweepStore, pending: list[TrialSpec], limits: Limits) -> None:
+        """Turn to a sweep, whose hosts may be those of the one before."""
+        self.limits = limits
+        self.parallel = store.plan.parallel
+        self._store = store
+        self._limits = store.resolved.config.run
+        most = max((order.nodes for order in pending), default=0)
+        slots = sum(host.slots or most for host in store.plan.hosts)
+        # Side by side, a spare host replaces a lost one while trials run on the others.
+        self._needed = max(most, slots) if self.parallel > 1 else most
+        if self._agents:
+            store.note_hosts(self._machines)
 
     def run(self, spec: TrialSpec) -> TrialOutcome:
         """Run one trial if the available hosts suffice for it, and store its outcome."""
@@ -214,10 +236,11 @@ class Cluster:
                     spec,
                     placement,
                     agents,
-                    cores=self._cores,
+                    cores={name: max(1, int(m.cores_usable)) for name, m in self._machines.items()},
                     limits=self._limits,
                     watch=recorder.record,
                     phase=lambda text: observer.phase(f"{name}{text}"),
+                    notice=observer.notice,
                 )
         except BaseException as error:  # noqa: BLE001 - stored, then raised by `store`
             status: Status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
@@ -251,10 +274,9 @@ class Cluster:
             if len(ready) == len(agents.hosts) or stand_ins <= self._out.keys():
                 break
             self._close()
-        machines = {name: event.machine for name, event in ready.items()}
-        self._store.note_hosts(machines)
-        self._cores = {name: max(1, int(m.cores_usable)) for name, m in machines.items()}
-        if self._store.plan.parallel > 1 and (one := _one_machine(machines)):
+        self._machines = {name: event.machine for name, event in ready.items()}
+        self._store.note_hosts(self._machines)
+        if self._store.plan.parallel > 1 and (one := _one_machine(self._machines)):
             self._observer.notice(f"{one} are one machine: trials side by side share its cores")
         return agents
 
@@ -300,7 +322,7 @@ def _refuse_to_go_on_failing(outcomes: list[TrialOutcome]) -> None:
     last = [outcome for outcome in outcomes if outcome.status != "not run"]
     last = last[-MAX_FAILURES_IN_A_ROW:]
     if len(last) < MAX_FAILURES_IN_A_ROW or any(
-        outcome.status in ("ok", "diverged") for outcome in last
+        outcome.status in ("ok", "degraded", "diverged") for outcome in last
     ):
         return
     failure = last[-1].failure
@@ -314,7 +336,7 @@ def _refuse_to_go_on_failing(outcomes: list[TrialOutcome]) -> None:
 
 @contextlib.contextmanager
 def signals_interrupt() -> Iterator[None]:
-    """Treat SIGTERM and SIGHUP as Ctrl-C, so that they tear down too."""
+    """Treat SIGTERM and SIGHUP as Ctrl-C, so that they tear down too, unless they are ignored."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may handle signals
         return
@@ -322,8 +344,11 @@ def signals_interrupt() -> Iterator[None]:
     def interrupt(_number: int, _frame: Any) -> None:
         raise KeyboardInterrupt
 
+    # What was ignored at the start stays so: nohup protects from the end of the terminal.
     before = {
-        number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)
+        number: signal.signal(number, interrupt)
+        for number in (signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) != signal.SIG_IGN
     }
     try:
         yield

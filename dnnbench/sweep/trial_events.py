@@ -5,22 +5,36 @@ Every wait has a deadline and names what it waits for.
 
 from __future__ import annotations
 
+from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from dnnbench.errors import HostError
 from dnnbench.sweep.agents import Arrival
 from dnnbench.sweep.event_checks import EventCheck
-from dnnbench.sweep.failures import Failed, cause_in, failure_of_host, listed, only_noticed
+from dnnbench.sweep.failures import (
+    Failed,
+    cause_in,
+    explains,
+    failure_of_host,
+    is_external,
+    listed,
+    only_noticed,
+    stalled,
+)
 from dnnbench.sweep.outcome import OutcomeBuilder
 from dnnbench.trial.messages import (
     EpochEnd,
     Event,
     PortClash,
     Progress,
+    Respond,
+    Responding,
     RoleExited,
     Trained,
 )
 from dnnbench.trial.outcome import Failure
+from dnnbench.trial.tasks import AGENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -33,6 +47,8 @@ if TYPE_CHECKING:
 _EventT = TypeVar("_EventT", bound=Event)
 
 _HINDSIGHT_S: Final = 1.0
+RESPONSE_S: Final = 5.0
+"""Within so long, a role that runs at all responds, even from a busy host far away."""
 
 
 class PortTakenError(Exception):
@@ -43,7 +59,7 @@ class TrialEvents:
     """Waits for the events of one trial.
 
     Attributes:
-        hosts: the trial's hosts, in the order of the placement.
+        hosts: the trial's hosts, in the order of the placement, without those that it left.
         running: tasks that were started and have not exited.
         account: the outcome so far.
     """
@@ -67,6 +83,8 @@ class TrialEvents:
         self._limits = limits
         self._watch = watch
         self._may_end = False
+        self._kept: deque[Arrival] = deque()  # read ahead
+        self._dismissed: set[str] = set()
         self._deadline_s = agents.now_s() + limits.trial_timeout_s
 
     def start(self, tasks: Iterable[str]) -> None:
@@ -76,6 +94,25 @@ class TrialEvents:
     def let_end(self) -> None:
         """Expect roles to exit from now on."""
         self._may_end = True
+
+    def dismiss(self, tasks: Iterable[str]) -> None:
+        """Ignore from now on what these tasks fail with."""
+        self._dismissed.update(tasks)
+
+    def leave(self, host: str) -> None:
+        """Go on without a lost host."""
+        self.hosts.remove(host)
+        self.running = {task for task in self.running if self._placement[task] != host}
+
+    def expect_again(self, task: str) -> None:
+        """Expect a dismissed task to run again."""
+        self._dismissed.discard(task)
+        self._check.forget_warm_up(task)
+        self.start([task])
+
+    def let_evaluate(self, worker: str) -> None:
+        """Expect accuracies of this worker."""
+        self._check.evaluator = worker
 
     def loss(self) -> Failure | None:
         """Return the failure for the loss of one of the trial's hosts; None if none is lost."""
@@ -116,7 +153,7 @@ class TrialEvents:
         return found
 
     def training(self, workers: Iterable[str], *, until: type[Event] = Trained) -> None:
-        """Wait until every worker has trained; fail if one shows no progress for too long."""
+        """Wait until all of these have trained; fail if one shows no progress for too long."""
         limit_s = self._limits.stall_timeout_s
         seen_s = dict.fromkeys(workers, self._agents.now_s())
         while seen_s:
@@ -144,7 +181,7 @@ class TrialEvents:
         Raises:
             Failed: a worker has not sent one.
         """
-        if gap := self.account.gap(self._spec, workers):
+        if gap := self.account.gap(self._spec, workers, self._check.evaluator):
             task, cause = gap
             raise Failed(Failure(cause=cause, task=task, host=self._placement[task]))
 
@@ -170,15 +207,31 @@ class TrialEvents:
             Failed: a role failed or ended early, a host is lost, or the deadline passed.
             PortTakenError: the roles must be started again.
         """
-        arrival = self._take(min(deadline_s, self._deadline_s))
+        found = self.next_event(deadline_s)
+        if found is None:
+            raise self.overdue(waiting_for, limit_s)
+        return found
+
+    def next_event(self, deadline_s: float) -> tuple[str, AnyEvent] | None:
+        """Return the next event; None if there is none by the deadline.
+
+        Raises:
+            Failed: a role failed or ended early, a host is lost, or the trial takes too long.
+            PortTakenError: the roles must be started again.
+        """
+        if self._kept:
+            arrival: Arrival | None = self._kept.popleft()
+        else:
+            arrival = self._take(min(deadline_s, self._deadline_s))
         if arrival is None:
             if deadline_s >= self._deadline_s:
-                waiting_for, limit_s = "the end of the trial", self._limits.trial_timeout_s
-            too_late = Failure(cause=f"waited {limit_s:g} s for {waiting_for}")
-            raise Failed(too_late, noticed=True)
+                raise self.overdue("the end of the trial", self._limits.trial_timeout_s)
+            return None
         host, event = arrival
         if isinstance(event, HostError):
-            raise Failed(failure_of_host(host, event))
+            raise Failed(failure_of_host(host, event), is_external=True)
+        if event.task in self._dismissed:
+            return host, event
         if isinstance(event, PortClash):
             raise PortTakenError
         cause = cause_in(event, may_end=self._may_end)
@@ -186,19 +239,55 @@ class TrialEvents:
             raise self._first_failure(event, self._failure(host, event, cause))
         return host, event
 
+    def overdue(self, waiting_for: str, limit_s: float, *, still: Collection[str] = ()) -> Failed:
+        """Return the failure for a wait that took too long, after asking all to respond.
+
+        Args:
+            waiting_for: what was awaited.
+            limit_s: how long.
+            still: tasks that stand still while the others go on.
+        """
+        asked = self.running - self._dismissed
+        hosts = {self._placement[task] for task in asked}
+        for host in hosts:
+            with suppress(HostError):  # a host that is lost explains the wait
+                self._agents.send(host, Respond())
+        responses: dict[str, Responding] = {}
+        agents: set[str] = set()
+        deadline_s = self._agents.now_s() + RESPONSE_S
+        while (asked - responses.keys() or hosts - agents) and (arrival := self._take(deadline_s)):
+            host, event = arrival
+            if isinstance(event, HostError):
+                return Failed(failure_of_host(host, event), is_external=True)
+            if not isinstance(event, Responding):
+                self._kept.append(arrival)
+            elif event.task == AGENT:
+                agents.add(host)
+            else:
+                responses[event.task] = event
+        waited = f"waited {limit_s:g} s for {waiting_for}"
+        for host in sorted(hosts - agents - self._agents.lost.keys()):
+            problem = f"no response from the agent: it is stopped, or its host hangs ({waited})"
+            error = HostError(problem, where=host)
+            self._agents.lose(host, error)  # the kill of its roles would not be carried out
+            return Failed(failure_of_host(host, error), is_external=True)
+        return stalled(waited, asked, responses, self._placement, still)
+
     def _first_failure(self, event: AnyEvent, failure: Failure) -> Failed:
         """Return the failure; if a role only noticed another's end, wait a moment for the cause."""
         if not only_noticed(event):
-            return Failed(failure)
+            return Failed(failure, is_external=is_external(event))
         deadline_s = self._agents.now_s() + _HINDSIGHT_S
         while arrival := self._take(deadline_s):
             host, later = arrival
             if isinstance(later, HostError):
-                return Failed(failure_of_host(host, later))
+                return Failed(failure_of_host(host, later), is_external=True)
+            self._kept.append(arrival)
             cause = cause_in(later, may_end=self._may_end)
-            if cause is not None and isinstance(later, RoleExited) and later.code < 0:
-                return Failed(self._failure(host, later, cause))
-        return Failed(failure, noticed=True)
+            if cause is not None and explains(later):
+                found = self._failure(host, later, cause)
+                return Failed(found, is_external=is_external(later))
+        return Failed(failure, noticed=True, is_external=True)
 
     def _take(self, deadline_s: float) -> Arrival | None:
         """Return and record what arrives next from a host of this trial; None after the deadline.

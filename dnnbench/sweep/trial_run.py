@@ -9,6 +9,7 @@ import msgspec
 
 from dnnbench.errors import HostError
 from dnnbench.sweep.failures import Failed, failure_of_host, headline, listed
+from dnnbench.sweep.measured_part import MeasuredPart
 from dnnbench.sweep.trial_events import PortTakenError, TrialEvents
 from dnnbench.trial.messages import (
     Connect,
@@ -18,6 +19,7 @@ from dnnbench.trial.messages import (
     PortReserved,
     Prepare,
     Prepared,
+    Restart,
     RoleExited,
     ServerReady,
     Start,
@@ -58,10 +60,12 @@ def run_trial(
     limits: RunConfig,
     watch: Callable[[AnyEvent], None],
     phase: Callable[[str], None],
+    notice: Callable[[str], None],
 ) -> TrialOutcome:
     """Run one trial to its outcome, good or bad; no process of it is left on a living host.
 
-    If a host is lost on the way, the trial fails, and the host is in ``agents.lost`` from then on.
+    A host that is lost on the way is in ``agents.lost`` from then on. The trial fails, unless only
+    workers of an asynchronous protocol were there, and it was already being measured.
 
     Args:
         spec: what to run.
@@ -71,12 +75,15 @@ def run_trial(
         limits: timeouts.
         watch: called with every event of the trial.
         phase: called with what is being waited for.
+        notice: called with what the user should know, such as the loss of a worker.
 
     Raises:
         KeyboardInterrupt: after the tear-down.
     """
     events = TrialEvents(spec, placement, agents, limits=limits, watch=watch)
-    trial = _Trial(spec, placement, agents, events, cores=cores, phase=phase)
+    trial = _Trial(
+        spec, placement, agents, events, cores=cores, limits=limits, phase=phase, notice=notice
+    )
     failed: Failed | None = None
     try:
         trial.run()
@@ -103,14 +110,19 @@ class _Trial:
         events: TrialEvents,
         *,
         cores: Mapping[str, int],
+        limits: RunConfig,
         phase: Callable[[str], None],
+        notice: Callable[[str], None],
     ) -> None:
         self._spec = spec
         self._placement = placement
         self._agents = agents
         self._cores = cores
         self._events = events
+        self._limits = limits
         self._phase = phase
+        self._notice = notice
+        self._addresses: dict[str, str] = {}
         self.workers = {task for task in placement if split_task(task)[0] == WORKER}
         self._servers = {task for task in placement if split_task(task)[0] == PARAMETER_SERVER}
 
@@ -137,13 +149,23 @@ class _Trial:
         events.from_tasks(WarmedUp, self.workers)
         self._phase("training")
         self._send(Go())
+        part = MeasuredPart(
+            events,
+            self._spec,
+            self._placement,
+            self._agents,
+            limits=self._limits,
+            notice=self._notice,
+            restart=self._restart,
+        )
         with events.account.training():
-            events.training(self.workers)
+            part.run()
         self._phase("evaluating")
         events.let_end()
-        self._send(Finish())
-        events.accounts(accountants(self._placement), self.workers)
-        events.complete(self.workers)
+        events.let_evaluate(part.evaluator)
+        self._send(Finish(evaluator=part.evaluator))
+        events.accounts(accountants(self._placement), part.left)
+        events.complete(part.left)
         self._send(Leave())
         events.from_tasks(RoleExited, self._servers)
 
@@ -190,18 +212,34 @@ class _Trial:
         self._phase("starting the roles")
         for host in self._events.hosts:
             tasks = self._tasks_on(host)
-            threads = max(1, self._cores[host] // len(tasks))
-            start = Start(tasks=tasks, threads=threads, ports=self._held_ports(host, tasks))
+            start = Start(
+                tasks=tasks, threads=self._threads(host), ports=self._held_ports(host, tasks)
+            )
             self._events.start(tasks)
             self._send_to(host, start)
         ports = self._events.from_tasks(PortReserved, self._placement)
         address = {host.name: host.address for host in self._agents.hosts}
-        addresses = {
+        self._addresses = {
             task: f"{address[self._placement[task]]}:{event.port}" for task, event in ports.items()
         }
         self._phase("starting TensorFlow's servers")
-        self._send(Connect(cluster=ClusterSpec.from_tasks(addresses)))
+        self._send(Connect(cluster=ClusterSpec.from_tasks(self._addresses)))
         self._events.from_tasks(ServerReady, self._placement)
+
+    def _restart(self, task: str, first_epoch: int) -> None:
+        """Fork a lost worker again, at its old address."""
+        host = self._placement[task]
+        restart = Restart(
+            task=task,
+            threads=self._threads(host),
+            port=int(self._addresses[task].rpartition(":")[2]),
+            cluster=ClusterSpec.from_tasks(self._addresses),
+            first_epoch=first_epoch,
+        )
+        self._send_to(host, restart)
+
+    def _threads(self, host: str) -> int:
+        return max(1, self._cores[host] // len(self._tasks_on(host)))
 
     def _tasks_on(self, host: str) -> list[str]:
         return [task for task, place in self._placement.items() if place == host]

@@ -26,6 +26,7 @@ _LOGIN: Final = re.compile(
     re.VERBOSE,
 )
 _FORMULA: Final = re.compile(r"[=+\-@\t\r]")
+_HTML: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"}
 _MARKDOWN: Final = re.compile(
     r"""[\\`*|\[\]~]            # code, emphasis, cells of a table, links, struck text
       | (?<![^\W_])_ | _(?![^\W_])  # emphasis; inside a word it is a plain character
@@ -66,6 +67,14 @@ def markdown(text: str) -> str:
     """Escape a text as one line of Markdown that shows it literally."""
     line = one_line(text).replace("&", "&amp;").replace("<", "&lt;")
     return _MARKDOWN.sub(r"\\\g<0>", line)
+
+
+def html(text: str) -> str:
+    """Escape a text as one line of HTML, for an element or a quoted attribute."""
+    line = one_line(text)
+    for sign, escape in _HTML.items():
+        line = line.replace(sign, escape)
+    return line
 
 
 def csv_field(value: object) -> object:

@@ -31,6 +31,7 @@ from dnnbench.trial.machine import snapshot
 from dnnbench.trial.messages import (
     AgentFailed,
     AgentReady,
+    Connect,
     Event,
     Finish,
     Go,
@@ -39,10 +40,15 @@ from dnnbench.trial.messages import (
     Order,
     Prepare,
     Prepared,
+    Respond,
+    Responding,
+    Restart,
     RoleExited,
     RoleFailed,
     Start,
     Stop,
+    WarmStart,
+    WarmUp,
     decode_order,
     encode,
 )
@@ -95,6 +101,11 @@ class _Role:
         self.events = _Lines(events_fd)
         self.log = _Lines(log_fd, _LOG_LINE_BYTES)
         self.open_fds = {events_fd, log_fd}
+
+    def send(self, line: bytes) -> None:
+        """Pass on an order; nothing happens if the role is gone, as its exit code will tell."""
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self.orders_fd, line)
 
     def kill(self) -> None:
         """End the role's process group; harmless where it is gone already."""
@@ -163,17 +174,25 @@ class Agent:
                 self._prepare(order)
             elif isinstance(order, Start):
                 for task in order.tasks:
-                    self._start(task, order)
+                    self._start(task, order.threads, (order.ports or {}).get(task, 0))
+            elif isinstance(order, Restart):
+                self._restart(order)
             elif isinstance(order, Stop):
-                for role in self._roles.values():
-                    role.kill()
+                self._kill(order.tasks)
             else:
+                if isinstance(order, Respond):
+                    self.send(Responding(task=AGENT, cores=0.0))
                 self._watch_use(order)
                 for role in self._roles.values():
-                    with contextlib.suppress(BrokenPipeError):  # gone; see its exit code
-                        os.write(role.orders_fd, line + b"\n")
+                    role.send(line + b"\n")
         except (DnnbenchError, msgspec.DecodeError, OSError) as error:
             self.send(AgentFailed(task=AGENT, cause=str(error)[:_CAUSE_CHARACTERS]))
+
+    def _kill(self, tasks: list[str] | None) -> None:
+        """Kill the roles of these tasks, or all."""
+        for role in self._roles.values():
+            if tasks is None or role.task in tasks:
+                role.kill()
 
     def _watch_use(self, order: Order) -> None:
         """Read the machine's use before the measured part, and send it after that part."""
@@ -196,10 +215,22 @@ class Agent:
             )
         )
 
-    def _start(self, task: str, order: Start) -> None:
+    def _restart(self, order: Restart) -> None:
+        """Fork a lost worker again, and take it through what the others have done already."""
+        self._start(order.task, order.threads, order.port)
+        role = self._roles.get(order.task)
+        if role is None or self._prepared is None:
+            return
+        role.send(encode(Connect(cluster=order.cluster)))
+        if self._prepared.spec.warm_start_epochs:
+            role.send(encode(WarmStart()))
+        role.send(encode(WarmUp()))
+        role.send(encode(Go(first_epoch=order.first_epoch)))
+
+    def _start(self, task: str, threads: int, port: int) -> None:
         """Fork one role; one that cannot be forked has failed and exited like any other."""
         try:
-            self._fork(task, order.threads, (order.ports or {}).get(task, 0))
+            self._fork(task, threads, port)
         except OSError as error:
             self.send(RoleFailed(task=task, cause=f"cannot be forked: {error.strerror}"))
             self.send(RoleExited(task=task, code=1))

@@ -25,7 +25,7 @@ from dnnbench.trial.bounds import (
 from dnnbench.trial.machine import MachineSnapshot
 from dnnbench.trial.outcome import Divergence, EpochRecord, EvaluationRecord, WarmupRecord
 from dnnbench.trial.spec import TrialSpec
-from dnnbench.trial.tasks import ClusterSpec
+from dnnbench.trial.tasks import WORKER, ClusterSpec
 from dnnbench.trial.usage import HostUse
 
 # --- orders: controller → agent -------------------------------------------------------------------
@@ -76,25 +76,67 @@ class WarmUp(Order, frozen=True, tag="warm_up"):
 
 
 class Go(Order, frozen=True, tag="go"):
-    """To all roles, once every worker is warm: the measured part begins."""
+    """To all roles, once every worker is warm: the measured part begins.
+
+    Attributes:
+        first_epoch: later than 1 for a worker that was started again.
+    """
+
+    first_epoch: PositiveCount = 1
+
+
+class Restart(Order, frozen=True, tag="restart"):
+    """Fork a lost worker's role again, which goes through the orders up to ``Go`` alone.
+
+    Attributes:
+        port: of the lost role; the parameter servers know no other.
+        first_epoch: the one in which it was lost.
+    """
+
+    task: str
+    threads: int
+    port: int
+    cluster: ClusterSpec
+    first_epoch: PositiveCount
 
 
 class Finish(Order, frozen=True, tag="finish"):
     """To all roles, once every worker has trained: parameter servers account, workers end.
 
-    ``worker:0`` evaluates before it does.
+    Attributes:
+        evaluator: the worker that evaluates before it ends.
     """
+
+    evaluator: str = f"{WORKER}:0"
 
 
 class Leave(Order, frozen=True, tag="leave"):
     """To the parameter servers, once no worker needs them: end."""
 
 
+class Respond(Order, frozen=True, tag="respond"):
+    """To all roles, when nothing has come for too long: send ``Responding``, whatever you do."""
+
+
 class Stop(Order, frozen=True, tag="stop"):
-    """Kill what still runs of the current trial."""
+    """Kill what still runs of the current trial, or these tasks of it."""
+
+    tasks: list[str] | None = None
 
 
-AnyOrder = Union[Prepare, Start, Connect, WarmStart, WarmUp, Go, Finish, Leave, Stop]  # noqa: UP007 - msgspec resolves this at run time on 3.10
+AnyOrder = Union[  # noqa: UP007 - msgspec resolves this at run time on 3.10
+    Prepare,
+    Start,
+    Connect,
+    WarmStart,
+    WarmUp,
+    Go,
+    Restart,
+    Finish,
+    Leave,
+    Respond,
+    Stop,
+]
 
 # --- events: role or agent → controller -----------------------------------------------------------
 
@@ -169,9 +211,14 @@ class EpochEnd(Event, frozen=True, tag="epoch_end"):
 
 
 class Trained(Event, frozen=True, tag="trained"):
-    """A worker has done its epochs and pushed this many updates, warm-up included."""
+    """A worker has done its epochs and pushed this many updates, warm-up included.
+
+    Attributes:
+        replica_sha256: of its parameters, where all workers have the same; else empty.
+    """
 
     updates_pushed: Count
+    replica_sha256: Text = ""
 
 
 class Served(Event, frozen=True, tag="served"):
@@ -194,6 +241,12 @@ class Diverged(Event, frozen=True, tag="diverged"):
     """A worker met a value that is not finite, and ends; no event carries such a value."""
 
     record: Divergence
+
+
+class Responding(Event, frozen=True, tag="responding"):
+    """A role's process runs, and uses this many cores: about 0 if it waits, 1 or more if not."""
+
+    cores: Quantity
 
 
 class Log(Event, frozen=True, tag="log"):
@@ -240,6 +293,7 @@ AnyEvent = Union[  # noqa: UP007 - msgspec resolves this at run time on 3.10
     Served,
     Evaluated,
     Diverged,
+    Responding,
     Log,
     RoleFailed,
     RoleExited,

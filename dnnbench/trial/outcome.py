@@ -23,8 +23,9 @@ from dnnbench.trial.bounds import (
 from dnnbench.trial.spec import TrialSpec
 from dnnbench.trial.usage import HostUse
 
-Status = Literal["ok", "diverged", "failed", "interrupted", "not run"]
-"""``diverged``: the training did, the hosts are sound; a result, but one without accuracy."""
+Status = Literal["ok", "degraded", "diverged", "failed", "interrupted", "not run"]
+"""``degraded``: trained to the end, but lost workers on the way; in no average. ``diverged``: the
+training did, the hosts are sound; a result, but one without accuracy."""
 
 
 class Staleness(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -162,6 +163,29 @@ class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"{self.place}: {cause}" if self.place else cause
 
 
+class LostWorker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A worker that ended in the measured part while the others went on.
+
+    Attributes:
+        epoch: in which it was lost.
+        after_s: from the start of the measured epochs.
+        is_restarted: whether it was started again.
+    """
+
+    task: Text
+    host: Text
+    cause: LongText
+    epoch: PositiveCount
+    after_s: Seconds
+    is_restarted: bool = False
+
+    def __str__(self) -> str:
+        """One line: place, time and cause."""
+        again = ", started again" if self.is_restarted else ""
+        when = f"epoch {self.epoch}, {self.after_s:.1f} s after the start"
+        return f"{self.task} on {self.host} in {when}: {' '.join(self.cause.split())}{again}"
+
+
 class TrialOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What came of one trial; of one that was ``not run``, only why.
 
@@ -173,12 +197,15 @@ class TrialOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         updates_pushed: by all workers, warm-up included (a step pushes once to every shard).
         updates_applied: by shard, as the parameter servers counted them.
         parameter_server_cpu_s: of all parameter servers, over the measured part.
+        differing_replicas: workers that ended with other parameters than ``worker:0``, where all
+            are to have the same.
         placement: task -> host.
         seeds: worker -> the seed of its batches and its dropout, derived from the order's.
         divergence: set if and only if ``diverged``.
         use: host -> what else ran there; without hosts that do not tell, and empty in older files.
         parameters: trainable ones of the model; None in older files.
         warm_start: what ``worker:0`` trained alone, before the others began.
+        lost_workers: in the order of their loss; not empty if ``degraded``.
     """
 
     order: TrialSpec
@@ -190,6 +217,7 @@ class TrialOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parameter_server_cpu_s: Seconds = 0.0
     updates_pushed: Count = 0
     updates_applied: list[Count] = []
+    differing_replicas: list[Text] = []
     placement: dict[Text, Text] = {}
     seeds: dict[Text, int] = {}
     warmups: list[WarmupRecord] = []
@@ -200,3 +228,4 @@ class TrialOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     use: dict[str, HostUse] = {}
     parameters: Count | None = None
     warm_start: WarmupRecord | None = None
+    lost_workers: list[LostWorker] = []

@@ -53,6 +53,7 @@ class Protocol(msgspec.Struct, frozen=True):
         fixed_nodes: node count of its one cell, whatever those of the sweep; None for a cell at
             each of these.
         synchronous: workers wait for each other in every step.
+        equal_steps: workers take equally many steps, those of the one with the fewest examples.
         options: keys of ``[protocol]`` that it takes.
         fixed: fields of `ProtocolSpec` that its name decides.
         refuses: settings that it does not combine with.
@@ -68,11 +69,17 @@ class Protocol(msgspec.Struct, frozen=True):
     needs_parameter_server: bool = True
     fixed_nodes: int | None = None
     synchronous: bool = False
+    equal_steps: bool = False
     options: tuple[Option, ...] = ()
     fixed: dict[str, Any] = {}
     refuses: tuple[Refusal, ...] = ()
     step_cost: float = 1.0
     every_step: str = ""
+
+    @property
+    def connects_workers(self) -> bool:
+        """Whether workers exchange tensors with each other, not only with parameter servers."""
+        return not self.needs_parameter_server and self.fixed_nodes != 1
 
     def options_of(self, spec: ProtocolSpec) -> dict[str, Any]:
         """Return the options that count under these settings, by name."""
@@ -149,6 +156,15 @@ PROTOCOLS: dict[str, Protocol] = {
             baseline="downpour",
             synchronous=True,
             options=(Option("backup_workers"),),
+            step_cost=1.3,
+        ),
+        Protocol(
+            name="all-reduce",
+            title="All-reduce SGD",
+            baseline="downpour",
+            needs_parameter_server=False,
+            synchronous=True,
+            equal_steps=True,
             step_cost=1.3,
         ),
         Protocol(

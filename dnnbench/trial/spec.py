@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import msgspec
 
 from dnnbench.errors import ConfigError
-from dnnbench.trial.bounds import Count, LongText, PositiveCount, Real, Share, Text
+from dnnbench.trial.bounds import Count, LongText, PositiveCount, Quantity, Real, Share, Text
 from dnnbench.trial.protocols import PROTOCOLS, find_protocol, position
 from dnnbench.trial.variation import Value, Variation, in_words, kept_by, sort_key, variation_text
 
@@ -219,6 +219,9 @@ class TrialSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             measured.
         steps_per_run: steps unrolled into one ``session.run``.
         device: on which a worker computes; a parameter server never needs a GPU.
+        pace_ms: shortest time from a worker's pull to its push; 0 for none. A paced trial tells
+            nothing of the speed of its machines.
+        epoch_steps: steps of a measured epoch that is cut short; 0 for a whole pass.
     """
 
     sweep: Text
@@ -232,6 +235,8 @@ class TrialSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     warm_start_epochs: Count = 0
     steps_per_run: PositiveCount = 25
     device: Device = "cpu"
+    pace_ms: Quantity = 0.0
+    epoch_steps: Count = 0
 
 
 VARIABLE: Final[dict[str, str]] = {
@@ -302,15 +307,34 @@ class TrialSpec(TrialSettings, frozen=True, kw_only=True):
         """Steps of one ``session.run``: ``steps_per_run``, rounded up to whole intervals."""
         return whole_intervals(self.steps_per_run, self.protocol.n_fetch, self.protocol.n_push)
 
-    def updates(self, training_examples: int) -> int:
-        """Return how many updates a shard gets at most, of all workers, warm-up included."""
+    def pass_steps(self, training_examples: int) -> int:
+        """Return the steps of a worker's whole pass over the examples that it is given."""
         sharded = self.epoch_definition == "sharded"
         examples = -(-training_examples // self.workers) if sharded else training_examples
+        return examples // self.batch_size
+
+    def measured_steps(self, training_examples: int) -> int:
+        """Return the steps of a measured epoch: those of a whole pass, unless it is cut short."""
+        whole = self.pass_steps(training_examples)
+        return min(whole, self.epoch_steps) if self.epoch_steps else whole
+
+    @property
+    def passes_per_epoch(self) -> float:
+        """Whole passes in a measured epoch: 1, or less where it is cut short."""
+        whole = self.pass_steps(self.data.train_examples)
+        return self.measured_steps(self.data.train_examples) / whole if whole else 1.0
+
+    def updates(self, training_examples: int) -> int:
+        """Return how many updates a shard gets at most, warm-up included.
+
+        One on a parameter server gets them of all workers; a worker's own has one per step.
+        """
         warmup_runs = -(-self.warmup_steps // self.run_steps) + 1  # a shorter one, too
         pushes = self.protocol.pushes
-        epoch = pushes(examples // self.batch_size)
+        epoch = pushes(self.measured_steps(training_examples))
         each = self.epochs * epoch + warmup_runs * pushes(self.run_steps)
-        return self.warm_start_epochs * epoch + self.workers * each
+        pushers = self.workers if self.parameter_servers else 1
+        return self.warm_start_epochs * epoch + pushers * each
 
 
 def whole_intervals(steps: int, n_fetch: int, n_push: int) -> int:
@@ -326,7 +350,7 @@ def check_updates(spec: TrialSpec, training_examples: int) -> None:
         ConfigError: they are more than `MOST_UPDATES`.
     """
     updates = spec.updates(training_examples)
-    if spec.parameter_servers and updates > MOST_UPDATES:
+    if updates > MOST_UPDATES:
         raise ConfigError(
             f"expected at most {MOST_UPDATES:,} updates in a trial, up to which a float32 counts "
             f"them exactly, got {updates:,} of {spec.workers} workers in {spec.id}",

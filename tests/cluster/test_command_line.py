@@ -22,6 +22,7 @@ DNNBENCH = [sys.executable, "-m", "dnnbench"]
 RUN = [
     *("run", "--dataset", "synthetic-mnist", "--nodes", "2,3", "--repeats", "2"),
     *("--epochs", "1", "--batch-size", "1000", "--warmup-steps", "10", "--seed", "4"),
+    "--no-rehearsal",
 ]
 TRIALS = 8
 

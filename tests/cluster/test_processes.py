@@ -16,8 +16,10 @@ from support.processes import Witness, children_of, of_session
 from support.real_cluster import HOST, LIMITS, Cluster, small_order
 
 from dnnbench.sweep.store import SweepStore
+from dnnbench.sweep.trial_events import RESPONSE_S
 from dnnbench.trial.messages import AnyEvent, PortReserved, Progress, RoleExited
-from dnnbench.trial.spec import ProtocolSpec
+from dnnbench.trial.protocols import parameter_servers_of
+from dnnbench.trial.spec import ProtocolSpec, TrialSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +30,9 @@ GONE_S = 5.0
 NOTICED_S = 5.0
 DOWNPOUR = ProtocolSpec("downpour")
 LONG = small_order(DOWNPOUR, 3, epochs=10_000)
+WITHOUT_SERVER = small_order(ProtocolSpec("all-reduce"), 3, parameter_servers=0, epochs=10_000)
 SHORT = small_order(DOWNPOUR, 3)
+FAILING = msgspec.structs.replace(LIMITS, on_worker_loss="fail")
 
 
 class Striker:
@@ -50,12 +54,19 @@ class Striker:
             self.struck_s = time.monotonic()
 
 
-@pytest.mark.parametrize("task", ["worker:0", "worker:1", "ps:0"])
+@pytest.mark.parametrize(
+    ("order", "task"),
+    [
+        *((LONG, task) for task in ("worker:0", "worker:1", "ps:0")),
+        *((WITHOUT_SERVER, task) for task in ("worker:0", "worker:1", "worker:2")),
+    ],
+    ids=lambda of: of.protocol.name if isinstance(of, TrialSpec) else of,
+)
 def test_a_killed_role_is_named_within_seconds_and_the_agent_goes_on(
-    cluster: Cluster, task: str
+    cluster: Cluster, order: TrialSpec, task: str
 ) -> None:
     strike = Striker(task, signal.SIGKILL, cluster.agent_pid)
-    outcome = cluster.run(LONG, strike)
+    outcome = cluster.run(order, strike, FAILING)
     assert time.monotonic() - strike.struck_s < NOTICED_S
     assert outcome.status == "failed"
     assert outcome.failure
@@ -66,14 +77,67 @@ def test_a_killed_role_is_named_within_seconds_and_the_agent_goes_on(
     assert cluster.run(SHORT).status == "ok"
 
 
-def test_a_worker_that_stands_still_is_found_out_and_killed(cluster: Cluster) -> None:
-    strike = Striker("worker:1", signal.SIGSTOP, cluster.agent_pid)
-    limits = msgspec.structs.replace(LIMITS, stall_timeout_s=2.0)
-    outcome = cluster.run(LONG, strike, limits)
-    assert time.monotonic() - strike.struck_s < 2.0 + NOTICED_S
+@pytest.mark.parametrize("task", ["worker:1", "ps:0"])
+@pytest.mark.parametrize("protocol", ["downpour", "sync", "all-reduce"])
+def test_a_task_that_stands_still_is_named_whoever_waits_for_it(
+    cluster: Cluster, protocol: str, task: str
+) -> None:
+    servers = parameter_servers_of(protocol, 1)
+    if task == "ps:0" and not servers:
+        task = "worker:0"
+    strike = Striker(task, signal.SIGSTOP, cluster.agent_pid)
+    limits = msgspec.structs.replace(FAILING, stall_timeout_s=2.0)
+    order = small_order(ProtocolSpec(protocol), 3, parameter_servers=servers, epochs=10_000)
+    outcome = cluster.run(order, strike, limits)
+    assert time.monotonic() - strike.struck_s < 2.0 + RESPONSE_S + NOTICED_S
     assert outcome.failure
-    assert outcome.failure.cause == f"waited 2 s for progress of worker:1 on {HOST}"
+    assert outcome.failure.cause.startswith("waited 2 s for progress of worker:")
+    assert outcome.failure.cause.endswith(f"; no response from {task} on {HOST}")
+    assert (outcome.failure.task, outcome.failure.host) == (task, HOST)
     assert of_session(cluster.agent_pid) == [cluster.agent_pid]
+
+
+@pytest.mark.parametrize(
+    ("task", "number", "restarts"),
+    [
+        ("worker:1", signal.SIGKILL, 0),
+        ("worker:1", signal.SIGSTOP, 0),
+        ("worker:0", signal.SIGKILL, 0),
+        ("worker:1", signal.SIGKILL, 1),
+    ],
+    ids=["killed", "hung", "evaluator killed", "killed and started again"],
+)
+def test_the_others_go_on_without_a_lost_worker(
+    cluster: Cluster, task: str, number: int, restarts: int
+) -> None:
+    order = small_order(DOWNPOUR, 4, epochs=8)
+    strike = Striker(task, number, cluster.agent_pid)
+    limits = msgspec.structs.replace(LIMITS, stall_timeout_s=5.0, restart_workers=restarts)
+    outcome = cluster.run(order, strike, limits)
+    assert outcome.status == "degraded", outcome.failure
+    (lost,) = outcome.lost_workers
+    assert (lost.task, lost.host, lost.is_restarted) == (task, HOST, bool(restarts))
+    epochs = {(record.task, record.epoch) for record in outcome.epochs}
+    whole = {"worker:0", "worker:1", "worker:2"} - ({task} if not restarts else set())
+    assert epochs.issuperset((worker, n) for worker in whole for n in range(1, 9))
+    (final,) = [record for record in outcome.evaluations if record.epoch is None]
+    assert final.test_accuracy > 0.5  # as the parameters are those that were trained
+    assert of_session(cluster.agent_pid) == [cluster.agent_pid]
+    assert cluster.run(SHORT).status == "ok"
+
+
+def test_a_stopped_agent_is_named(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path / "agent.log")
+    try:
+        strike = Striker("agent", signal.SIGSTOP, cluster.agent_pid)
+        limits = msgspec.structs.replace(LIMITS, stall_timeout_s=2.0)
+        failure = cluster.run(LONG, strike, limits).failure
+        assert str(failure).startswith(f"{HOST}: no response from the agent")
+        assert strike.witness
+    finally:
+        cluster.close()
+    with strike.witness as witness:
+        assert witness.alive_after(GONE_S) == []
 
 
 def test_a_trial_leaves_no_process_but_the_agent_and_every_role_is_a_new_one(

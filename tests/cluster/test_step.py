@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
 import numpy as np
 import pytest
 from support.factories import make_order
@@ -304,3 +306,74 @@ def test_what_is_computed_ahead_of_the_pull_changes_nothing(parameter_servers: i
     assert ahead.losses == plain.losses
     np.testing.assert_array_equal(ahead.final, plain.final)
     assert (ahead.counts, ahead.staleness) == (plain.counts, plain.staleness)
+
+
+def train_in_step(trial: TrialSpec, batches: list[list[list[int]]]) -> list[Trained]:
+    """Run every worker of a trial without parameter server, all at once, step by step.
+
+    Args:
+        trial: under all-reduce.
+        batches: by worker and step, as indices of examples.
+    """
+    import tensorflow as tf
+
+    model = build_model(trial.model, trial.seed, SHAPE)
+    step = build_step_graph(StepSetting.of(trial, SHAPE, own_core=True), model)
+    prepared = PreparedTrial(trial, some_data(), step, initial_shards(model, 1))
+    reserved = [ReservedPort() for _ in batches]
+    jobs = {"worker": [f"127.0.0.1:{port.number}" for port in reserved]}
+    leader = "/job:worker/replica:0/task:0"
+    configs = [
+        session_config([f"/job:worker/task:{n}"], 1, group_leader=leader)
+        for n in range(len(batches))
+    ]
+    servers = [tf.distribute.Server(jobs, "worker", n, config=c) for n, c in enumerate(configs)]
+    del reserved
+
+    def work(index: int) -> Trained:
+        graph = import_graph(step.worker_graph, worker=index)
+        target = servers[index].target
+        with tf.compat.v1.Session(target, graph=graph, config=configs[index]) as session:
+            channel: Any = SimpleNamespace(task=f"worker:{index}")
+            worker = _Worker(channel, index, prepared, session)
+            worker._initialise_shards()
+            worker._initialise_states()
+            pulled = [session.run(step.pull)]
+            losses = []
+            for batch in batches[index]:
+                losses.append(float(worker._steps.run(np.array([batch]), flush=True)[0][0]))
+                pulled.append(session.run(step.pull))
+        parameters = [vector[:-1] for vector in pulled]
+        return Trained(parameters, losses, [], [], [float(pulled[-1][-1])])
+
+    with ThreadPoolExecutor(len(batches)) as pool:
+        return list(pool.map(work, range(len(batches))))
+
+
+@pytest.mark.parametrize("clip_norm", [None, 0.5])
+def test_a_step_of_all_workers_applies_the_mean_of_their_gradients_in_numpy(
+    clip_norm: float | None,
+) -> None:
+    spec = ProtocolSpec("all-reduce", learning_rate=RATE, clip_norm=clip_norm)
+    trial = msgspec.structs.replace(order(spec), nodes=3, parameter_servers=0)
+    rng = np.random.default_rng(3)
+    batches = rng.integers(0, EXAMPLES, (3, 5, BATCH)).tolist()
+    found = in_child(train_in_step, trial, batches)
+    for step in range(5):
+        before, after = (found[0].parameters[i].astype(float) for i in (step, step + 1))
+        changes = []
+        for worker, its in zip(found, batches, strict=True):
+            np.testing.assert_array_equal(
+                worker.parameters[step + 1], found[0].parameters[step + 1]
+            )
+            loss, change = Rule().step(before, its[step])
+            assert abs(worker.losses[step] - loss) < TOLERANCE * loss
+            flat = np.concatenate([part.ravel() for part in change])
+            norm = float(np.linalg.norm(flat)) / RATE
+            changes.append(flat * min(1.0, (clip_norm or norm) / norm))
+            assert clip_norm is None or norm > clip_norm  # or nothing would be clipped
+        for got, want in zip(
+            unflatten(after - before), unflatten(np.mean(changes, axis=0)), strict=True
+        ):
+            assert np.linalg.norm(got - want) < TOLERANCE * np.linalg.norm(want)
+    assert [worker.counts for worker in found] == [[5.0]] * 3

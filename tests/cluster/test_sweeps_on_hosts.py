@@ -151,6 +151,21 @@ def test_trials_side_by_side_run_on_hosts_of_their_own(
     assert "Settings by final test accuracy" in report
 
 
+def test_workers_without_parameter_server_average_their_gradients_across_hosts(
+    place: Farm, provisioned: Called, seat: Path
+) -> None:
+    del provisioned
+    done = place.call("run", *ON_OWN, *TINY, "--protocols", "all-reduce", directory=seat)
+    assert "testing every connection between all hosts" in done.err
+    (outcome,) = outcomes(seat)
+    assert outcome.placement == {"worker:0": "node13", "worker:1": "node14"}
+    (steps,) = {record.steps for record in outcome.epochs}
+    (warmup,) = {record.steps for record in outcome.warmups}
+    assert outcome.updates_applied == [warmup + steps * outcome.order.epochs]
+    assert outcome.evaluations[-1].global_step == outcome.updates_applied[0]
+    assert place.left(*OWN) == []
+
+
 # --- accidents ------------------------------------------------------------------------------------
 
 

@@ -27,7 +27,7 @@ from support.sshd import make_key
 
 from dnnbench.cli import main
 from dnnbench.errors import HostError
-from dnnbench.hosts.ssh.commands import SESSIONS
+from dnnbench.hosts.ssh.sessions import SESSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

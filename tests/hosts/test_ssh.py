@@ -17,9 +17,10 @@ from support.processes import children_of
 from support.sshd import listener, make_key
 
 from dnnbench.errors import ConfigError, HostError
+from dnnbench.hosts.connectors import commands
 from dnnbench.hosts.parallel import each
-from dnnbench.hosts.ssh import commands, known_hosts
 from dnnbench.hosts.ssh import connection as connection_module
+from dnnbench.hosts.ssh import known_hosts
 from dnnbench.hosts.ssh.connection import Connection, connect
 from dnnbench.hosts.ssh.settings import Target, resolve
 from dnnbench.settings.hostlists.host import HostConfig
@@ -593,7 +594,7 @@ def test_a_command_gets_its_input_and_gives_both_outputs_and_its_code(
 ) -> None:
     assert connection.run("cat; echo no >&2; exit 3", b"yes") == (3, b"yes", b"no\n")
     assert connection.run("kill -9 $$").code == -1
-    assert (connection.host, connection.address) == ("node1", "127.0.0.2")
+    assert connection.host == "node1"
 
 
 def test_large_output_on_both_streams_and_large_input_do_not_block_each_other(
@@ -697,11 +698,9 @@ def test_a_file_is_pushed_whole_and_its_directory_made(
 ) -> None:
     local = tmp_path / "local"
     local.write_bytes(os.urandom(300_000))
-    seen: list[tuple[int, int]] = []
-    connection.push(local, "~/a b/c/file", lambda sent, size: seen.append((sent, size)))
+    connection.push(local, "~/a b/c/file")
     directory = host.sshds[0].home / "a b/c"
     assert (directory / "file").read_bytes() == local.read_bytes()
-    assert seen[-1] == (300_000, 300_000)
     connection.push(b"new", str(directory / "file"))
     assert [path.read_bytes() for path in directory.iterdir()] == [b"new"]
 

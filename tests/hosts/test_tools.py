@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from dnnbench.errors import HostError
+from dnnbench.hosts.connectors.interface import Completed
 from dnnbench.hosts.provision.bundle import Bundle, tools
 from dnnbench.hosts.provision.invocation import FROM_INPUT, command_line
 from dnnbench.hosts.provision.tools import HostTools
-from dnnbench.hosts.ssh.commands import Completed
+from dnnbench.hosts.ssh.shell import refuse_unusable
 from dnnbench.settings.schema import ClusterConfig, Config, ProvisionConfig
 
 if TYPE_CHECKING:
-    from dnnbench.hosts.ssh.connection import Connection
+    from dnnbench.hosts.connectors.interface import Connection
 
 BUNDLE = Bundle(b"import sys; print(sys.argv[1:])\n")
 NAME = f"{BUNDLE.digest[:16]}.py"
@@ -177,6 +178,9 @@ class Host:
             return Completed(0, f"{line[5:]}\n".encode(), b"")
         self.given.append(given)
         return self._answers.pop(0)
+
+    def refuse_unusable(self) -> None:
+        refuse_unusable(cast("Connection", self))
 
 
 def call(host: Host, python: str | None = None) -> dict[str, Any]:

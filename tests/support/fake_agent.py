@@ -21,6 +21,8 @@ from dnnbench.trial.messages import (
     Prepare,
     Prepared,
     Progress,
+    Respond,
+    Responding,
     RoleExited,
     Served,
     ServerReady,
@@ -130,13 +132,14 @@ def train_all(agent: FakeAgent, _order: Order) -> list[AnyEvent]:
     ]
 
 
-def finish(agent: FakeAgent, _order: Order) -> list[AnyEvent]:
+def finish(agent: FakeAgent, order: Finish) -> list[AnyEvent]:
     served = [Served(task=t, cpu_s=PS_CPU_S, updates_applied=300) for t in agent.accountants()]
     evaluated = EvaluationRecord(None, 300, 0.9, 0.91)
+    evaluator = order.evaluator
     return [
         HostUsed(task="agent", use=make_use()),
         *served,
-        *([Evaluated(task="worker:0", record=evaluated)] if "worker:0" in agent.running else []),
+        *([Evaluated(task=evaluator, record=evaluated)] if evaluator in agent.running else []),
         *agent.exits(agent.workers()),
     ]
 
@@ -157,5 +160,10 @@ GOOD: dict[type[Order], Answer] = {
     Go: train_all,
     Finish: finish,
     Leave: lambda agent, _order: agent.exits(agent.servers()),
-    Stop: lambda agent, _order: agent.exits(agent.running, -9),
+    Respond: lambda agent, _order: [
+        Responding(task=task, cores=0.0) for task in ("agent", *agent.running)
+    ],
+    Stop: lambda agent, order: agent.exits(
+        [task for task in order.tasks or agent.running if task in agent.running], -9
+    ),
 }

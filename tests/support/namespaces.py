@@ -28,6 +28,7 @@ PROGRAMS = ("ip", "nft", "nsenter", "unshare", "hostname")
 _NETWORK = "10.77.0"
 _CONTROLLER, _OUTSIDER = 254, 200  # last parts of their addresses; hosts count from 1
 _CGROUPS = Path("/sys/fs/cgroup")
+_TCP = {"congestion_control": "reno", "slow_start_after_idle": 0}
 _LEGACY_QUOTA = "cpu.cfs_quota_us"
 _PERIOD_US = 100_000  # the kernel's own default
 _END_TIMEOUT_S = 5.0
@@ -159,9 +160,12 @@ class Network(NamedTuple):
         """Limit the rate of a host's link, in each direction. Idempotent.
 
         A bucket of a few frames, so that a message has no start at full speed; a queue that never
-        drops what TCP has in flight.
+        drops what TCP has in flight. New connections are Reno's, without a slow start after a
+        pause: BBR, and that start, leave up to a third of a shared link unused.
         """
         shaped = ("tbf", "rate", f"{bit_per_s:.0f}bit", "burst", "5kb", "limit", "8mb")
+        for name, value in _TCP.items():
+            self.nodes[node].run("sh", "-c", f"echo {value} > /proc/sys/net/ipv4/tcp_{name}")
         for end, device in ((self.nodes[node], "eth0"), (self.controller, node)):
             end.run("tc", "qdisc", "replace", "dev", device, "root", *shaped)
 

@@ -48,6 +48,7 @@ class Cluster:
         self.agents = Agents([self.agent], local_inventory(), inbox, release=self.agent.close)
         self.limits = limits
         self.events: list[AnyEvent] = []
+        self.notices: list[str] = []
         self._done: dict[TrialSpec, TrialOutcome] = {}
         try:
             self.agent_pid = self.agents.await_ready(limits.ready_timeout_s)[HOST].pid
@@ -77,6 +78,7 @@ class Cluster:
             limits=limits or self.limits,
             watch=both,
             phase=lambda _text: None,
+            notice=self.notices.append,
         )
 
     def outcome(self, protocol: ProtocolSpec, nodes: int, **changes: Any) -> TrialOutcome:

@@ -78,7 +78,12 @@ class Stage:
     """
 
     def __init__(self, path: Path, hosts: int = 1, **options: object) -> None:
-        settings = {"sweep.nodes": "3", "sweep.repeats": 2, "sweep.results_dir": str(path)}
+        settings = {
+            "sweep.nodes": "3",
+            "sweep.repeats": 2,
+            "sweep.results_dir": str(path),
+            "run.on_worker_loss": "fail",
+        }
         resolved = load(None, {}, settings | options)
         data = DataSpec(catalogue.SYNTHETIC, None, catalogue.SYNTHETIC_DIGEST)
         inventory = [Host(f"node{n}", f"10.0.0.{n}", slots=1) for n in range(1, hosts + 1)]

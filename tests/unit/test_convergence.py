@@ -25,6 +25,7 @@ from benchmarks.convergence.comparisons import (
     stable_up_to,
 )
 from benchmarks.convergence.experiment import PROTOCOLS, Experiment
+from benchmarks.convergence.layout import difference_text
 from benchmarks.convergence.sections import sections
 from benchmarks.convergence.significance import delay_factor, holm, median_or_none, rank_test
 from benchmarks.convergence.trials import Conditions, Figures, Trial, collect, read, write
@@ -277,6 +278,25 @@ def cell(protocol: str, rate: float) -> Cell:
     return found
 
 
+def test_a_data_set_without_anything_to_compare_is_left_out() -> None:
+    alone = msgspec.structs.replace(make_trial("sequential", 0.1, 0, 4.0), dataset="fashion-mnist")
+    assert Cells([*make_figures().trials, alone]).datasets == ["mnist"]
+
+
+def test_sequential_has_its_best_rate_whatever_the_others_were_tried_at() -> None:
+    more = make_trial("sequential", 0.9, 0, 2.0)
+    best = Cells([*make_figures().trials, more]).best("mnist", 12, "sequential")
+    assert best
+    assert best.key.rate == 0.9
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(1.234, "+1.23"), (-0.5, "-0.50"), (-0.001, "0.00"), (0.0, "0.00")]
+)
+def test_a_difference_has_a_sign_unless_it_rounds_to_zero(value: float, text: str) -> None:
+    assert difference_text(value) == text
+
+
 def test_a_lost_trial_is_counted_but_not_averaged() -> None:
     downpour = cell("downpour", 0.3)
     assert downpour.counts == {"ok": 3, "did not learn": 1, "diverged": 1}
@@ -308,6 +328,16 @@ def test_complete_cells_are_compared_by_means_and_others_by_ranks() -> None:
     assert fewer.effect == fewer.verdict  # fewer trials, but none lost
     worse = compare(cell("dc-sgd-c", 0.3), cell("downpour", 0.3))
     assert (worse.better, worse.effect) == (False, "loses trials that Downpour keeps")
+
+
+def test_a_variance_is_not_estimated_from_two_trials_or_equal_ones() -> None:
+    whole = cell("dc-sgd-a", 0.1)
+    two = whole._replace(trials=whole.trials[:2])
+    few = compare(two, cell("downpour", 0.1))
+    assert (few.method, few.low) == ("ranks", None)
+    assert few.difference == pytest.approx(-0.53)
+    equal = whole._replace(trials=whole.trials[:1] * 4)
+    assert compare(equal, cell("downpour", 0.1)).method == "ranks"
 
 
 def test_two_cells_without_a_trial_that_learned_are_no_test() -> None:
@@ -342,7 +372,7 @@ def test_the_tables_show_the_lost_beside_every_mean() -> None:
     texts = sections(make_figures())
     assert "60 trials" in texts["conditions"]
     assert "1 execution ended without a result" in texts["conditions"]
-    assert "mnist (12 nodes: 5 seeds per cell)" in texts["conditions"]
+    assert "mnist (1 node: 5 seeds per cell; 12 nodes: 5 seeds per cell)" in texts["conditions"]
     assert "11.06 ± 0.05 (n = 3, 1 did not learn, 1 diverged)" in texts["errors"]
     assert "12.08 (n = 1, 1 did not learn, 3 diverged)" in texts["errors"]
     assert texts["findings"].startswith(

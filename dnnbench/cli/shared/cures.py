@@ -20,7 +20,12 @@ def finding_options(given: Mapping[str, object]) -> str:
     """
     import shlex  # commands about hosts only
 
-    return shlex.join(word for name, value in given.items() if value for word in (name, str(value)))
+    return shlex.join(
+        word
+        for name, value in given.items()
+        if value
+        for word in ((name,) if value is True else (name, str(value)))
+    )
 
 
 def completed(text: str, options: str) -> str:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from dnnbench.trial.spec import DataSpec
 
 
-def check_dataset(resolved: Resolved, printer: Printer) -> str:
-    """Return the data set's name; print a note if a directory is given that it does not need.
+def check_dataset(resolved: Resolved) -> str:
+    """Return the data set's name.
 
     Raises:
         ConfigError: there is no such data set.
@@ -34,20 +34,25 @@ def check_dataset(resolved: Resolved, printer: Printer) -> str:
         )
     if train.dataset.startswith(catalogue.DIRECTORY):
         local_path(train.dataset.removeprefix(catalogue.DIRECTORY), origins["train.dataset"])
-    if train.data_dir and train.dataset not in catalogue.FILE_SETS:
-        kind = "is generated" if train.dataset in catalogue.GENERATED else "names its own"
-        printer.note(f"note: {origins['train.data_dir']}: ignored, {train.dataset} {kind}")
     return train.dataset
 
 
-def planned_data(resolved: Resolved, printer: Printer) -> DataSpec:
+def note_ignored(resolved: Resolved, printer: Printer) -> None:
+    """Print a note if a directory is given that the data set does not need."""
+    train, origins = resolved.config.train, resolved.origins
+    if train.data_dir and train.dataset not in catalogue.FILE_SETS:
+        kind = "is generated" if train.dataset in catalogue.GENERATED else "names its own"
+        printer.note(f"note: {origins['train.data_dir']}: ignored, {train.dataset} {kind}")
+
+
+def planned_data(resolved: Resolved) -> DataSpec:
     """Return the data set for a plan, without looking for it, which could mean a download.
 
     Raises:
         ConfigError: there is no such data set.
         DataError: the user's own arrays are not as expected.
     """
-    name = check_dataset(resolved, printer)
+    name = check_dataset(resolved)
     return _noisy(without_download(name), resolved).order
 
 
@@ -58,7 +63,8 @@ def find_data(resolved: Resolved, printer: Printer) -> Located:
         ConfigError: there is no such data set.
         DataError: it was asked for by name, and can be neither found nor downloaded.
     """
-    check_dataset(resolved, printer)
+    check_dataset(resolved)
+    note_ignored(resolved, printer)
     train = resolved.config.train
     with download_view(printer) as progress:
         located = locate(

@@ -12,6 +12,7 @@ from dnnbench.cli.shared.completion import completer
 from dnnbench.cli.shared.cures import finding_options
 from dnnbench.settings.hostlists import sources
 from dnnbench.settings.schema import BY_PROFILE, settings
+from dnnbench.settings.values import check_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,9 +57,18 @@ def hosts_options(default: str = "[[hosts]]") -> _Decorator:
             help="Hosts from an Ansible inventory (INI, or JSON of `ansible-inventory --list`).",
         ),
         click.option(
+            sources.SLURM, is_flag=True, help="Hosts of the Slurm job in which this command runs."
+        ),
+        click.option(
             sources.GROUP,
             metavar="NAME",
             help="Group of the inventory.  [default: the one with every host]",
+        ),
+        click.option(
+            sources.CONNECT,
+            metavar="TEMPLATE",
+            help="Way to all hosts: ssh, local, or a command such as "
+            "'podman exec -i {name} {command}'.  [default: each host's own, or ssh]",
         ),
     )
 
@@ -101,6 +111,17 @@ def settings_options(name: str) -> _Decorator:
         return _decorated([_option(field) for field in fields], call)
 
     return decorate
+
+
+def checked_option(
+    name: str, kind: Any, metavar: str, text: str, default: str | None = None
+) -> _Decorator:
+    """Return an option whose text is checked as a setting's; not given, it is None."""
+
+    def checked(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> Any:
+        return None if value is None else check_text(kind, value, name)
+
+    return click.option(name, metavar=metavar, help=text, default=default, callback=checked)
 
 
 def _decorated(options: Sequence[_Decorator], command: Callable[..., Any]) -> Callable[..., Any]:

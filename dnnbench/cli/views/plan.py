@@ -36,7 +36,9 @@ def render(
     """Lay out the trials that would run, in their order, and what their machines would cost."""
     estimates = [plan.estimated_s.get(order.id) for order in pending]
     known_s = [seconds for seconds in estimates if seconds is not None]
-    whole_s = sum(known_s) / plan.parallel if len(known_s) == len(estimates) else None
+    whole_s = None
+    if len(known_s) == len(estimates):
+        whole_s = plan.import_s + sum(known_s) / plan.parallel
     beside = f", up to {plan.parallel} side by side" if plan.parallel > 1 else ""
     first = plan.orders[0]
     varied = dict.fromkeys(name for order in plan.orders for name in order.varied)

@@ -11,6 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from dnnbench.cli.views.provisional import Provisional
 from dnnbench.cli.views.trial import outcome_lines, setting_text
 from dnnbench.sweep.progress import SweepProgress, TrialProgress
 from dnnbench.text.safe import one_line
@@ -35,6 +36,8 @@ REFRESHES_PER_S: Final = 2
 LINE_INTERVAL_S: Final = 10.0
 _OTHER_LINES = 10
 """Lines for the rest of the live view, and for some of the ended trials above it."""
+_LEAST_ROLES = 3
+"""Lines of roles that the figures so far leave room for."""
 _WIDE_COLUMNS = 70
 
 
@@ -43,10 +46,12 @@ class QuietView:
 
     Attributes:
         sweep: progress of the sweep; None before it has started.
+        table: its figures so far; likewise.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.sweep: SweepProgress | None = None
+        self.table: Provisional | None = None
         self._clock = clock
         self._lock = threading.RLock()  # a live view draws from a thread of its own
 
@@ -59,7 +64,10 @@ class QuietView:
     def sweep_started(self, plan: Plan, pending: list[TrialSpec]) -> None:
         """Show the number of trials to run."""
         with self._lock:
+            if self.table:  # of the sweep that this one rehearses, whose report is yet to come
+                self._show_lines(self.table.lines())
             self.sweep = SweepProgress(plan, pending, self._clock)
+            self.table = Provisional(plan, pending)
             self._show_sweep(self.sweep, pending)
 
     def phase(self, text: str) -> None:
@@ -92,6 +100,8 @@ class QuietView:
         with self._lock:
             self.sweep.trial_ended(outcome)
             self._show_outcome(outcome)
+            if self.table and self.table.add(outcome) and not self.table.is_complete:
+                self._show_provisional(self.table.lines())
 
     def _show_sweep(self, sweep: SweepProgress, pending: list[TrialSpec]) -> None: ...
     def _show_phase(self, text: str) -> None: ...
@@ -99,6 +109,8 @@ class QuietView:
     def _show_trial(self, sweep: SweepProgress, order: TrialSpec) -> None: ...
     def _show_event(self, sweep: SweepProgress, trial: TrialProgress) -> None: ...
     def _show_outcome(self, outcome: TrialOutcome) -> None: ...
+    def _show_provisional(self, lines: list[str]) -> None: ...
+    def _show_lines(self, lines: list[str]) -> None: ...
 
 
 class PlainView(QuietView):
@@ -137,6 +149,13 @@ class PlainView(QuietView):
         name = f"{outcome.order.id}: " if self.sweep and self.sweep.plan.parallel > 1 else ""
         for line in outcome_lines(outcome):
             self._line(f"  {name}{line}")
+
+    def _show_provisional(self, lines: list[str]) -> None:
+        self._show_lines(lines)
+
+    def _show_lines(self, lines: list[str]) -> None:
+        for line in lines:
+            self._line(f"    {line}")
 
     def _line(self, text: str) -> None:
         self._print(text)
@@ -194,6 +213,10 @@ class LiveView(QuietView):
         for line in (f"{outcome.order.id:<16}  {first}", *others):
             self._print(line, style)
 
+    def _show_lines(self, lines: list[str]) -> None:
+        for line in lines:
+            self._print(line, "")
+
     def _print(self, line: str, style: str) -> None:
         """Print a line above the view, as a Text, in which rich expands no markup or emoji."""
         from rich.text import Text  # only on a terminal
@@ -217,7 +240,11 @@ class LiveView(QuietView):
         spec = trials[0].spec
         trial = Text(no_wrap=True, overflow="ellipsis")
         trial.append(spec.id, style="bold").append(f"  {setting_text(spec)}")
-        return Group(_sweep_line(sweep), trial, phase, "", self._roles(trials[0]))
+        figures = self.table.lines() if self.table else []
+        if len(figures) > self._console.height - _OTHER_LINES - _LEAST_ROLES:
+            figures = []
+        roles = self._roles(trials[0], len(figures))
+        return Group(_sweep_line(sweep), trial, phase, "", roles, *map(Text, figures))
 
     def _lines(self, trials: Sequence[TrialProgress]) -> Iterator[RenderableType]:
         """Lay out trials side by side, one line each, as many as fit on the screen."""
@@ -230,12 +257,17 @@ class LiveView(QuietView):
         if len(shown) < len(trials):
             yield Text(f"and {len(trials) - len(shown)} more", style="dim")
 
-    def _that_fit(self, items: Sequence[_Item]) -> Sequence[_Item]:
-        """Return all items if the screen has room for a line each, else one less than fit."""
-        room = max(self._console.height - _OTHER_LINES, 1)
+    def _that_fit(self, items: Sequence[_Item], others: int = 0) -> Sequence[_Item]:
+        """Return all items if the screen has room for a line each, else one less than fit.
+
+        Args:
+            items: of one line each.
+            others: lines below them.
+        """
+        room = max(self._console.height - _OTHER_LINES - others, 1)
         return items if len(items) <= room else items[: room - 1]
 
-    def _roles(self, trial: TrialProgress) -> Table:
+    def _roles(self, trial: TrialProgress, below: int) -> Table:
         """Lay out as many roles as fit on the screen, and the workers' total."""
         from rich.progress_bar import ProgressBar  # only on a terminal
         from rich.table import Table
@@ -250,7 +282,7 @@ class LiveView(QuietView):
         table.add_column("examples/s", no_wrap=True, justify="right")
         table.add_column("loss", no_wrap=True, justify="right", min_width=6)
         roles, epochs = list(trial.roles.values()), trial.spec.epochs
-        shown = self._that_fit(roles)
+        shown = self._that_fit(roles, below)
         for role in shown:
             trains = bool(role.epoch)
             bar = ProgressBar(total=1.0, completed=role.done(epochs)) if trains else ""
@@ -283,6 +315,8 @@ def _sweep_line(sweep: SweepProgress) -> RenderableType:
     from rich.table import Table
 
     text = f"{sweep.ended} of {sweep.total} trials"
+    if sweep.degraded:
+        text += f", {sweep.degraded} degraded"
     if sweep.diverged:
         text += f", {sweep.diverged} diverged"
     if sweep.failed:

@@ -32,16 +32,17 @@ def outcome_lines(outcome: TrialOutcome) -> list[str]:
     took = duration_text(outcome.duration_s)
     if outcome.divergence is not None:
         return [f"diverged after {took}: {outcome.divergence}"]
-    if outcome.status != "ok":
+    if outcome.status not in ("ok", "degraded"):
         failure = outcome.failure
         if failure is None:
             return [f"{outcome.status} after {took}"]
         headline = f"{outcome.status} after {took}: {failure}"
         return [headline, *(f"  | {line}" for line in failure.log_tail[-_LOG_LINES:])]
-    parts = [f"ok in {took}"]
+    parts = [f"{outcome.status} in {took}"]
     if outcome.epochs:
         mean_s = sum(record.duration_s for record in outcome.epochs) / len(outcome.epochs)
-        parts.append(f"{seconds(mean_s)} s/epoch")
+        paced = " (paced)" if outcome.order.pace_ms else ""
+        parts.append(f"{seconds(mean_s / outcome.order.passes_per_epoch)} s/epoch{paced}")
     if outcome.evaluations:
         parts.append(f"test accuracy {outcome.evaluations[-1].test_accuracy:.2%}")
-    return [", ".join(parts)]
+    return [", ".join(parts), *(f"  | lost {worker}" for worker in outcome.lost_workers)]

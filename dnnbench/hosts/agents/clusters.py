@@ -234,7 +234,8 @@ def start_keeper(
         HostError: the host is taken, no port is free, or the like.
     """
     environment, _ = environment_of(facts.machine, wanted.device)
-    answer = tools.call(
+    start = tools.begin if facts.ends_with_command else tools.call
+    answer = start(
         "start",
         START_TIMEOUT_S,
         cluster=cluster,
@@ -255,6 +256,7 @@ def start_keeper(
         # Otherwise, Keras creates a directory in the home.
         environment={**ENVIRONMENT, "KERAS_HOME": f"{facts.directory}/keras"},
         requires=[],
+        stay=facts.ends_with_command,
         firewall=None if admitted is None else {"addresses": list(admitted)},
     )
     started = convert(tools.host, answer, _Answer)

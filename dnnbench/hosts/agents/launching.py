@@ -22,7 +22,7 @@ from dnnbench.hosts.agents.clusters import (
 )
 from dnnbench.hosts.agents.identity import new_cluster_id
 from dnnbench.hosts.provision.facts import facts_of, refuse_unprovisioned, twins
-from dnnbench.hosts.provision.preflight import hindrances, holders, try_pairs
+from dnnbench.hosts.provision.preflight import hindrances, hindrances_among, holders, try_pairs
 from dnnbench.sweep.own_model import model_files
 
 if TYPE_CHECKING:
@@ -237,18 +237,25 @@ def _cleared(tools: HostTools) -> list[Part]:
 
 
 def _proven(connected: ConnectedHosts, request: Request) -> dict[str, int]:
-    """Choose hosts whose workers and parameter servers reach each other; drop the others.
+    """Choose hosts whose tasks reach each other, as the protocols need it; drop the others.
 
     Returns:
         Host -> number of its tasks; empty if a cluster with a lease would be incomplete.
     """
     config, needed = request.config, request.needed
     servers, ports = config.sweep.servers_of(config.sweep.largest), config.cluster.ports
+    among = config.sweep.connects_workers
+    tasks = "all hosts" if among else "workers and parameter servers"
     while len(names := chosen(connected.hosts, needed)) > 1:
-        request.notify("testing every connection between workers and parameter servers")
+        request.notify(f"testing every connection between {tasks}")
         hosts = [host for host in connected.hosts if host.name in names]
-        pairs, failures = try_pairs(connected.tools, hosts, servers, ports, bandwidth=False)
-        failures = failures or hindrances(pairs, holders(hosts, servers)[0])
+        pairs, failures = try_pairs(
+            connected.tools, hosts, servers, ports, among_workers=among, bandwidth=False
+        )
+        if not failures and among:
+            failures = hindrances_among(pairs, list(names))
+        elif not failures:
+            failures = hindrances(pairs, holders(hosts, servers)[0])
         if not failures:
             break
         connected.drop(failures)

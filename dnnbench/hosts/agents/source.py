@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dnnbench.hosts.agents.clusters import Started
+    from dnnbench.hosts.connectors.interface import Conversation
     from dnnbench.hosts.provision.wanted import Wanted
-    from dnnbench.hosts.ssh.commands import Stream
     from dnnbench.settings.schema import Config
     from dnnbench.sweep.placement import Host
 
@@ -112,7 +112,7 @@ def _agent(
 ) -> KeptAgent:
     first = [connected.tools[name]]
 
-    def open_relay() -> Stream:
+    def open_relay() -> Conversation:
         # A connection that failed is not used again: over a cut link it still looks open.
         tools = first.pop() if first else connected.reopen(name)
         return tools.open("relay", keeper.socket)

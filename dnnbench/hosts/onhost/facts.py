@@ -38,6 +38,7 @@ def run(request: Request) -> Answer:
         "directory_id": directory.marked(home),
         "host_id": state.host_id(),
         "hostname": kernel.nodename,
+        "ends_with_command": "SLURM_STEP_ID" in os.environ,
         "user": _user(),
         "machine": kernel.machine,
         "cpu_flags_missing": machine.missing_cpu_flags(kernel.machine),

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import select
+import signal
 import socket
 import time
 import traceback
@@ -21,14 +22,20 @@ from .state import START_TIMEOUT_S, State, is_kept, place, problem_of, scope
 from .wire import HostProblem
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .wire import Answer, Request
 
 _KEEPER_TIMEOUT_S = 25
 """Less than `START_TIMEOUT_S`, so that a keeper can report its failure and clean up."""
+_LOOK_S = 0.5
 
 
-def run(request: Request) -> Answer:
-    """Start a keeper that outlives this command; return once it listens and has its agent.
+def run(request: Request) -> Iterator[Answer]:
+    """Start a keeper; answer once it listens and has its agent.
+
+    The keeper outlives this command. Where everything ends with the command that started it, as in
+    a Slurm step, the request has ``stay``, and this command goes on until the keeper ends.
 
     Raises:
         HostProblem: the host is not provisioned, is taken, has too few free ports, or cannot write.
@@ -61,7 +68,12 @@ def run(request: Request) -> Answer:
     os.close(writing)
     os.close(log)
     os.waitpid(child, 0)
-    return _answer_from(reading, state)
+    answer = _answer_from(reading, state)
+    yield answer
+    if request.get("stay"):
+        signal.alarm(0)  # the deadline was that of the start
+        while process_table.is_alive(answer["pid"], answer["started"]):
+            time.sleep(_LOOK_S)
 
 
 def _answer_from(reading: int, state: State) -> Answer:
@@ -154,7 +166,12 @@ def _prepared(request: Request, state: State, stack: contextlib.ExitStack) -> tu
     agent = AgentProcess(request, state)
     stack.callback(agent.end)
     keeper = Keeper(record, patience, agent, listener=listener, claim=claim)
-    return keeper, {"pid": os.getpid(), "ports": ports, "socket": state.socket}
+    return keeper, {
+        "pid": os.getpid(),
+        "started": record["started"],
+        "ports": ports,
+        "socket": state.socket,
+    }
 
 
 def _listener(state: State) -> socket.socket:

@@ -63,6 +63,8 @@ class Facts(msgspec.Struct, frozen=True):
         data: path of a requested file -> ``ok``, ``missing`` or ``wrong``.
         pythons: interpreters; not looked for if the environment already exists.
         gpus: NVIDIA's, with their driver.
+        ends_with_command: whether everything that a command starts ends with it, as a Slurm
+            step does.
         uv: whether an installation there can use uv, see `dnnbench.hosts.onhost.uv`.
         ports_free: number of free ports in the configured range.
         clock_offset_s: the host's clock minus this machine's.
@@ -89,6 +91,7 @@ class Facts(msgspec.Struct, frozen=True):
     clock_offset_s: float = 0.0
     uv: Text = UNWANTED
     gpus: Count = 0
+    ends_with_command: bool = False
 
     def __post_init__(self) -> None:
         """Check the addresses.

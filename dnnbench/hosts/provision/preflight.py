@@ -1,4 +1,4 @@
-"""Test whether every worker and every parameter server of a trial could reach each other."""
+"""Test whether the tasks of a trial could reach each other."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from dnnbench.trial.bounds import Port, Quantity
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from dnnbench.hosts.connectors.interface import Conversation
     from dnnbench.hosts.provision.tools import HostTools
-    from dnnbench.hosts.ssh.commands import Stream
     from dnnbench.sweep.placement import Host
 
 CONNECT_TIMEOUT_S = 5.0
@@ -76,9 +76,10 @@ def try_pairs(
     servers: int,
     ports: str,
     *,
+    among_workers: bool = False,
     bandwidth: bool,
 ) -> Preflight:
-    """Connect every worker's host to every parameter server's, and back.
+    """Connect every worker's host to every parameter server's, and back; or each to each.
 
     TensorFlow needs both directions: a task that wants a tensor connects to the task that has it.
 
@@ -87,11 +88,13 @@ def try_pairs(
         hosts: in the order of placement, filled to their slots.
         servers: number of parameter servers, which are placed before the workers.
         ports: the configured range, in which every host listens.
-        bandwidth: also measure it from worker to parameter server, one pair after the other.
+        among_workers: connect workers to each other, too.
+        bandwidth: also measure it from worker to parameter server, or, where there is none, from
+            each host to the next; one pair after the other.
     """
     listen = {"listen": [int(port) for port in ports.split("-")]}
     with ExitStack() as stack:
-        probes: dict[str, Stream] = {}
+        probes: dict[str, Conversation] = {}
 
         def start(name: str) -> int:
             probes[name] = tools[name].open("probe")
@@ -106,25 +109,36 @@ def try_pairs(
             for host in hosts
             if not isinstance(port := started[host.name], HostError)
         }
-        first, rest = holders(hosts, servers)
-        first = [name for name in first if name in targets]
-        rest = [name for name in rest if name in targets] or first
+        names = list(targets)
+        holding, rest = ([n for n in part if n in targets] for part in holders(hosts, servers))
+        first, rest = (names, names) if among_workers else (holding, rest or holding)
+        following = dict(zip(names, [*names[1:], *names[:1]], strict=True))
 
-        def connect(source: str, names: Sequence[str], size: int) -> list[Pair]:
-            others = [name for name in names if name != source]
-            wanted = [{**targets[name], "bytes": size} for name in others]
+        def bytes_to(source: str, target: str) -> int:
+            is_measured = target in holding if holding else target == following[source]
+            return BANDWIDTH_BYTES if bandwidth and is_measured else 0
+
+        def there(source: str) -> list[Pair]:
+            return connect(source, {name: bytes_to(source, name) for name in first})
+
+        def back(source: str) -> list[Pair]:
+            done = first if source in rest else []
+            return connect(source, {name: 0 for name in rest if name not in done})
+
+        def connect(source: str, sizes: Mapping[str, int]) -> list[Pair]:
+            others = [name for name in sizes if name != source]
+            wanted = [{**targets[name], "bytes": sizes[name]} for name in others]
             answers = _connect(probes[source], wanted)
             found = [_pair(source, answer, ports, targets) for answer in answers]
             if sorted(pair.target for pair in found) != sorted(others):
                 raise HostError("the probe did not try the requested hosts", where=source)
             return found
 
-        size = BANDWIDTH_BYTES if bandwidth else 0
         # One after the other if bandwidth is measured: pairs would share it.
-        there = each(rest, lambda name: connect(name, first, size), at_once=1 if bandwidth else 64)
-        back = each(first, lambda name: connect(name, rest, 0))
+        gone = each(rest, there, at_once=1 if bandwidth else 64)
+        returned = each(first, back)
         pairs: list[Pair] = []
-        for name, found in [*there.items(), *back.items()]:
+        for name, found in [*gone.items(), *returned.items()]:
             if isinstance(found, HostError):
                 failures[name] = found
             else:
@@ -152,6 +166,25 @@ def hindrances(pairs: Sequence[Pair], servers: Sequence[str]) -> dict[str, HostE
     return {peer: _error(peer, pair) for (_, peer), pair in troubled.items()}
 
 
+def hindrances_among(pairs: Sequence[Pair], hosts: Sequence[str]) -> dict[str, HostError]:
+    """Return the hosts to drop, with errors, so that all others reach each other.
+
+    The one with trouble with most others goes first; of two alike, the later one.
+    """
+    left = [pair for pair in pairs if pair.problem]
+    dropped: dict[str, HostError] = {}
+    while left:
+        peers: dict[str, set[str]] = {name: set() for name in hosts}
+        for pair in left:
+            peers[pair.source].add(pair.target)
+            peers[pair.target].add(pair.source)
+        worst = max(hosts, key=lambda name: (len(peers[name]), hosts.index(name)))
+        its = [pair for pair in left if worst in (pair.source, pair.target)]
+        dropped[worst] = _error(worst, its[0])
+        left = [pair for pair in left if pair not in its]
+    return dropped
+
+
 def _error(host: str, pair: Pair) -> HostError:
     """Return the problem of a pair as an error of one of its hosts."""
     problem = pair.problem if host == pair.source else f"{pair.source} {pair.problem}"
@@ -172,7 +205,7 @@ def holders(hosts: Sequence[Host], servers: int) -> tuple[list[str], list[str]]:
     return first, rest
 
 
-def _connect(probe: Stream, targets: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _connect(probe: Conversation, targets: list[dict[str, Any]]) -> list[dict[str, Any]]:
     if not targets:
         return []
     first = _ask(probe, {"connect": targets, "timeout_s": CONNECT_TIMEOUT_S})
@@ -196,12 +229,12 @@ def _pair(
     )
 
 
-def _ask(probe: Stream, request: dict[str, Any]) -> dict[str, Any]:
+def _ask(probe: Conversation, request: dict[str, Any]) -> dict[str, Any]:
     probe.write(msgspec.json.encode(request) + b"\n")
     return _answer(probe)
 
 
-def _answer(probe: Stream) -> dict[str, Any]:
+def _answer(probe: Conversation) -> dict[str, Any]:
     line = probe.read_line(_ANSWER_TIMEOUT_S)
     if not line:
         raise HostError(f"the probe ended: {one_line(probe.errors)}", where=probe.host)

@@ -10,14 +10,12 @@ from dnnbench.errors import HostError
 from dnnbench.hosts.provision.answers import decode, refuse_error
 from dnnbench.hosts.provision.bundle import PYTHON_RANGE, tools
 from dnnbench.hosts.provision.invocation import FROM_FILE, FROM_INPUT, MISSING, command_line
-from dnnbench.hosts.ssh.shell import refuse_unusable
 from dnnbench.text.safe import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dnnbench.hosts.ssh.commands import Completed, Stream
-    from dnnbench.hosts.ssh.connection import Connection
+    from dnnbench.hosts.connectors.interface import Completed, Connection, Conversation
     from dnnbench.settings.schema import Config
 
 CALL_TIMEOUT_S = 30.0
@@ -60,7 +58,7 @@ class HostTools:
         self, command: str, timeout_s: float = CALL_TIMEOUT_S, **request: Any
     ) -> Iterator[dict[str, Any]]:
         """Run a command to its end and yield the lines of its answer; raises as `call` does."""
-        content = msgspec.json.encode({"directory": self._directory, **request}) + b"\n"
+        content = self._request(request)
         done = self.connection.run(self._line(command), content, timeout_s, name=command)
         if done.code == MISSING:
             line = self._line(command, source=FROM_INPUT)
@@ -73,9 +71,42 @@ class HostTools:
             raise self._failed(done)
         yield from answers
 
-    def open(self, command: str, *arguments: str) -> Stream:
+    def begin(
+        self, command: str, timeout_s: float = CALL_TIMEOUT_S, **request: Any
+    ) -> dict[str, Any]:
+        """Run a command that goes on after its answer; the tools must already be there.
+
+        Raises:
+            HostError: as `call`.
+        """
+        conversation = self.open(command)
+        try:
+            conversation.write(self._request(request))
+            answer = self._first_answer(conversation, command, timeout_s)
+        except BaseException:
+            conversation.close()
+            raise
+        conversation.leave()
+        return answer
+
+    def open(self, command: str, *arguments: str) -> Conversation:
         """Start a command that holds a conversation; the tools must already be there."""
         return self.connection.open(self._line(command, *arguments), name=command)
+
+    def _first_answer(
+        self, conversation: Conversation, command: str, timeout_s: float
+    ) -> dict[str, Any]:
+        line = conversation.read_line(timeout_s)
+        if not line:
+            last = one_line("".join(conversation.errors.splitlines()[-1:]))
+            problem = f"`{command}` ended without an answer: {last or 'no message'}"
+            raise HostError(problem, where=self.host)
+        answer = self._decoded(line)
+        refuse_error(self.host, answer)
+        return answer
+
+    def _request(self, request: dict[str, Any]) -> bytes:
+        return msgspec.json.encode({"directory": self._directory, **request}) + b"\n"
 
     def _line(self, command: str, *arguments: str, source: str = FROM_FILE) -> str:
         return command_line(
@@ -86,7 +117,7 @@ class HostTools:
         try:
             answer = decode(line)
         except ValueError:
-            refuse_unusable(self.connection)
+            self.connection.refuse_unusable()
             text = line[:80].decode(errors="replace")
             problem = f"expected an answer in JSON, found {text!r}"
             raise HostError(problem, where=self.host) from None
@@ -103,7 +134,7 @@ class HostTools:
         elif last.startswith(_TOO_OLD):
             problem, remedy = f"{self._python} there is older than 3.7", self._python_remedy
         else:
-            refuse_unusable(self.connection)
+            self.connection.refuse_unusable()
         return HostError(problem, where=self.host, remedy=remedy)
 
     @property

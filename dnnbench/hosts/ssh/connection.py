@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import paramiko
 
 from dnnbench.errors import HostError
-from dnnbench.hosts.ssh import known_hosts
+from dnnbench.hosts.connectors.commands import Stream, complete
+from dnnbench.hosts.connectors.interface import RUN_TIMEOUT_S, Completed, shortened
+from dnnbench.hosts.ssh import known_hosts, shell
 from dnnbench.hosts.ssh.algorithms import signatures
-from dnnbench.hosts.ssh.commands import Completed, Stream, complete, launch, no_session, shortened
 from dnnbench.hosts.ssh.files import push
 from dnnbench.hosts.ssh.login import log_in
 from dnnbench.hosts.ssh.route import (
@@ -24,6 +25,7 @@ from dnnbench.hosts.ssh.route import (
     pass_through,
     spawn,
 )
+from dnnbench.hosts.ssh.sessions import lost, no_session, start
 
 if TYPE_CHECKING:
     import socket
@@ -37,24 +39,17 @@ T = TypeVar("T")
 _PATIENCE_S: Final = 30.0
 """No new attempt later than this after the first: a dead host is recognised within a minute."""
 _FIRST_PAUSE_S: Final = 0.5
-_RUN_TIMEOUT_S: Final = 60.0
 
 _slots: dict[object, threading.Semaphore] = {}
 
 
 class Connection:
-    """An open connection. One thread may read and another write at the same time.
-
-    Attributes:
-        host: the host's name in the inventory.
-        address: the address at which SSH reaches it.
-    """
+    """An open connection to a host over SSH."""
 
     def __init__(
         self, target: Target, transport: paramiko.Transport, stack: contextlib.ExitStack
     ) -> None:
         self.host = target.name
-        self.address = target.address
         self._transport = transport
         self._stack = stack
         self._lock = threading.Lock()
@@ -70,53 +65,32 @@ class Connection:
         self,
         command: str,
         stdin: bytes = b"",
-        timeout_s: float = _RUN_TIMEOUT_S,
+        timeout_s: float = RUN_TIMEOUT_S,
         *,
         name: str | None = None,
     ) -> Completed:
-        """Run a command to its end.
-
-        Args:
-            command: command line for the user's shell on the host.
-            stdin: its input.
-            timeout_s: for the whole command.
-            name: the command's name in errors.
-
-        Raises:
-            HostError: it cannot be started or takes too long, or the connection is lost.
-        """
+        """See :class:`dnnbench.hosts.connectors.interface.Connection`."""
         shown = name or shortened(command)
-        return complete(
-            self._transport, self.host, command, shown, stdin=stdin, timeout_s=timeout_s
-        )
+        channel = start(self._transport, self.host, command, shown)
+        done = complete(channel, self.host, shown, stdin=stdin, timeout_s=timeout_s)
+        if done.code < 0 and not self.is_open:
+            raise lost(self.host, f"`{shown}` ran")
+        return done
 
     def open(self, command: str, *, name: str | None = None) -> Stream:
-        """Start a command for a conversation.
+        """See :class:`dnnbench.hosts.connectors.interface.Connection`."""
+        shown = name or shortened(command)
+        return Stream(start(self._transport, self.host, command, shown), self.host, shown)
 
-        Raises:
-            HostError: it cannot be started.
-        """
-        return launch(self._transport, self.host, command, name or shortened(command))
-
-    def push(
-        self,
-        local: Path | bytes,
-        remote: str,
-        progress: Callable[[int, int], object] | None = None,
-    ) -> None:
-        """Write a file on the host, whole or not at all; create its directory if needed.
-
-        Args:
-            local: the file, or its content.
-            remote: path on the host; ``~/`` is the user's home.
-            progress: called with the bytes sent and the bytes in all.
-
-        Raises:
-            HostError: it cannot be written there, for example because the disk is full.
-        """
+    def push(self, local: Path | bytes, remote: str) -> None:
+        """See :class:`dnnbench.hosts.connectors.interface.Connection`."""
         with self._lock:
             self._sftp = self._sftp or self._open_sftp()
-            push(self, self._sftp, local, self._absolute(remote), progress)
+            push(self, self._sftp, local, self._absolute(remote))
+
+    def refuse_unusable(self) -> None:
+        """See :class:`dnnbench.hosts.connectors.interface.Connection`."""
+        shell.refuse_unusable(self)
 
     def close(self) -> None:
         """Close the connection and those that it goes through. Idempotent."""
@@ -125,7 +99,7 @@ class Connection:
     def _open_sftp(self) -> paramiko.SFTPClient:
         try:
             sftp = paramiko.SFTPClient.from_transport(self._transport)
-            sftp.get_channel().settimeout(_RUN_TIMEOUT_S)
+            sftp.get_channel().settimeout(RUN_TIMEOUT_S)
         except paramiko.ChannelException as error:
             raise no_session(self.host, "SFTP cannot be used", error) from error
         except (paramiko.SSHException, OSError, EOFError) as error:

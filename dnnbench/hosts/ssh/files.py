@@ -14,7 +14,6 @@ import paramiko
 from dnnbench.errors import HostError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import BinaryIO
 
     from dnnbench.hosts.ssh.connection import Connection
@@ -28,7 +27,6 @@ def push(
     sftp: paramiko.SFTPClient,
     local: Path | bytes,
     remote: str,
-    progress: Callable[[int, int], object] | None,
 ) -> None:
     """Write a temporary file and rename it; see `Connection.push`."""
     path = PurePosixPath(remote)
@@ -38,7 +36,7 @@ def push(
         file.seek(0)
         try:
             _make_directory(sftp, path.parent)
-            sftp.putfo(file, aside, size_bytes, progress)
+            sftp.putfo(file, aside, size_bytes)
             sftp.chmod(aside, _FILE_MODE)
             sftp.posix_rename(aside, remote)
         except (OSError, EOFError, paramiko.SSHException) as error:

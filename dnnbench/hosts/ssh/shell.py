@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from dnnbench.errors import HostError
 
 if TYPE_CHECKING:
-    from dnnbench.hosts.ssh.connection import Connection
+    from dnnbench.hosts.connectors.interface import Connection
 
 _SHOWN_CHARACTERS: Final = 80
 _START_UP_FILES: Final = "the start-up files of the user's shell there, such as .bashrc, must"

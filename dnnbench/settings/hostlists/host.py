@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from dnnbench.settings.hostlists.connect import SSH
 from dnnbench.settings.values import Count, HostName, Name, Port, Positive
 
 
@@ -14,6 +15,7 @@ class HostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         address: for SSH; None if the name is the address.
         port: None for the port in the user's SSH configuration, or else 22.
         key: path of the private key.
+        connect: kind of connection, or a template; see `dnnbench.settings.hostlists.connect`.
         data_address: for TensorFlow's traffic if it uses another network than SSH.
         slots: tasks that it runs at once.
     """
@@ -26,3 +28,4 @@ class HostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data_address: HostName | None = None
     slots: Count = 1
     usd_per_hour: Positive | None = None
+    connect: Name = SSH

@@ -13,6 +13,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from dnnbench.errors import ConfigError, nearest
+from dnnbench.settings.hostlists.connect import LOCAL
 from dnnbench.settings.hostlists.entries import Entry, read_value
 from dnnbench.settings.textfile import read_text
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 ALL, UNGROUPED = "all", "ungrouped"
 OWN: Final = "dnnbench_"
+_CONNECTION: Final = "ansible_connection"
 _FIELDS: Final = {
     "ansible_host": "address",
     "ansible_ssh_host": "address",
@@ -91,8 +93,8 @@ def read_inventory(path: Path, group: str | None = None) -> list[Entry]:
 
     Raises:
         ConfigError: the file cannot be read, a part of it is invalid or not supported, the group
-            does not exist, or none is named and there are several, or a host of the group is not
-            reached over SSH alone.
+            does not exist, or none is named and there are several, or a host of the group is
+            neither this machine nor reached over SSH alone.
     """
     inventory = _parsed(path)
     ranked = _by_depth(inventory.groups, path)
@@ -104,6 +106,8 @@ def read_inventory(path: Path, group: str | None = None) -> list[Entry]:
             if host in members[name]:
                 settings |= inventory.groups[name].settings
         settings |= inventory.hosts[host]
+        if _plug_in(settings.get(_CONNECTION, "")) == LOCAL:
+            settings["connect"] = LOCAL
         _refuse_other_routes(host, settings, inventory.first[host])
         entries.append(Entry(inventory.first[host], settings | {"name": host}))
     return entries
@@ -158,13 +162,15 @@ def _refuse_other_routes(host: str, settings: dict[str, Any], where: str) -> Non
             raise ConfigError(problem, where=where, remedy=remedy)
 
 
+def _plug_in(value: str) -> str:
+    """Return the name of a connection plug-in without its collection."""
+    return value.rpartition(".")[2]
+
+
 def _other_connection(value: str) -> str:
-    """Return the name of a connection plug-in other than SSH's; else nothing."""
-    return (
-        ""
-        if value.rpartition(".")[2] in ("", "smart", "ssh", "paramiko", "paramiko_ssh")
-        else value
-    )
+    """Return the name of a connection plug-in that has no counterpart here; else nothing."""
+    known = ("", "smart", "ssh", "paramiko", "paramiko_ssh", LOCAL)
+    return "" if _plug_in(value) in known else value
 
 
 def _route_option(arguments: str) -> str:
@@ -189,7 +195,7 @@ _ROUTE_KEYWORDS: Final = (
     *("proxyjump", "user"),
 )
 _REACHED_BY: Final[dict[str, Callable[[str], str]]] = {
-    "ansible_connection": _other_connection,
+    _CONNECTION: _other_connection,
     "ansible_ssh_args": _route_option,
     "ansible_ssh_common_args": _route_option,
     "ansible_ssh_extra_args": _route_option,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from dnnbench.errors import ConfigError
+from dnnbench.settings.hostlists.connect import check_connect
 from dnnbench.settings.hostlists.entries import Entry, make_hosts, read_address
 from dnnbench.settings.hostlists.ranges import expand_list
 from dnnbench.settings.hostlists.toml import read_tables
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from dnnbench.settings.hostlists.host import HostConfig
     from dnnbench.settings.tomlfile import TomlFile
 
-HOSTS, HOSTFILE, INVENTORY, GROUP = "--hosts", "--hostfile", "--inventory", "--group"
+HOSTS, HOSTFILE, INVENTORY, SLURM = "--hosts", "--hostfile", "--inventory", "--slurm"
+GROUP, CONNECT = "--group", "--connect"
 
 
 class HostsChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,20 +30,23 @@ class HostsChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         hosts: ``[user@]host[:port]``, separated by commas.
         hostfile: path of an Open MPI host file.
         inventory: path of an Ansible inventory (INI, or JSON of ``ansible-inventory --list``).
+        slurm: take the nodes of the Slurm job around this process.
         group: a group of the inventory.
+        connect: the way to all hosts, whatever their list says; see `HostConfig`.
     """
 
     hosts: str | None = None
     hostfile: str | None = None
     inventory: str | None = None
+    slurm: bool = False
     group: str | None = None
+    connect: str | None = None
 
     @property
     def given(self) -> list[str]:
         """The names of the options that were given."""
-        names = (HOSTS, HOSTFILE, INVENTORY, GROUP)
-        values = (self.hosts, self.hostfile, self.inventory, self.group)
-        return [name for name, value in zip(names, values, strict=True) if value is not None]
+        values = {f"--{name}": getattr(self, name) for name in self.__struct_fields__}
+        return [name for name, value in values.items() if value not in (None, False)]
 
 
 class Found(NamedTuple):
@@ -51,7 +56,7 @@ class Found(NamedTuple):
     origin: str | None = None
 
 
-def find_hosts(choice: HostsChoice, file: TomlFile | None) -> Found:
+def find_hosts(choice: HostsChoice, file: TomlFile | None, environ: Mapping[str, str]) -> Found:
     """Read the hosts.
 
     A host that is also in ``[[hosts]]`` keeps its settings from there unless its list sets them.
@@ -59,13 +64,25 @@ def find_hosts(choice: HostsChoice, file: TomlFile | None) -> Found:
     Args:
         choice: the options.
         file: the settings file, which may have ``[[hosts]]``.
+        environ: has the Slurm job around this process, if there is one.
 
     Raises:
         ConfigError: more than one list is named, or a list is invalid.
     """
+    found = _listed(choice, file, environ)
+    if choice.connect is None:
+        return found
+    connect = check_connect(choice.connect, CONNECT)
+    if not found.hosts:
+        raise ConfigError("needs hosts", where=CONNECT, remedy="name them with --hosts, too")
+    hosts = (msgspec.structs.replace(host, connect=connect) for host in found.hosts)
+    return Found(tuple(hosts), found.origin)
+
+
+def _listed(choice: HostsChoice, file: TomlFile | None, environ: Mapping[str, str]) -> Found:
     tables = read_tables(file) if file else []
     listed = make_hosts(tables)
-    sources = [name for name in choice.given if name != GROUP]
+    sources = [name for name in choice.given if name not in (GROUP, CONNECT)]
     if len(sources) > 1:
         problem = f"expected one list of hosts, got {', '.join(sources)}"
         raise ConfigError(problem, where=sources[-1])
@@ -73,7 +90,7 @@ def find_hosts(choice: HostsChoice, file: TomlFile | None) -> Found:
         raise ConfigError("needs an inventory", where=GROUP, remedy="give --inventory, too")
     if not sources:
         return Found(listed, file.where("hosts")) if file and listed else Found()
-    entries = _entries(choice)
+    entries = _entries(choice, environ)
     hosts = make_hosts(entries, {host.name: host for host in listed})
     if not hosts:
         path = choice.hostfile or choice.inventory
@@ -87,14 +104,18 @@ def note_on_job(environ: Mapping[str, str]) -> str | None:
         return None
     return (
         "note: all nodes run on this machine, not on the hosts of the Slurm job; for those: "
-        f'{HOSTS} "$SLURM_JOB_NODELIST"'
+        f"{SLURM}"
     )
 
 
-def _entries(choice: HostsChoice) -> list[Entry]:
+def _entries(choice: HostsChoice, environ: Mapping[str, str]) -> list[Entry]:
     if choice.hosts is not None:
         texts = expand_list(choice.hosts, HOSTS)
         return [Entry(HOSTS, read_address(text, HOSTS)) for text in texts]
+    if choice.slurm:
+        from dnnbench.settings.hostlists.slurm import read_job  # start-up time
+
+        return read_job(environ, SLURM)
     if choice.hostfile is not None:
         from dnnbench.settings.hostlists.hostfile import read_hostfile  # start-up time
 

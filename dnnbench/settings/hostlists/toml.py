@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dnnbench.errors import ConfigError, nearest
+from dnnbench.settings.hostlists.connect import check_connect
 from dnnbench.settings.hostlists.entries import Entry
 from dnnbench.settings.hostlists.host import HostConfig
 from dnnbench.settings.values import check, field_types
@@ -31,6 +32,8 @@ def read_tables(file: TomlFile) -> list[Entry]:
                 problem = f"[[hosts]] {name} is not known"
                 raise ConfigError(problem, where=where, remedy=nearest(name, kinds))
             check(kinds[name], value, where, subject=f"[[hosts]] {name}")
+            if name == "connect":
+                check_connect(value, where, "[[hosts]] connect: ")
         where = file.where(f"hosts.{index}")
         if "name" not in table:
             raise ConfigError("[[hosts]] has no name", where=where)

@@ -81,7 +81,7 @@ class ClusterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "Range of ports, within 1024 to 65535, for TensorFlow's servers.",
             "One range, so that one firewall rule covers it; below 32768, where the ports begin "
             "that Linux gives to outgoing connections.",
-            commands=PROVISIONED,
+            commands=(*PROVISIONED, "manifest"),
             metavar="N-N",
         ),
     ] = "23000-23999"

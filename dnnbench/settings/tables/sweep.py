@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from dnnbench.settings.setting import CLUSTER, PRICED, PROVISIONED, Setting
 from dnnbench.settings.values import LocalPath, Name, Positive, Seconds
-from dnnbench.trial.protocols import PROTOCOLS, parameter_servers_of
+from dnnbench.trial.protocols import PROTOCOLS, find_protocol, parameter_servers_of
 from dnnbench.trial.spec import CellKey, Nodes, ProtocolName, grid
 
 # Upper bounds, here and in the other tables, keep a typing error from filling the memory or
@@ -29,21 +29,24 @@ class SweepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Trials of a sweep."""
 
     profile: Annotated[
-        Literal["quick", "paper", "delay"],
+        Literal["quick", "paper", "delay", "smoke"],
         Setting(
             "quick: 3 repeats of 2 epochs; paper: 20 repeats of 20 epochs; delay: 5 repeats of 12 "
-            "nodes at a learning rate that delay compensation withstands and downpour does not.",
+            "nodes at a learning rate that delay compensation withstands and downpour does not; "
+            "smoke: 1 epoch of 100 steps.",
             "quick and delay take minutes on 2 cores; paper is what the report ran, and takes "
-            "hours. Other keys in this file override a profile in this file.",
+            "hours; smoke shows within a minute that everything works. Other keys in this file "
+            "override a profile in this file.",
         ),
     ] = "quick"
     nodes: Annotated[
         tuple[Nodes, ...],
         Meta(min_length=1),
         Setting(
-            "Node counts: parameter servers and workers together; sequential always has one node.",
+            "Node counts: parameter servers and workers together; under all-reduce every node is a "
+            "worker, and sequential always has one node.",
             "As in Table 2.",
-            commands=PROVISIONED,
+            commands=(*PROVISIONED, "manifest"),
             metavar="N,N,...",
         ),
     ] = (4, 8, 12)
@@ -60,7 +63,10 @@ class SweepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     protocols: Annotated[
         tuple[ProtocolName, ...],
         Meta(min_length=1),
-        Setting(f"Protocols: one or more of {', '.join(PROTOCOLS)}."),
+        Setting(
+            f"Protocols: one or more of {', '.join(PROTOCOLS)}.",
+            commands=PROVISIONED,
+        ),
     ] = ("downpour", "dc-sgd")
     repeats: Annotated[
         int,
@@ -80,6 +86,14 @@ class SweepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             metavar="N",
         ),
     ] = 1
+    rehearsal: Annotated[
+        bool,
+        Setting(
+            "On this machine, also measure growth with steps paced so that its cores suffice.",
+            "Roles that share cores wait for these, which hides the wait for the parameter "
+            "server, the growth of Table 2. Set by the profile.",
+        ),
+    ] = True
     seed: Annotated[
         int,
         Meta(ge=0, le=2**63 - 1),
@@ -89,7 +103,7 @@ class SweepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         LocalPath,
         Setting(
             "Directory of the stored sweeps.",
-            commands=("run", "report", "cost", "predict"),
+            commands=("run", "report", "compare", "cost", "predict"),
             metavar="DIR",
         ),
     ] = "results"
@@ -104,13 +118,18 @@ class SweepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The cell of the most nodes; of those, one whose tasks need the most slots."""
         return max(self.cells, key=lambda cell: (cell.nodes, self.servers_of(cell)))
 
+    @property
+    def connects_workers(self) -> bool:
+        """Whether workers of any trial exchange tensors with each other."""
+        return any(find_protocol(name).connects_workers for name in self.protocols)
+
     def servers_of(self, cell: CellKey) -> int:
         """Return the parameter servers of a cell's trials."""
         return parameter_servers_of(cell.protocol, self.parameter_servers)
 
 
 class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Timeouts after which a trial counts as failed, and limits of a whole run."""
+    """Timeouts of a trial, what to do at the loss of a worker, and limits of a whole run."""
 
     ready_timeout_s: Annotated[
         Seconds,
@@ -123,13 +142,37 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stall_timeout_s: Annotated[
         Seconds,
         Setting(
-            "Seconds without progress of a worker after which a trial counts as failed.",
+            "Seconds without progress of a worker after which it counts as lost.",
             "A worker that has lost its parameter server would wait forever.",
         ),
-    ] = 60.0
+    ] = 120.0
+    stall_warning_s: Annotated[
+        Seconds,
+        Setting(
+            "Seconds without progress of a worker after which a note names it.",
+            "Long before stall_timeout_s, so that somebody can look at the host.",
+        ),
+    ] = 30.0
     trial_timeout_s: Annotated[
         Seconds, Setting("Seconds after which a trial counts as failed.")
     ] = 3600.0
+    on_worker_loss: Annotated[
+        Literal["continue", "fail"],
+        Setting(
+            "At the loss of a worker, continue with the others, or fail the trial.",
+            "Asynchronous workers do not need each other. The trial is then degraded: its figures "
+            "are in no average. Synchronous protocols always fail.",
+        ),
+    ] = "continue"
+    restart_workers: Annotated[
+        int,
+        Meta(ge=0, le=1000),
+        Setting(
+            "Times per trial that a lost worker is started again; never worker:0.",
+            "It joins at the current parameters, in the epoch in which it was lost.",
+            metavar="N",
+        ),
+    ] = 0
     max_hours: Annotated[
         Hours | None,
         Setting(

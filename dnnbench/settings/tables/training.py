@@ -207,6 +207,26 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             commands=PROVISIONED,
         ),
     ] = "cpu"
+    epoch_steps: Annotated[
+        int,
+        Meta(ge=0, le=1_000_000_000),
+        Setting(
+            "Steps after which a measured epoch is cut short; 0 for a whole pass.",
+            "Seconds per epoch are then scaled to a whole pass, and marked. Set by the profile.",
+        ),
+    ] = 0
+    pace_ms: Annotated[
+        float,
+        Meta(ge=0, le=60_000),
+        Setting(
+            "Shortest milliseconds from a worker's pull to its push, waiting off the cores; 0 for "
+            "none.",
+            "A paced step stands in for one computed on a machine of its own. Everything that a "
+            "paced trial gives is marked as such, and has no price.",
+            option="--pace",
+            metavar="MS",
+        ),
+    ] = 0.0
 
 
 class ProtocolConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -25,7 +25,8 @@ class StepSetting(msgspec.Struct, frozen=True):
         protocol: a `ProtocolSpec`.
         examples: an `ExampleShape`.
         workers: under a synchronous protocol; 0 under the others, which do not depend on it.
-        own_core: whether each worker has a core that idles while it waits for its pull.
+        own_core: whether each worker has a core that idles while it waits for others.
+        pace_ms: shortest time of a step; 0 for none.
     """
 
     model: Any
@@ -36,18 +37,20 @@ class StepSetting(msgspec.Struct, frozen=True):
     steps_per_run: int
     workers: int = 0
     own_core: bool = False
+    pace_ms: float = 0.0
 
     @classmethod
     def of(cls, trial: TrialSpec, examples: ExampleShape, *, own_core: bool) -> StepSetting:
         """Take the setting out of the specification of a trial."""
         return cls(
-            own_core=own_core and trial.parameter_servers > 0,  # else no pull to wait for
+            own_core=own_core and trial.nodes > 1,  # else there is nothing to wait for
             model=trial.model,
             protocol=trial.protocol,
             examples=examples,
             parameter_servers=trial.parameter_servers,
             batch_size=trial.batch_size,
             steps_per_run=trial.run_steps,
+            pace_ms=trial.pace_ms,
             workers=trial.workers if find_protocol(trial.protocol.name).synchronous else 0,
         )
 

@@ -67,9 +67,9 @@ class ServerShard:
             self.rule = make_rule()
             self.optimizer = make_optimizer(setting.protocol, size, self.rule.factor)
             slots = self.optimizer.slots | self.rule.slots
-            initial = tf1.placeholder(tf.float32, [size + 1], name="initial")
+            given = tf1.placeholder(tf.float32, [size + 1], name="initial")
             self.parameters = tf1.get_variable(
-                f"{name}/parameters", initializer=initial, use_resource=True
+                f"{name}/parameters", initializer=self.start_from(given), use_resource=True
             )
             self.slots = {
                 slot: tf1.get_variable(
@@ -101,6 +101,10 @@ class ServerShard:
         vector = tf.concat([tf.fill([size], given), [1.0]], 0)
         done = self.slots[RATE_FACTOR].assign(vector, read_value=False)
         tf.group(done, name="set_rate_factor")
+
+    def start_from(self, initial: tf.Tensor) -> tf.Tensor:
+        """Return what the parameters [size + 1] start from: the given ones."""
+        return initial
 
     def pull(self) -> tf.Tensor:
         """Return the parameters [size + 1] as they are; the tensor stays here for the push."""

@@ -18,6 +18,7 @@ import numpy as np
 from dnnbench.errors import ConfigError
 from dnnbench.training.graph.ahead import Parts, cut
 from dnnbench.training.graph.exchange import make_exchange
+from dnnbench.training.graph.pace import paced
 from dnnbench.training.graph.setting import StateSpec, StepGraph, StepSetting
 from dnnbench.training.graph.shard import shard_graph, shard_sizes
 from dnnbench.training.models.registry import layer_shape
@@ -95,6 +96,8 @@ class _Builder:
         exchange = make_exchange(self.shards, self.sizes, self.setting)
         states = [state.read_value() for state in self.states]
         gradient = self._traced()
+        if pace_ms := self.setting.pace_ms:
+            gradient = gradient._replace(then=paced(gradient.then, len(self.shards), pace_ms))
         with tf1.device(self.setting.worker_device):
             ready = gradient.ahead(self.images[0], self.labels[0], *states)
         for step in range(self.setting.steps_per_run):

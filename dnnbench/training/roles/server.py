@@ -41,8 +41,12 @@ def reserve_port(channel: Channel, number: int) -> ReservedPort:
     return port
 
 
-def session_config(device_filters: list[str], threads: int) -> tf.compat.v1.ConfigProto:
+def session_config(
+    device_filters: list[str], threads: int, *, group_leader: str = ""
+) -> tf.compat.v1.ConfigProto:
     """Return a configuration for a server and its sessions that see only these devices.
+
+    Collective operations have a leader among their tasks, which tells each who the others are.
 
     Without the filters a session waits for every task of the cluster. More threads than the cores
     that this role has to itself only wake each other up: on 2 cores with 12 roles, one thread each
@@ -57,6 +61,7 @@ def session_config(device_filters: list[str], threads: int) -> tf.compat.v1.Conf
         inter_op_parallelism_threads=threads,
     )
     config.graph_options.rewrite_options.disable_meta_optimizer = True
+    config.experimental.collective_group_leader = group_leader
     return config
 
 

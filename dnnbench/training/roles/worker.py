@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
-from dnnbench.errors import ConfigError
 from dnnbench.training.roles.evaluation import evaluate
 from dnnbench.training.roles.process import release_unused_memory
 from dnnbench.training.roles.server import (
@@ -20,6 +20,7 @@ from dnnbench.training.roles.server import (
     start_server,
     updates_applied,
 )
+from dnnbench.training.roles.shares import steps_per_epoch, worker_examples
 from dnnbench.training.roles.steps import EpochTotals, Steps
 from dnnbench.trial.messages import (
     Connect,
@@ -38,6 +39,7 @@ from dnnbench.trial.messages import (
     WarmUp,
 )
 from dnnbench.trial.outcome import Divergence, WarmupRecord
+from dnnbench.trial.protocols import find_protocol
 from dnnbench.trial.seeds import task_seed
 from dnnbench.trial.tasks import PARAMETER_SERVER, WORKER
 
@@ -46,7 +48,6 @@ if TYPE_CHECKING:
 
     from dnnbench.training.prepare import PreparedTrial
     from dnnbench.training.roles.channel import Channel
-    from dnnbench.trial.spec import TrialSpec
 
     Indices = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -60,7 +61,8 @@ def work(channel: Channel, index: int, prepared: PreparedTrial, threads: int, po
     reserved = reserve_port(channel, port)
     cluster = channel.expect(Connect).cluster
     filters = [f"/job:{PARAMETER_SERVER}", f"/job:{WORKER}/task:{index}"]
-    config = session_config(filters, threads)
+    leader = "" if prepared.spec.parameter_servers else f"/job:{WORKER}/replica:0/task:0"
+    config = session_config(filters, threads, group_leader=leader)
     if prepared.spec.device == "gpu":
         admit_gpu(config, index)
     target = ""  # a session of this process, which nobody else has to reach
@@ -108,7 +110,9 @@ class _Worker:
         self._initial_loss: float | None = None
         self._rate_factor = self._spec.protocol.rate_factor(1, 0.0)  # as the servers start with
         self._rng = np.random.default_rng(task_seed(self._spec.seed, channel.task))
-        self._examples = worker_examples(self._spec, index, len(prepared.data.train_labels))
+        examples = len(prepared.data.train_labels)
+        self._examples = worker_examples(self._spec, index, examples)
+        self._steps_per_epoch = steps_per_epoch(self._spec, len(self._examples), examples)
 
     def run(self) -> None:
         """Warm start, warm up, train, evaluate.
@@ -122,23 +126,24 @@ class _Worker:
             self._warm_start()
             self._channel.expect(WarmUp)
         self._warm_up()
-        self._channel.expect(Go)
+        go = self._channel.expect(Go)
         snapshots = []
-        epochs = range(1, self._spec.epochs + 1)
+        epochs = range(go.first_epoch, self._spec.epochs + 1)
         for epoch in epochs:
             self._epoch(epoch)
             if self._index == 0:
                 snapshots.append(self._snapshot(epoch))
         self._leave()
-        self._channel.emit(Trained, updates_pushed=self._pushed)
-        self._channel.expect(Finish)
+        self._channel.emit(Trained, updates_pushed=self._pushed, replica_sha256=self._replica())
+        finish = self._channel.expect(Finish)
         self._account()
-        if self._index == 0:
+        if self._channel.task == finish.evaluator:
             snapshots.append(self._snapshot(self._spec.epochs))
+            evaluated: list[int | None] = [*(epochs if self._index == 0 else []), None]
             # Only now: evaluating would take the cores from workers that still train.
-            for epoch, (parameters, states) in zip([*epochs, None], snapshots, strict=True):
+            for number, (parameters, states) in zip(evaluated, snapshots, strict=True):
                 self._set_states(states)
-                record = evaluate(self._session, self._prepared, epoch, parameters)
+                record = evaluate(self._session, self._prepared, number, parameters)
                 self._channel.emit(Evaluated, record=record)
 
     def _initialise_shards(self) -> None:
@@ -151,6 +156,13 @@ class _Worker:
         """Let the others go on without this worker, where they wait for it."""
         if self._prepared.step.leave:
             self._session.run(self._session.graph.get_operation_by_name(self._prepared.step.leave))
+
+    def _replica(self) -> str:
+        """Return the digest of this worker's parameters, if all workers have the same."""
+        if not find_protocol(self._spec.protocol.name).connects_workers:
+            return ""
+        parameters = self._session.run(self._prepared.step.pull)
+        return hashlib.sha256(parameters.tobytes()).hexdigest()
 
     def _account(self) -> None:
         """Account for the updates where no parameter server does; their CPU is the worker's."""
@@ -181,8 +193,8 @@ class _Worker:
         names = [f"{spec.name}/Read/ReadVariableOp:0" for spec in self._prepared.step.states]
         parameters, states = self._session.run((self._prepared.step.pull, names))
         if not np.isfinite(parameters).all():
-            step = len(self._examples) // self._spec.batch_size
-            raise _NotFinite(Divergence(self._channel.task, epoch, step, "parameters"))
+            end = Divergence(self._channel.task, epoch, self._steps_per_epoch, "parameters")
+            raise _NotFinite(end)
         return parameters, states
 
     def _set_states(self, values: list[Any]) -> None:
@@ -192,12 +204,12 @@ class _Worker:
             self._session.run("initialize_states", feed)
 
     def _runs(self) -> list[Indices]:
-        """Return the batches of a pass over this worker's data, as one ``session.run`` takes them.
+        """Return the batches of an epoch of this worker, as one ``session.run`` takes them.
 
         Batches are of example indices, in a new random order; an incomplete batch is left out.
         """
         size, per_run = self._spec.batch_size, self._spec.run_steps
-        steps = len(self._examples) // size
+        steps = self._steps_per_epoch
         batches = self._rng.permutation(self._examples)[: steps * size].reshape(steps, size)
         return [batches[first : first + per_run] for first in range(0, steps, per_run)]
 
@@ -220,12 +232,14 @@ class _Worker:
         return losses, staleness, ratio
 
     def _set_rate(self, epoch: int, done: float) -> None:
-        """Bring the learning rate on the parameter servers to where the schedule has it.
+        """Bring the learning rate to where the schedule has it.
 
-        Epochs are those of ``worker:0``: asynchronous workers have none in common.
+        On parameter servers, ``worker:0`` does so for all: asynchronous workers have no epochs in
+        common. Workers without parameter servers each have their own.
         """
         factor = self._spec.protocol.rate_factor(epoch, done)
-        if self._index != 0 or factor == self._rate_factor:
+        is_told = self._spec.parameter_servers > 0 and self._index != 0
+        if is_told or factor == self._rate_factor:
             return
         shards = [f"shard_{n}" for n in range(len(self._prepared.step.shard_sizes))]
         feed = {f"{shard}/given_rate_factor:0": factor for shard in shards}
@@ -304,21 +318,3 @@ class _Worker:
                     loss=totals.last_loss,
                 )
         return totals
-
-
-def worker_examples(spec: TrialSpec, index: int, examples: int) -> Indices:
-    """Return the indices of the training examples that a worker is given.
-
-    Raises:
-        ConfigError: they do not fill one batch.
-    """
-    own = np.arange(examples)
-    if spec.epoch_definition == "sharded":
-        own = own[index :: spec.workers]
-    if len(own) < spec.batch_size:
-        raise ConfigError(
-            f"a worker has {len(own)} examples, a batch needs {spec.batch_size}",
-            where="[train] batch_size",
-            remedy="use a smaller batch or fewer nodes",
-        )
-    return own

@@ -22,7 +22,7 @@ from support.factories import (
 from dnnbench.analysis.analyse import Analysis, analyse
 from dnnbench.analysis.trial_figures import measure
 from dnnbench.errors import ResultsError
-from dnnbench.trial.outcome import EvaluationRecord, Staleness
+from dnnbench.trial.outcome import EvaluationRecord, LostWorker, Staleness
 from dnnbench.trial.protocols import PROTOCOLS, Protocol
 from dnnbench.trial.spec import CellKey, DataSpec, ModelSpec, ProtocolSpec, TrialSettings
 
@@ -170,6 +170,25 @@ def test_trials_that_failed_or_were_not_run_are_counted_and_never_averaged() -> 
     assert (never_ran.n, never_ran.missing, never_ran.epoch_s) == (0, 5, None)
 
 
+def test_a_trial_with_fewer_workers_is_counted_with_its_figures_and_never_averaged() -> None:
+    lost = LostWorker("worker:1", "node3", "killed by signal 9", epoch=2, after_s=12.34)
+    degraded = msgspec.structs.replace(
+        make_outcome(make_order(repeat=2), 99.0), status="degraded", lost_workers=[lost]
+    )
+    outcomes = [make_outcome(make_order(repeat=1), 3.5), degraded]
+    analysis = analyse(outcomes, make_context(planned_nodes=[4], planned_repeats=2))
+    cell = analysis.cell(CellKey(4, "downpour"))
+    assert (cell.n, cell.degraded, cell.failed) == (1, 1, 0)
+    assert cell.epoch_s
+    assert cell.epoch_s.mean == pytest.approx(3.5)
+    (shown,) = analysis.not_counted
+    assert shown.status == "degraded"
+    assert shown.cause.startswith(
+        "lost worker:1 on node3 in epoch 2, 12.3 s after the start: killed by signal 9 (99 s per"
+    )
+    assert "test accuracy" in shown.cause
+
+
 def test_a_diverged_trial_is_counted_with_its_place_and_never_averaged() -> None:
     outcomes = [make_outcome(make_order(repeat=1)), make_diverged(make_order(repeat=2))]
     analysis = analyse(outcomes, make_context(planned_nodes=[4], planned_repeats=2))
@@ -253,6 +272,8 @@ OTHERS: list[tuple[dict[str, Any], str]] = [
     ({"warm_start_epochs": 1}, "warm_start_epochs is 1, but 0"),
     ({"steps_per_run": 1}, "steps_per_run is 1, but 25"),
     ({"device": "gpu"}, "device is gpu, but cpu"),
+    ({"pace_ms": 40.0}, "pace_ms is 40.0, but 0.0"),
+    ({"epoch_steps": 50}, "epoch_steps is 50, but 0"),
     ({"sweep": "sweep-2"}, "sweep is sweep-2, but sweep-1"),
 ]
 

@@ -15,7 +15,7 @@ from dnnbench.settings.load import load
         ({"sweep.profile": "paper", "sweep.repeats": 2}, "paper with repeats 2"),
         (
             {"sweep.profile": "delay", "train.learning_rate": 0.5, "sweep.nodes": "8,12"},
-            "delay with nodes 8,12, learning_rate 0.5",
+            "delay with nodes 8,12, learning rate 0.5",
         ),
     ],
 )

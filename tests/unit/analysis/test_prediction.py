@@ -59,7 +59,9 @@ def hosts(**changes: float) -> Hosts:
     return Hosts(**{name: assumed(value) for name, value in (figures | changes).items()})
 
 
-def trials(nodes: int = 4, protocol: str = "downpour", **changes: Any) -> list[TrialOutcome]:
+def trials(
+    nodes: int = 4, protocol: str | ProtocolSpec = "downpour", **changes: Any
+) -> list[TrialOutcome]:
     order = make_order(nodes, protocol, **changes)
     return [make_outcome(order, parameters=PARAMETERS, placement=spread(order))]
 
@@ -124,6 +126,29 @@ def test_what_the_user_gives_replaces_what_was_measured() -> None:
         (0.2, "given"),
         (0.3, "given"),
     ]
+
+
+def test_paced_roles_that_leave_the_cores_idle_give_their_wall_time() -> None:
+    order = make_order(4, pace_ms=6.0)
+    idle = make_outcome(order, 14.0, parameters=PARAMETERS)
+    (costs,) = inputs_of([idle]).costs
+    assert costs.step_s
+    assert costs.step_s.value == pytest.approx(14.0 / STEPS)
+    assert costs.epoch_s_by_nodes == pytest.approx({4: 14.0})
+    busy = make_outcome(order, 1.0, parameters=PARAMETERS)
+    with pytest.raises(ResultsError, match="more than half of the cores"):
+        inputs_of([busy])
+
+
+def test_epochs_that_are_cut_short_are_predicted_whole() -> None:
+    order = make_order(4, epoch_steps=55)
+    order = msgspec.structs.replace(
+        order, data=msgspec.structs.replace(order.data, train_examples=55_000)
+    )
+    whole = make_outcome(order)
+    short = [msgspec.structs.replace(r, steps=55, examples=5500) for r in whole.epochs]
+    outcome = msgspec.structs.replace(whole, epochs=short, parameters=PARAMETERS)
+    assert inputs_of([outcome]).workload.epoch_examples == 55_000
 
 
 def test_cpu_time_is_not_taken_for_that_of_a_gpu() -> None:
@@ -215,6 +240,20 @@ def test_the_link_bounds_what_the_cpu_does_not() -> None:
     assert by_change["10 x bandwidth"].updates_per_s == pytest.approx(
         10 * by_change[""].updates_per_s
     )
+
+
+def test_intervals_leave_the_links_and_the_network_to_others_meanwhile() -> None:
+    network = hosts(bandwidth_bit_per_s=1e9, round_trip_s=1e-3)
+    every, seldom = (
+        predict(inputs_of(trials(4, ProtocolSpec(n_fetch=n, n_push=n))), network, [2], [1])
+        for n in (1, 4)
+    )
+    link_s = 32 * PARAMETERS * 1538 / 1448 / 1e9
+    saved_s = every.rows[0].step_s - seldom.rows[0].step_s
+    assert saved_s == pytest.approx(0.75 * (2 * link_s + 1e-3))
+    pulls = predict(inputs_of(trials(4, ProtocolSpec(n_push=4))), network, [50], [1]).rows[0]
+    assert pulls.link_utilization == pytest.approx(1.0, abs=0.01)
+    assert pulls.step_s == pytest.approx(49 * link_s, rel=0.01)
 
 
 def test_more_cores_move_the_saturation_up_to_what_a_shard_can_use() -> None:

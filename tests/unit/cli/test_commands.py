@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
+import msgspec
 import numpy as np
 import pytest
 from support import PROJECT
@@ -32,6 +33,7 @@ from dnnbench.settings.setting import ENVIRONMENT_PREFIX
 from dnnbench.sweep.plan import make_plan
 from dnnbench.sweep.results import create, open_sweep
 from dnnbench.trial.machine import snapshot
+from dnnbench.trial.outcome import LostWorker
 from dnnbench.trial.spec import CellKey, DataSpec
 
 if TYPE_CHECKING:
@@ -91,6 +93,7 @@ def engine(
     missing: int = 99,
     then: BaseException | None = None,
     trials: int | None = None,
+    result: Callable[[TrialSpec], TrialOutcome] = good,
 ) -> None:
     """Put an engine in place that ends its trials at once.
 
@@ -98,7 +101,11 @@ def engine(
     """
 
     def run_sweep(
-        store: SweepStore, observer: QuietView, _source: object, _limits: object
+        store: SweepStore,
+        observer: QuietView,
+        _source: object,
+        _limits: object,
+        _rehearsal: object,
     ) -> list[TrialOutcome]:
         pending = store.pending()
         observer.sweep_started(store.plan, pending)
@@ -107,7 +114,7 @@ def engine(
                 outcome = make_not_run(order)
             else:
                 observer.trial_started(order)
-                outcome = make_failed(order) if order.id == failing else good(order)
+                outcome = make_failed(order) if order.id == failing else result(order)
             store.append(outcome)
             observer.trial_ended(outcome)
         if then:
@@ -457,7 +464,7 @@ def test_a_run_on_this_machine_alone_inside_a_slurm_job_is_noted(
         monkeypatch.setenv(name, value)
     result = call("run", "--nodes", "4", "--dry-run", *hosts)
     assert result.code == 0
-    assert ('--hosts "$SLURM_JOB_NODELIST"' in result.err) == is_noted
+    assert ("not on the hosts of the Slurm job; for those: --slurm" in result.err) == is_noted
 
 
 def test_the_login_of_a_package_index_is_neither_stored_nor_shown(
@@ -617,6 +624,38 @@ def test_a_run_that_finished_nothing_names_no_place_for_it(
     assert "interrupted after 0 of 18 trials; resume with: dnnbench run --resume\n" in result.err
 
 
+@pytest.mark.parametrize("moment", ["after the last trial", "in the report"])
+def test_an_interrupt_after_all_trials_names_the_report(
+    call: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    def interrupt(*_: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    engine(monkeypatch, then=KeyboardInterrupt() if moment == "after the last trial" else None)
+    monkeypatch.setattr(run_module, "_report", interrupt)
+    result = call("run", "--dataset", "synthetic-mnist")
+    assert result.code == 130
+    assert "interrupted after all 18 trials; report them with: dnnbench report\n" in result.err
+
+
+def test_trials_that_lost_workers_are_named_and_repeated(
+    call: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = LostWorker("worker:1", "localhost", "killed by signal 9", epoch=1, after_s=2.0)
+
+    def degraded(order: TrialSpec) -> TrialOutcome:
+        return msgspec.structs.replace(good(order), status="degraded", lost_workers=[lost])
+
+    engine(monkeypatch, result=degraded, trials=1)
+    result = call("run", "--dataset", "synthetic-mnist")
+    assert "degraded in " in result.err
+    assert f"lost {lost}" in result.err
+    assert "note: 1 of 18 trials lost workers and are in no average" in result.err
+    (sweep,) = Path("results").iterdir()
+    assert len(open_sweep(Path("results")).pending()) == 18
+    assert "| degraded |" in (sweep / "report.md").read_text()
+
+
 def test_a_sweep_that_gives_up_still_reports(
     call: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -771,13 +810,38 @@ def test_a_dry_run_places_tasks_on_the_hosts(call: Callable[..., Result]) -> Non
     assert "4 nodes: node1: 1 ps; node2: 1 worker; node3: 1 worker; node4: 1 worker." in plan
     refused = call("run", "--dry-run", "--nodes", "8", "--hosts", hosts)
     assert refused.code == 2
-    assert "8 nodes need 8 slots, but the hosts have 4" in refused.err
+    assert "--hosts: 8 nodes need 8 slots, but the hosts have 4" in refused.err
+
+
+def test_a_run_on_this_machine_without_tensorflow_is_refused_before_it_begins(
+    call: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine(monkeypatch)
+    monkeypatch.setattr(run_module, "find_spec", lambda name: None if name == "tensorflow" else 1)
+    refused = call("run", "--nodes", "4", "--dataset", "synthetic-mnist")
+    assert refused.code == 5
+    assert refused.err.startswith("dnnbench: error: localhost: TensorFlow is not installed for ")
+    assert not Path("results").exists()
+    assert call("run", "--dry-run", "--nodes", "4").code == 0
+    assert call("cost").code == 0
+
+
+def test_what_a_plan_refuses_is_refused_before_data_are_looked_for(
+    call: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_module, "find_data", lambda *_: pytest.fail("looked for data"))
+    refused = call("run", "--nodes", "8", "--hosts", "node1,node2")
+    assert refused.code == 2
+    assert "--hosts: 8 nodes need 8 slots, but the hosts have 2" in refused.err
+    refused = call("run", "--nodes", "4", "--batch-size", "60000")
+    assert refused.code == 2
+    assert "expected at most 55,000" in refused.err
 
 
 def test_a_launch_is_as_large_as_the_largest_of_its_own_nodes(call: Callable[..., Result]) -> None:
     refused = call("launch", "--nodes", "8,10", "--ps", "5", "--hosts", "node1")
     assert refused.code == 2
-    assert "10 nodes need 10 slots, but the hosts have 1" in refused.err
+    assert "--hosts: 10 nodes need 10 slots, but the hosts have 1" in refused.err
 
 
 def test_an_earlier_sweep_of_the_same_settings_says_how_long_trials_take(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import stat
@@ -12,7 +13,12 @@ import pytest
 from support import SUPPORT
 
 from dnnbench.cli import main
+from dnnbench.report.figures.drawing import FIGURES
 from dnnbench.report.formats import FORMATS
+from dnnbench.report.rows.table import ROWS
+
+SEVERAL = "2026-11-25T17-53-33Z"
+"""A stored sweep with several node counts."""
 
 
 @pytest.fixture(autouse=True)
@@ -62,9 +68,11 @@ def test_a_device_is_written_to_and_stays_one() -> None:
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (("report", "-o", "x.html"), "ends with .txt, .md, .markdown, .csv, "),
+        (("report", "-o", "x.htm"), "ends with .txt, .md, .markdown, .html, .csv, "),
         (("report", "-o", "x.pdf"), "got 'x.pdf'"),
         (("cost", "-o", "x.html"), "ends with .txt, .md, .markdown, .csv, .json, "),
+        (("report", "--rows", "epochs", "-o", "x.json"), "--rows: needs --format csv, got json"),
+        (("report", "--rows", "hosts"), "is not one of 'cells', 'trials', 'epochs'"),
         (("report", "-o", "a.png", "--format", "csv", "--figure", "./a.png"), "--figure: names"),
     ],
 )
@@ -85,6 +93,29 @@ def test_every_format_of_the_report_has_a_suffix_that_chooses_it(name: str) -> N
     assert main(["report", "-o", f"report.{suffix}"]) == 0
     report = Path(f"report.{suffix}").read_text().replace("report.png", "asked.png")
     assert report == Path("asked.out").read_text()
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_every_kind_of_row_is_chosen_by_its_name(name: str) -> None:
+    assert main(["report", "--rows", name, "-o", f"{name}.csv"]) == 0
+    header, *rows = Path(f"{name}.csv").read_text().splitlines()
+    assert header.startswith("sweep,")
+    assert rows
+
+
+def test_the_schema_needs_no_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    assert main(["report", "--json-schema"]) == 0
+    assert json.loads(capsys.readouterr().out)["title"] == "dnnbench report"
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_is_drawn_by_its_name(name: str) -> None:
+    assert main(["report", SEVERAL, "--draw", name, "--figure", f"{name}.svg"]) == 0
+    assert Path(f"{name}.svg").read_text().startswith("<?xml")
 
 
 def test_a_format_that_is_asked_for_goes_into_a_file_of_any_name() -> None:

@@ -35,6 +35,7 @@ def test_a_protocol_of_the_table_is_run_reported_and_priced(
     assert set(fake_sweep.walk(",".join([*base, name]))) == {0}
     out, err = capsys.readouterr()
     assert protocol.title in out
+    assert ("every node is a worker" in " ".join(out.split())) == protocol.connects_workers
     assert "bug:" not in err
     report = json.loads(Path("report.json").read_text())
     cells = len(grid((3, 4), [*base, name]))

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 from rich.console import Console
 from support.factories import make_context, make_failed, make_not_run, make_order, make_sweep
+from support.page import Page
 
 from dnnbench.analysis.analyse import Analysis, analyse
 from dnnbench.cli import main, status, stop
@@ -27,7 +28,10 @@ from dnnbench.cost import render as cost_render
 from dnnbench.errors import HostError
 from dnnbench.hosts.agents.clusters import Ended, Leftover, Part
 from dnnbench.hosts.provision.steps import Removed, Step
-from dnnbench.report import export, figure, markdown, terminal
+from dnnbench.report import export, markdown, page, terminal
+from dnnbench.report.figures.drawing import FIGURES, save
+from dnnbench.report.figures.picture import Subject
+from dnnbench.report.rows.table import ROWS, as_csv
 from dnnbench.settings.schema import Config
 from dnnbench.sweep.plan import make_plan
 from dnnbench.text.screen import Screen
@@ -81,6 +85,10 @@ def check_markdown(shown: str) -> None:
     assert not re.search(r"<(?!br>)|(?<!\\)\]\(http|&(?!lt;|amp;)", shown)
     for block in re.findall(r"(?:^\|.*\n?)+", shown, flags=re.MULTILINE):
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1
+
+
+FEW = ("clear screen", "line", "HTML", "mathtext", "login")
+"""Texts for what takes long to draw."""
 
 
 def outcomes_of(text: str) -> list[TrialOutcome]:
@@ -143,20 +151,31 @@ def test_tables_and_fields(text: str) -> None:
 @nasty
 def test_the_report(text: str) -> None:
     analysis = analysis_of(text)
+    subject = Subject(analysis, outcomes_of(text))
     check(terminal.render(analysis, SCREEN))
-    check_markdown(markdown.render(analysis))
+    check_markdown(markdown.render(subject))
     check(export.as_json(analysis))
     stored = json.loads(export.as_json(analysis))["settings"]["data"]["name"]
     assert stored == text or "PASSWORD" in text
-    check(export.as_csv(analysis))
-    (row, *_) = csv.DictReader(io.StringIO(export.as_csv(analysis)))
-    assert not row["sweep"].startswith("=")
+    for kind in ROWS:
+        check(as_csv(subject, kind))
+        (row, *_) = csv.DictReader(io.StringIO(as_csv(subject, kind)))
+        assert not row["sweep"].startswith("=")
 
 
-@pytest.mark.parametrize("name", ["clear screen", "line", "mathtext", "login"])
-def test_the_figure(name: str, tmp_path: Path) -> None:
-    figure.save(analysis_of(NASTY[name]), tmp_path / "figure.svg")
-    check((tmp_path / "figure.svg").read_text())
+@pytest.mark.parametrize("name", FEW)
+def test_the_figures(name: str, tmp_path: Path) -> None:
+    subject = Subject(analysis_of(NASTY[name]), outcomes_of(NASTY[name]))
+    for figure in FIGURES:
+        save(subject, tmp_path / f"{figure}.svg", figure)
+        check((tmp_path / f"{figure}.svg").read_text())
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_the_page(name: str) -> None:
+    text = page.render(Subject(analysis_of(NASTY[name]), outcomes_of(NASTY[name])))
+    check(text)
+    Page(text)
 
 
 @nasty

@@ -20,7 +20,7 @@ from dnnbench.cli.views.sweep import (
     make_view,
 )
 from dnnbench.cli.views.trial import outcome_lines
-from dnnbench.settings.schema import Config, SweepConfig
+from dnnbench.settings.schema import Config, SweepConfig, TrainConfig
 from dnnbench.sweep.plan import Plan, make_plan
 from dnnbench.sweep.progress import SweepProgress
 from dnnbench.text.words import duration_text
@@ -55,9 +55,11 @@ def clock() -> Clock:
     return Clock()
 
 
-def plan_of(*nodes: int, repeats: int = 2) -> Plan:
-    config = Config(sweep=SweepConfig(nodes=nodes, repeats=repeats, protocols=("downpour",)))
-    return make_plan(config, DataSpec("mnist", None, "d1"), "sweep-1", cores=2.0)
+def plan_of(*nodes: int, repeats: int = 2, **train: Any) -> Plan:
+    sweep = SweepConfig(nodes=nodes, repeats=repeats, protocols=("downpour",))
+    config = Config(sweep=sweep, train=TrainConfig(**train))
+    data = DataSpec("mnist", None, "d1", train_examples=55_000)
+    return make_plan(config, data, "sweep-1", cores=2.0)
 
 
 def progress_of(worker: int, step: int, epoch: int = 1) -> Progress:
@@ -77,8 +79,11 @@ def progress_of(worker: int, step: int, epoch: int = 1) -> Progress:
 def test_before_any_trial_the_plan_says_what_is_left(clock: Clock) -> None:
     plan = plan_of(4, 12)
     sweep = SweepProgress(plan, plan.orders, clock)
-    whole_s = sum(plan.estimated_s.values())
+    whole_s = plan.import_s + sum(plan.estimated_s.values())
+    assert plan.import_s > 0
     assert sweep.remaining_s() == pytest.approx(whole_s)
+    clock.now_s += plan.import_s / 2
+    assert sweep.remaining_s() == pytest.approx(whole_s - plan.import_s / 2)
     resumed = SweepProgress(plan, plan.orders[1:], clock)
     assert (resumed.ended, resumed.total) == (1, 4)
     assert resumed.remaining_s() == pytest.approx(whole_s - plan.estimated_s[plan.orders[0].id])
@@ -209,7 +214,70 @@ def test_plain_lines_are_few(clock: Clock) -> None:
     ]
     assert [line for line in lines if "trained" in line] == lines[3:5]
     assert re.match(r"  3% trained, 37,037 examples/s, loss 0.2500; about \d+ s left", lines[3])
-    assert lines[5:] == ["  ok in 12 s, 3.50 s/epoch, test accuracy 95.50%"]
+    assert lines[5] == "  ok in 12 s, 3.50 s/epoch, test accuracy 95.50%"
+    assert [line.split() for line in lines[6:] if "--" not in line] == [
+        ["Provisional", "mean", "seconds", "per", "epoch", "after", "1", "of", "2", "trials"],
+        ["Nodes", "downpour"],
+        ["4", "3.50"],
+    ]
+
+
+def test_plain_figures_come_with_the_smallest_clusters_and_then_once_per_round(
+    clock: Clock,
+) -> None:
+    lines: list[str] = []
+    plan = plan_of(4, 12)
+    view = PlainView(lines.append, clock)
+    view.sweep_started(plan, plan.orders)
+    shown = []
+    for order, epoch_s in zip(plan.orders, (3.5, 9.25, 4.5, 10.75), strict=True):
+        before = len(lines)
+        view.trial_ended(make_outcome(order, epoch_s))
+        shown.append([line.split() for line in lines[before + 1 :] if line.lstrip()[0].isdigit()])
+    assert [order.nodes for order in plan.orders[:2]] == [4, 12]
+    assert shown[0] == [["4", "3.50"], ["12", "-"]]
+    assert shown[1] == [["4", "3.50"], ["12", "9.25"]]
+    assert shown[2:] == [[], []]  # the report follows the last round
+    assert [line.strip() for line in lines if "mean" in line] == [
+        "Provisional mean seconds per epoch after 1 of 4 trials",
+        "Provisional mean seconds per epoch after 2 of 4 trials",
+    ]
+
+
+def test_a_resumed_sweep_shows_the_figures_of_its_own_trials(clock: Clock) -> None:
+    lines: list[str] = []
+    plan = plan_of(4, 12)
+    view = PlainView(lines.append, clock)
+    view.sweep_started(plan, plan.orders[1:])
+    view.trial_ended(make_outcome(plan.orders[1], 9.25))
+    assert "    Provisional mean seconds per epoch after 1 of 3 trials" in lines
+    assert [line.split() for line in lines[-3:-1]] == [["4", "-"], ["12", "9.25"]]
+
+
+def test_the_figures_of_a_sweep_are_printed_before_its_rehearsal(clock: Clock) -> None:
+    lines: list[str] = []
+    plan = plan_of(4, repeats=1)
+    paced = plan_of(4, repeats=1, pace_ms=36.0, epoch_steps=55)
+    view = PlainView(lines.append, clock)
+    view.sweep_started(plan, plan.orders)
+    view.trial_ended(make_outcome(plan.orders[0], 3.5))
+    assert "mean" not in "".join(lines)
+    view.sweep_started(paced, paced.orders)
+    assert "    Mean seconds per epoch after 1 of 1 trial" in lines
+    assert outcome_lines(make_outcome(paced.orders[0], 2.0)) == [
+        "ok in 9 s, 20.00 s/epoch (paced), test accuracy 95.50%"
+    ]
+
+
+def test_a_trial_without_figures_adds_none(clock: Clock) -> None:
+    lines: list[str] = []
+    plan = plan_of(4, 12, repeats=2)
+    view = PlainView(lines.append, clock)
+    view.sweep_started(plan, plan.orders)
+    view.trial_ended(make_failed(plan.orders[0]))
+    assert "mean" not in "".join(lines)
+    view.trial_ended(make_outcome(plan.orders[1], 9.25))
+    assert [line.split() for line in lines[-3:-1]] == [["4", "-"], ["12", "9.25"]]
 
 
 def test_a_failure_comes_with_its_place_cause_and_last_log_lines(clock: Clock) -> None:
@@ -330,7 +398,7 @@ def test_plain_lines_name_the_trial_when_several_run(clock: Clock) -> None:
         clock.now_s += LINE_INTERVAL_S
         view.event(second, progress_of(0, 55))
         view.trial_ended(make_outcome(first, 3.5))
-    assert [line.partition(":")[0] for line in lines[1:]] == [
+    assert [line.partition(":")[0] for line in lines[1:] if "downpour-r" in line] == [
         "[1/2] n04-downpour-r01",
         "[2/2] n04-downpour-r02",
         "  n04-downpour-r02",

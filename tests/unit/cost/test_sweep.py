@@ -251,10 +251,25 @@ def test_what_cannot_be_priced_is_refused() -> None:
         cost_of_sweep([], basis())
     with pytest.raises(ConfigError, match="accuracy above 0 and up to 1, found 97"):
         cost_of_sweep([trial()], basis(), target_accuracy=97)
+    paced = msgspec.structs.replace(trial().order, pace_ms=80.0)
+    with pytest.raises(ResultsError, match="paced to 80 ms; a wait on purpose tells no machine"):
+        cost_of_sweep([trial(), msgspec.structs.replace(trial(), order=paced)], basis())
     with pytest.raises(ConfigError, match="above 0, found '-1'"):
         basis_of_own_hardware(-1)
     with pytest.raises(ConfigError, match="disk"):
         basis(disk_gb=-1)
+
+
+def test_an_epoch_that_is_cut_short_is_priced_as_a_whole_one() -> None:
+    whole = trial()
+    data = msgspec.structs.replace(whole.order.data, train_examples=55_000)
+    order = msgspec.structs.replace(whole.order, data=data, epoch_steps=55)
+    assert order.passes_per_epoch == pytest.approx(0.1)
+    (before,) = cost_of_sweep([whole], basis()).cells
+    (after,) = cost_of_sweep([msgspec.structs.replace(whole, order=order)], basis()).cells
+    assert before.epoch_s is not None
+    assert after.epoch_s == pytest.approx(10 * before.epoch_s)
+    assert after.list_usd == before.list_usd  # what was paid for is what was run
 
 
 def test_the_prices_used_stay_with_the_result() -> None:

@@ -14,11 +14,12 @@ from dnnbench.cli import status, stop
 from dnnbench.errors import HostError
 from dnnbench.hosts.agents.clusters import end_part, parts_of, start_keeper
 from dnnbench.hosts.agents.identity import this_process
+from dnnbench.hosts.connectors.interface import Completed
 from dnnbench.hosts.provision.facts import facts_of
 from dnnbench.hosts.provision.preflight import try_pairs
 from dnnbench.hosts.provision.steps import _install
 from dnnbench.hosts.provision.tools import HostTools
-from dnnbench.hosts.ssh.commands import Completed
+from dnnbench.hosts.ssh.shell import refuse_unusable
 from dnnbench.settings.schema import Config
 from dnnbench.sweep.placement import Host
 from dnnbench.text.screen import Screen
@@ -110,6 +111,9 @@ class Connection:
         del line
         return Completed(0, self._text, b"")
 
+    def refuse_unusable(self) -> None:
+        refuse_unusable(self)  # type: ignore[arg-type]
+
 
 def tools_that_say(answer: Any) -> HostTools:
     text = answer if isinstance(answer, bytes) else json.dumps(answer).encode() + b"\n"
@@ -138,7 +142,7 @@ def end(tools: HostTools) -> None:
 
 
 def start(tools: HostTools) -> None:
-    facts: Any = SimpleNamespace(directory="/d", machine="x86_64")
+    facts: Any = SimpleNamespace(directory="/d", machine="x86_64", ends_with_command=False)
     settings: dict[str, Any] = {"lease_s": 1.0, "ports": 2, "admitted": None}
     started = start_keeper(tools, facts, Config(), WANTED, cluster="c", purpose="p", **settings)
     assert all(0 < port < 65_536 for port in started.ports)

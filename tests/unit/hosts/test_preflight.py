@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from itertools import permutations
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
-from dnnbench.hosts.provision.preflight import Pair, hindrances, holders
+from dnnbench.hosts.provision.preflight import (
+    Pair,
+    hindrances,
+    hindrances_among,
+    holders,
+    try_pairs,
+)
 from dnnbench.sweep.placement import Host
 
 
@@ -59,3 +70,95 @@ def test_hosts_are_filled_to_their_slots_with_parameter_servers_first(
 ) -> None:
     hosts = [Host(name, "10.0.0.1", slots) for name in "abc"]
     assert holders(hosts, servers) == expected
+
+
+@pytest.mark.parametrize(
+    ("cut", "dropped"),
+    [
+        ((), set()),
+        (("cb",), {"c"}),  # of two alike, the later one
+        (("ba", "bc", "db"), {"b"}),  # nobody gets on with it
+        (("ab", "cd"), {"b", "d"}),
+        (("ab", "bc", "cd"), {"c", "b"}),
+    ],
+)
+def test_where_workers_exchange_with_each_other_those_that_are_left_all_do(
+    cut: tuple[str, ...], dropped: set[str]
+) -> None:
+    tried = [
+        Pair(source, target, problem="no answer" if source + target in cut else None)
+        for source, target in permutations("abcd", 2)
+    ]
+    found = hindrances_among(tried, list("abcd"))
+    assert found.keys() == dropped
+    assert all(error.where == name for name, error in found.items())
+    left = set("abcd") - dropped
+    assert not any(left.issuperset(pair) for pair in cut)
+
+
+class Net:
+    """Hosts whose probes reach whatever they are asked to.
+
+    Attributes:
+        tried: (source, target) -> bytes to measure the bandwidth with.
+    """
+
+    def __init__(self, hosts: str) -> None:
+        self.tried: dict[tuple[str, str], int] = {}
+        self.hosts = [Host(name, f"10.0.0.{n}", 1) for n, name in enumerate(hosts)]
+        self.tools: Any = {
+            name: SimpleNamespace(open=lambda _tool, name=name: _Probe(name, self))
+            for name in hosts
+        }
+
+
+class _Probe:
+    errors = ""
+
+    def __init__(self, host: str, net: Net) -> None:
+        self.host = host
+        self._net = net
+        self._answers: list[bytes] = []
+
+    def write(self, line: bytes) -> None:
+        request = json.loads(line)
+        if "listen" in request:
+            self._answers.append(b'{"port":4711}\n')
+        for target in request.get("connect", []):
+            assert (self.host, target["name"]) not in self._net.tried, "twice"
+            self._net.tried[self.host, target["name"]] = target["bytes"]
+            answer = {"name": target["name"], "round_trip_ms": 1.0}
+            self._answers.append(json.dumps(answer).encode() + b"\n")
+
+    def read_line(self, _timeout_s: float) -> bytes:
+        return self._answers.pop(0)
+
+    def close(self) -> None:
+        pass
+
+
+STAR = {("b", "a"), ("c", "a"), ("a", "b"), ("a", "c")}
+
+
+@pytest.mark.parametrize(
+    ("servers", "among_workers", "tried", "measured"),
+    [
+        (1, False, STAR, {("b", "a"), ("c", "a")}),
+        (1, True, {*permutations("abc", 2)}, {("b", "a"), ("c", "a")}),
+        (0, True, {*permutations("abc", 2)}, {("a", "b"), ("b", "c"), ("c", "a")}),
+    ],
+    ids=["servers", "both", "workers"],
+)
+def test_connections_are_tried_once_each_as_far_as_trials_need_them(
+    servers: int,
+    among_workers: bool,
+    tried: set[tuple[str, str]],
+    measured: set[tuple[str, str]],
+) -> None:
+    net = Net("abc")
+    preflight = try_pairs(
+        net.tools, net.hosts, servers, "4000-4999", among_workers=among_workers, bandwidth=True
+    )
+    assert preflight.failures == {}
+    assert {(pair.source, pair.target) for pair in preflight.pairs} == tried == net.tried.keys()
+    assert {pair for pair, size in net.tried.items() if size} == measured

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from itertools import permutations
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from dnnbench.errors import HostError
 from dnnbench.hosts.agents import launching, source
 from dnnbench.hosts.agents.clusters import Started
 from dnnbench.hosts.parallel import each
-from dnnbench.hosts.provision.preflight import Preflight
+from dnnbench.hosts.provision.preflight import Pair, Preflight
 from dnnbench.settings.load import load
 from dnnbench.sweep.placement import Host
 
@@ -124,8 +125,10 @@ class Hosts:
     def listed(self) -> list[Host]:
         return [Host(f"node{number}", "10.0.0.1", self.slots) for number in range(1, 6)]
 
-    def launch(self, needed: int, lease_s: float | None = None) -> Cluster:
-        config = load(None, {}, {}).config
+    def launch(
+        self, needed: int, lease_s: float | None = None, protocols: str = "downpour"
+    ) -> Cluster:
+        config = load(None, {}, {"sweep.protocols": protocols}).config
         request = launching.Request(config, WANTED, "test", needed, print, print, lease_s)
         connected: Any = self.connect()
         return launching.find_or_launch(connected, self.listed, request)
@@ -231,3 +234,23 @@ def test_each_host_holds_a_port_for_every_slot_that_a_trial_may_fill(hosts: Host
     hosts.slots = 2
     assert [host.slots for host in hosts.start(3).hosts] == [2, 2]
     assert hosts.ports == {"node1": 2, "node2": 2}
+
+
+@pytest.mark.parametrize(
+    ("protocols", "left_out"),
+    [("downpour", set()), ("sequential,downpour", set()), ("downpour,all-reduce", {"node3"})],
+)
+def test_hosts_of_workers_that_exchange_with_each_other_are_replaced_if_two_of_them_cannot(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch, protocols: str, left_out: set[str]
+) -> None:
+    def try_pairs(_tools: object, tried: list[Host], *_: object, **named: bool) -> Preflight:
+        names = [host.name for host in tried]
+        ways = [way for way in permutations(names, 2) if named["among_workers"] or names[0] in way]
+        cut = ("node3", "node2")
+        return Preflight([Pair(*way, problem="no" if way == cut else None) for way in ways], {})
+
+    monkeypatch.setattr(launching, "try_pairs", try_pairs)
+    found = hosts.launch(3, protocols=protocols)
+    assert found.connected.missing.keys() == left_out
+    expected = [f"node{n}" for n in range(1, 6) if f"node{n}" not in left_out]
+    assert [host.name for host in found.hosts] == expected[:3]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import paramiko
 import pytest
 
-from dnnbench.hosts.ssh import commands
-from dnnbench.hosts.ssh.commands import Stream
+from dnnbench.hosts.connectors import commands
+from dnnbench.hosts.connectors.commands import Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable

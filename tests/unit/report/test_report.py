@@ -26,9 +26,12 @@ from support.factories import (
 from dnnbench.analysis.analyse import Analysis, analyse
 from dnnbench.analysis.stats import Estimate
 from dnnbench.errors import ConfigError, ResultsError
-from dnnbench.report import export, figure, markdown, terminal
-from dnnbench.report.epochs import epoch_figure, scale
+from dnnbench.report import export, markdown, terminal
+from dnnbench.report.figures.drawing import save
+from dnnbench.report.figures.picture import Subject
+from dnnbench.report.rows.table import as_csv
 from dnnbench.report.tables import closing_notes, facts, report_tables
+from dnnbench.report.typical import epoch_figure, scale
 from dnnbench.report.verdict import verdict_text
 from dnnbench.report.wording import histogram_text, mean_text
 from dnnbench.text.screen import Screen
@@ -37,6 +40,7 @@ from dnnbench.trial.outcome import EvaluationRecord
 from dnnbench.trial.spec import DataSpec, ProtocolSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from dnnbench.trial.outcome import TrialOutcome
@@ -125,12 +129,12 @@ def test_where_the_setting_is_not_the_reports_the_reason_stands_instead(
     analysis: Analysis,
 ) -> None:
     reason = "4, 8 and 12 nodes are not on hosts of their own"
-    for text in (shown(analysis, 80), markdown.render(analysis)):
+    for text in (shown(analysis, 80), markdown.render(Subject(analysis))):
         assert f"Not comparable with the published Table 2: {reason}." in words(text)
         assert not re.search(
             r"Table 2: s|published$|\| published|3\.59 *\|? *$", text, re.MULTILINE
         )
-    rows = list(csv.DictReader(io.StringIO(export.as_csv(analysis))))
+    rows = list(csv.DictReader(io.StringIO(as_csv(Subject(analysis)))))
     assert {row["epoch_published_s"] for row in rows} == {""}
     assert {row["not_comparable_with_published"] for row in rows} == {reason}
     document = json.loads(export.as_json(analysis))
@@ -144,7 +148,7 @@ def test_every_table_names_its_data_and_each_note_stands_once(analysis: Analysis
     tables = report_tables(analysis)
     assert len(tables) == 10
     assert all("synthetic-mnist" in table.title for table in tables)
-    for text in (words(shown(analysis, 80)), markdown.render(analysis)):
+    for text in (words(shown(analysis, 80)), markdown.render(Subject(analysis))):
         for note in [*closing_notes(analysis), *(n for table in tables for n in table.notes)]:
             assert text.count(note.removeprefix("±: ")) == 1
     assert REPLICATED in closing_notes(analysis)[0]
@@ -197,7 +201,7 @@ def test_the_change_of_cpu_time_is_what_was_seen(analysis: Analysis) -> None:
 
 def test_sharing_of_cores_is_stated_plainly(analysis: Analysis) -> None:
     assert SHARING in words(shown(analysis, 80))
-    assert SHARING in markdown.render(analysis)
+    assert SHARING in markdown.render(Subject(analysis))
     roomy = analyse(make_sweep(), make_context(host_cores=16))
     assert "No role shares a core: up to 12 roles on 16 cores." in words(shown(roomy, 80))
 
@@ -230,7 +234,9 @@ def test_a_mean_over_survivors_says_how_many_did_not_survive() -> None:
     assert "n12-dc-sgd-r2 diverged - loss is not finite at step 12 of epoch 1 (worker:1)" in text
     assert "1 of 2 1 diverged" in text
     (row,) = [
-        r for r in csv.DictReader(io.StringIO(export.as_csv(analysis))) if r["protocol"] == "dc-sgd"
+        r
+        for r in csv.DictReader(io.StringIO(as_csv(Subject(analysis))))
+        if r["protocol"] == "dc-sgd"
     ]
     assert (row["trials_ok"], row["trials_diverged"], row["trials_failed"]) == ("1", "1", "0")
 
@@ -246,8 +252,8 @@ def test_a_sweep_in_which_every_trial_failed_is_still_reported() -> None:
     text = words(shown(analysis, 80))
     assert "4 - 0 of 3 - 0 of 3" in text
     assert "No trial with 4 nodes succeeded." in text
-    assert "0 of 3" in markdown.render(analysis)
-    assert export.as_csv(analysis).count("\n") == 3
+    assert "0 of 3" in markdown.render(Subject(analysis))
+    assert as_csv(Subject(analysis)).count("\n") == 3
 
 
 def test_more_than_two_protocols_have_a_row_each_and_fit_a_terminal(
@@ -283,7 +289,7 @@ def test_the_report_says_which_task_ran_on_which_host(spread_out: Analysis) -> N
     assert "node8 - worker:6 Successful" in text
     assert "node9" not in text
     assert "4 roles on 4 hosts: 2.0 roles per core; 8 roles on 8 hosts: 2.0" in text
-    lines = re.sub(" +", " ", markdown.render(spread_out))
+    lines = re.sub(" +", " ", markdown.render(Subject(spread_out)))
     assert "| node4 | worker:2 | worker:2 |" in lines
     document = json.loads(export.as_json(spread_out))
     small, large = document["placements"]
@@ -298,7 +304,7 @@ def test_trials_that_were_not_run_are_shown_with_host_and_cause(spread_out: Anal
     assert "n12-dc-sgd-r2 not run node12 connection refused no" in text
     rows = {
         (row["nodes"], row["protocol"]): row
-        for row in csv.DictReader(io.StringIO(export.as_csv(spread_out)))
+        for row in csv.DictReader(io.StringIO(as_csv(Subject(spread_out))))
     }
     cell = rows["12", "downpour"]
     assert (cell["trials_not_run"], cell["trials_missing"]) == ("3", "0")
@@ -320,7 +326,7 @@ def test_warnings_are_visible_in_terminal_and_markdown() -> None:
     analysis = analyse([outcome], make_context(planned_nodes=[4]))
     line = "n04-downpour-r1: 3450 updates pushed, but 7 applied"
     assert f"Warning {line}" in words(shown(analysis, 80))
-    assert f"> **Warning**: {line}" in markdown.render(analysis)
+    assert f"> **Warning**: {line}" in markdown.render(Subject(analysis))
 
 
 def test_the_plot_marks_both_protocols_without_colour(analysis: Analysis) -> None:
@@ -332,7 +338,7 @@ def test_the_plot_marks_both_protocols_without_colour(analysis: Analysis) -> Non
 
 
 def test_markdown_tables_are_rectangular_and_escape_what_others_wrote(damaged: Analysis) -> None:
-    text = markdown.render(damaged, figure="figures/epochs 1.png")
+    text = markdown.render(Subject(damaged), figure="figures/epochs 1.png")
     assert "](figures/epochs%201.png)" in text
     assert "killed &lt;by> the \\| kernel" in text
     blocks = re.findall(r"(?:^\|.*\n?)+", text, flags=re.MULTILINE)
@@ -344,8 +350,8 @@ def test_markdown_tables_are_rectangular_and_escape_what_others_wrote(damaged: A
 
 
 def test_a_link_is_bracketed_only_where_its_name_would_end_it(analysis: Analysis) -> None:
-    assert "](report.png)" in markdown.render(analysis, figure="report.png")
-    assert "](<a(1).png>)" in markdown.render(analysis, figure="a(1).png")
+    assert "](report.png)" in markdown.render(Subject(analysis), figure="report.png")
+    assert "](<a(1).png>)" in markdown.render(Subject(analysis), figure="a(1).png")
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg"])
@@ -353,8 +359,8 @@ def test_the_figure_is_saved_whole_and_twice_the_same(
     analysis: Analysis, tmp_path: Path, suffix: str
 ) -> None:
     first, second = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
-    figure.save(analysis, first)
-    figure.save(analysis, second)
+    save(Subject(analysis), first, "epochs")
+    save(Subject(analysis), second, "epochs")
     assert first.read_bytes() == second.read_bytes()
     assert first.read_bytes().startswith(b"\x89PNG" if suffix == ".png" else b"<?xml")
     assert sorted(path.name for path in tmp_path.iterdir()) == [first.name, second.name]
@@ -370,10 +376,10 @@ def test_the_figure_refers_to_the_published_means_unless_they_would_squash_it(
     on_hosts: Analysis, analysis: Analysis, tmp_path: Path
 ) -> None:
     near, far, here = (tmp_path / f"{name}.svg" for name in ("near", "far", "here"))
-    figure.save(on_hosts, near)
-    figure.save(of_mean(0.5), far)
-    figure.save(analysis, here)
-    assert "no published means: 4, 8 and 12 nodes are not on hosts of" in here.read_text()
+    save(Subject(on_hosts), near, "epochs")
+    save(Subject(of_mean(0.5)), far, "epochs")
+    save(Subject(analysis), here, "epochs")
+    assert "No published means: 4, 8 and 12 nodes are not on hosts of" in here.read_text()
     assert "published mean 3.59 s" not in here.read_text()
     assert "published mean 3.59 s" in near.read_text()
     assert "synthetic-mnist" in near.read_text()
@@ -412,20 +418,63 @@ def test_the_figure_refuses_other_formats_and_nothing_to_draw(
     analysis: Analysis, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=r"cannot write a figure in the format '\.pdf'"):
-        figure.save(analysis, tmp_path / "f.pdf")
+        save(Subject(analysis), tmp_path / "f.pdf", "epochs")
     with pytest.raises(ResultsError, match="no trial with 6 nodes"):
-        figure.save(analysis, tmp_path / "f.png", nodes=6)
+        save(Subject(analysis, nodes=6), tmp_path / "f.png")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_csv_has_a_row_a_cell_with_units_in_the_names(damaged: Analysis) -> None:
-    rows = list(csv.DictReader(io.StringIO(export.as_csv(damaged))))
+    rows = list(csv.DictReader(io.StringIO(as_csv(Subject(damaged)))))
     assert len(rows) == 6
     row = next(r for r in rows if (r["nodes"], r["protocol"]) == ("8", "downpour"))
     assert float(row["epoch_mean_s"]) == pytest.approx(3.50)
     assert row["epoch_ci95_half_width_s"] == ""
     assert (row["trials_ok"], row["trials_planned"], row["trials_missing"]) == ("1", "3", "2")
     assert row["data"] == "synthetic-mnist"
+
+
+@pytest.fixture
+def paced() -> Analysis:
+    """A sweep whose steps were paced, and whose epochs were cut to a tenth."""
+    data = DataSpec("mnist", None, "d1", train_examples=55_000)
+    return analyse(make_sweep(pace_ms=80.0, epoch_steps=55, data=data), make_context())
+
+
+@pytest.mark.parametrize(
+    "write", [lambda a: shown(a, 80), lambda a: markdown.render(Subject(a))], ids=["text", "md"]
+)
+def test_paced_figures_are_marked_in_every_title_and_no_published_time_is_beside_them(
+    paced: Analysis, write: Callable[[Analysis], str]
+) -> None:
+    tables = report_tables(paced)
+    assert all("(mnist, paced: 80 ms per step or more)" in table.title for table in tables)
+    text = words(write(paced))
+    assert "cut short after 55 steps" in text
+    assert "Paced times are no speed of these machines, and have no price" in text
+    assert SHARING not in text
+    assert "| 3.52" not in text
+    assert {cell.published_epoch_s for cell in paced.cells} == {None}
+    assert epoch_figure(paced).title.endswith("(mnist, paced: 80 ms per step or more)")
+
+
+def test_an_epoch_that_is_cut_short_is_scaled_to_a_whole_one(paced: Analysis) -> None:
+    means = [round(cell.epoch_s.mean, 6) for cell in paced.cells if cell.epoch_s]
+    assert means == [35.2, 35.9, 35.3, 36.1, 35.5, 36.4]
+    whole = analyse(make_sweep(), make_context())
+    for found, expected in zip(paced.growth, whole.growth, strict=True):
+        assert found.measured
+        assert expected.measured
+        assert found.measured.percent == pytest.approx(expected.measured.percent)
+
+
+def test_exports_name_the_pace_and_the_cut(paced: Analysis, analysis: Analysis) -> None:
+    for found, pace, steps in ((paced, "80.0", "55"), (analysis, "", "")):
+        rows = list(csv.DictReader(io.StringIO(as_csv(Subject(found)))))
+        assert {(r["pace_ms"], r["epoch_cut_short_after_steps"]) for r in rows} == {(pace, steps)}
+    document = json.loads(export.as_json(paced))
+    assert document["settings"]["pace_ms"] == 80.0
+    assert document["rehearsal"] is None
 
 
 def test_json_is_versioned_and_holds_the_same_figures(analysis: Analysis) -> None:
@@ -464,8 +513,8 @@ def test_one_process_stands_beside_the_cluster_in_every_format() -> None:
     beats = "examples/s alone; more: downpour and dc-sgd at 4, 8 and 12 nodes."
     assert beats in table
     assert "x one process" in table
-    assert beats in words(markdown.render(analysis))
-    rows = list(csv.DictReader(io.StringIO(export.as_csv(analysis))))
+    assert beats in words(markdown.render(Subject(analysis)))
+    rows = list(csv.DictReader(io.StringIO(as_csv(Subject(analysis)))))
     ratios = {(row["nodes"], row["protocol"]): row["speedup_ratio"] for row in rows}
     assert ratios["1", "sequential"] == ""
     document = export.as_document(analysis)
@@ -497,9 +546,9 @@ def test_numbers_are_written_as_table_2_writes_them() -> None:
 
 def test_the_report_imports_nothing_heavy() -> None:
     program = (
-        "import sys, dnnbench.report.terminal, dnnbench.report.markdown, dnnbench.report.export,"
-        " dnnbench.report.figure\n"
-        "heavy = {'tensorflow', 'numpy', 'scipy', 'matplotlib', 'plotext', 'rich.console',"
+        "import sys, dnnbench.cli.report, dnnbench.report.terminal, dnnbench.report.markdown,"
+        " dnnbench.report.page, dnnbench.report.figures.scaling, dnnbench.report.export\n"
+        "heavy = {'tensorflow', 'numpy', 'scipy', 'matplotlib', 'rich.console',"
         " 'tabulate'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )

@@ -23,6 +23,7 @@ from support.factories import (
 from dnnbench.analysis.analyse import Analysis, analyse
 from dnnbench.analysis.verdict import KEPT, Scaling, judge
 from dnnbench.report import export, markdown, terminal
+from dnnbench.report.figures.picture import Subject
 from dnnbench.report.tables import report_tables
 from dnnbench.report.verdict import MOST_LINES, verdict_fields, verdict_text
 from dnnbench.text.screen import Screen
@@ -285,7 +286,7 @@ def test_the_command_repeats_what_was_typed_and_exports_hide_paths() -> None:
     assert f"`{command}`" in answers(analysis)["Next"]
     document = json.loads(export.as_json(analysis))
     assert document["verdict"]["steps"][0] == {"name": "repeat", "repeats": 2}
-    for text in (json.dumps(document), markdown.render(analysis)):
+    for text in (json.dumps(document), markdown.render(Subject(analysis))):
         assert "/home/me" not in text
         assert "--data-dir ..." in text
 

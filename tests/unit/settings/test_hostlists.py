@@ -36,11 +36,11 @@ def in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.chdir(tmp_path)
 
 
-def resolve(**choice: str) -> Resolved:
+def resolve(**choice: Any) -> Resolved:
     return load(None, {}, {}, HostsChoice(**choice))
 
 
-def hosts_of(**choice: str) -> list[HostConfig]:
+def hosts_of(**choice: Any) -> list[HostConfig]:
     return list(resolve(**choice).config.hosts)
 
 
@@ -295,7 +295,6 @@ def test_a_line_of_its_own_adds_to_what_a_range_says_of_a_host() -> None:
 @pytest.mark.parametrize(
     ("variable", "found"),
     [
-        ("ansible_connection=local", "local"),
         ("ansible_connection=community.docker.docker", "community.docker.docker"),
         ("ansible_ssh_common_args='-o ProxyCommand=\"ssh -W %h:%p gate\"'", "ProxyCommand"),
         ("ansible_ssh_common_args='-oProxyJump=gate'", "ProxyJump"),
@@ -332,6 +331,12 @@ def test_what_leads_to_the_same_host_is_left_to_ansible(variable: str) -> None:
 def test_a_hosts_own_connection_stands_above_its_groups() -> None:
     text = "n1 ansible_connection=ssh\n[all:vars]\nansible_connection=local\n"
     assert inventory(text, "all") == [HostConfig("n1")]
+
+
+@pytest.mark.parametrize("plug_in", ["local", "ansible.builtin.local"])
+def test_a_host_that_ansible_finds_on_this_machine_is_found_there(plug_in: str) -> None:
+    text = f"[all]\nn1 ansible_connection={plug_in}\nn2\n"
+    assert inventory(text, "all") == [HostConfig("n1", connect="local"), HostConfig("n2")]
 
 
 LISTED = {
@@ -396,8 +401,8 @@ def test_variables_of_exported_groups_stand_below_those_of_hosts() -> None:
             "inventory.ini: a: ansible_host is a template",
         ),
         (
-            '{"w": {"hosts": ["a"], "vars": {"ansible_connection": "local"}}}',
-            "inventory.ini: w: a: ansible_connection has local, which dnnbench does not obey",
+            '{"w": {"hosts": ["a"], "vars": {"ansible_connection": "winrm"}}}',
+            "inventory.ini: w: a: ansible_connection has winrm, which dnnbench does not obey",
         ),
         ("[" * 100_000, "inventory.ini:1: "),
         ('{"w": ' + '{"a": ' * 100_000, "inventory.ini: expected what `ansible-inventory --list`"),

@@ -184,6 +184,10 @@ def test_lambda_follows_the_kind_of_compensation_unless_it_is_given() -> None:
             "dnnbench.toml:4: a is listed twice, first at dnnbench.toml:1",
         ),
         ("[[hosts]]\nport = 22\n", "dnnbench.toml:1: [[hosts]] has no name"),
+        (
+            "[train]\npace_ms = 2000\n",
+            "dnnbench.toml:2: 25 steps of 2000 ms, one run, take 50 s; expected at most half of",
+        ),
         ('hosts = ["a"]\n', "dnnbench.toml:1: expected hosts as [[hosts]] tables"),
         ("[train]\nepochs = \n", "dnnbench.toml:2: is not TOML: Invalid value"),
         ("[train]\nepochs = [1,\n", "dnnbench.toml:2: is not TOML: Invalid value"),
@@ -427,7 +431,8 @@ def test_backup_workers_leave_at_least_one_gradient() -> None:
         "--backup-workers: [protocol] backup_workers: expected fewer than the 3 workers of sync "
         "at 4 nodes, got 3"
     )
-    assert load(None, {}, {"protocol.backup_workers": "3"})  # which no other protocol has
+    for others in ("downpour,dc-sgd", "all-reduce"):
+        assert load(None, {}, options | {"sweep.protocols": others, "protocol.backup_workers": "9"})
 
 
 def test_a_value_that_a_later_layer_replaces_is_still_checked() -> None:
@@ -527,7 +532,8 @@ def test_every_setting_says_what_it_is_and_what_counts_where_it_is_not_set() -> 
 
 def test_profiles_set_known_keys_and_quick_is_the_default() -> None:
     quick = PROFILES["quick"]
-    assert quick == {"sweep.repeats": Config().sweep.repeats, "train.epochs": Config().train.epochs}
+    defaults = {key: field.default for key, field in settings().items()}
+    assert quick == {key: defaults[key] for key in quick}
     assert all(profile.keys() >= quick.keys() for profile in PROFILES.values())
 
 

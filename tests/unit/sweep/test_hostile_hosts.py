@@ -41,6 +41,7 @@ from dnnbench.trial.messages import (
     Prepare,
     Prepared,
     Progress,
+    Responding,
     RoleExited,
     RoleFailed,
     Served,
@@ -90,6 +91,7 @@ EVENTS: list[AnyEvent] = [
     Diverged(task="worker:0", record=Divergence("worker:0", 1, 1)),
     Served(task="ps:0", cpu_s=1.0, updates_applied=10),
     Evaluated(task="worker:0", record=EvaluationRecord(None, 10, 0.9, 0.9)),
+    Responding(task="worker:0", cores=0.5),
     *[Log(task="worker:0", line="hello")] * 4,  # its task names a file
     RoleFailed(task="worker:0", cause="UnavailableError: Socket closed"),
     RoleExited(task="worker:0", code=0),
@@ -204,6 +206,7 @@ def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial_run, "TEAR_DOWN_TIMEOUT_S", PATIENCE_S)
     monkeypatch.setattr("os.fsync", lambda _fd: None)  # nobody needs these sweeps afterwards
     monkeypatch.setattr(trial_events, "_HINDSIGHT_S", PATIENCE_S)
+    monkeypatch.setattr(trial_events, "RESPONSE_S", PATIENCE_S)
 
 
 @pytest.mark.usefixtures("_hasty")
@@ -217,7 +220,7 @@ def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     sent=st.lists(lines(), min_size=1, max_size=4),
     silent=st.booleans(),
 )
-def test_whatever_an_agent_sends_the_trial_is_ok_or_fails_with_one_line(
+def test_whatever_an_agent_sends_the_trial_ends_and_any_cause_is_one_line(
     moment: type[Order], sent: list[bytes], silent: bool
 ) -> None:
     with tempfile.TemporaryDirectory() as directory:
@@ -231,6 +234,9 @@ def test_whatever_an_agent_sends_the_trial_is_ok_or_fails_with_one_line(
             assert path.read_text().replace("\n", "").isprintable()
     if outcome.status == "diverged":
         assert str(outcome.divergence).isprintable()
+    elif outcome.status == "degraded":
+        assert all(str(lost).isprintable() for lost in outcome.lost_workers)
+        assert outcome.lost_workers
     elif outcome.failure is None:
         assert outcome.status == "ok"
         assert {record.task for record in outcome.epochs} == {"worker:0", "worker:1"}

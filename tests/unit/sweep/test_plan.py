@@ -9,8 +9,10 @@ import pytest
 from dnnbench.errors import ConfigError
 from dnnbench.settings.schema import Config, ProtocolConfig, SweepConfig, TrainConfig
 from dnnbench.settings.setting import Field, fields_of
+from dnnbench.sweep.estimate import TimeModel
 from dnnbench.sweep.placement import Host, place
 from dnnbench.sweep.plan import Plan, make_plan
+from dnnbench.trial.models import MODELS
 from dnnbench.trial.seeds import repeat_seed, task_seed
 from dnnbench.trial.spec import MOST_UPDATES, CellKey, DataSpec, ProtocolSpec, grid
 
@@ -33,6 +35,14 @@ def test_every_repeat_is_a_block_with_each_cell_once() -> None:
         assert {order.cell for order in block} == cells
     in_order = [[order.cell for order in block] for block in blocks]
     assert len({tuple(block) for block in in_order}) > 1
+
+
+def test_the_first_round_begins_with_the_smallest_clusters_and_later_ones_do_not() -> None:
+    orders = plan_of(Config(sweep=SweepConfig(nodes=(12, 4, 8)))).orders
+    rounds = [[o.nodes for o in orders if o.repeat == repeat] for repeat in (1, 2, 3)]
+    assert rounds[0] == [4, 4, 8, 8, 12, 12]
+    assert sorted(rounds[1]) == sorted(rounds[2]) == rounds[0]
+    assert rounds[0] not in rounds[1:]
 
 
 def test_one_process_is_one_cell_beside_the_others_once_per_repeat() -> None:
@@ -87,7 +97,7 @@ def test_the_stored_seed_gives_the_same_order_and_another_seed_another() -> None
 def test_seeds_do_not_change_between_versions_and_machines() -> None:
     # Literal on purpose: stored sweeps must be repeatable by later versions.
     assert repeat_seed(2017, 1) == 120363625
-    assert plan_of().orders[0].id == "n08-downpour-r01"
+    assert plan_of().orders[6].id == "n12-dc-sgd-r02"
 
 
 def test_all_trials_of_a_repeat_share_its_seed_and_tasks_do_not() -> None:
@@ -182,6 +192,17 @@ def test_updates_are_never_more_than_the_bound_that_is_checked() -> None:
     assert sharded.updates(55_000) >= 2 * 550 + 3 * 50
 
 
+def test_a_worker_with_all_parameters_counts_the_steps_that_all_take_together() -> None:
+    sweep = SweepConfig(nodes=(4,), protocols=("downpour", "all-reduce"), repeats=1)
+    servers = {o.protocol.name: o.updates(55_000) for o in plan_of(Config(sweep=sweep)).orders}
+    assert servers["downpour"] == 3 * servers["all-reduce"]
+
+    train = TrainConfig(batch_size=1, epochs=400, warmup_steps=0)
+    alone = SweepConfig(nodes=(4,), protocols=("all-reduce",), repeats=1)
+    with pytest.raises(ConfigError, match=r"at most 16,777,216 updates in a trial"):
+        plan_of(Config(train=train, sweep=alone))
+
+
 def test_a_measured_time_replaces_the_estimate() -> None:
     plan = plan_of(measured_s={CellKey(4, "downpour"): 100.0})
     estimates = plan.estimated_s
@@ -197,11 +218,25 @@ def test_sharded_epochs_and_more_cores_are_estimated_shorter() -> None:
     assert sum(many_cores.estimated_s.values()) < whole_s / 2
 
 
-def test_only_the_model_that_was_measured_is_estimated() -> None:
-    plan = plan_of(
-        Config(train=TrainConfig(model="lenet-5")), measured_s={CellKey(4, "downpour"): 9.0}
-    )
+def test_only_a_model_that_was_measured_is_estimated() -> None:
+    measured_s = {CellKey(4, "downpour"): 9.0}
+    plan = plan_of(time_model=TimeModel(example_cpu_s={}), measured_s=measured_s)
     assert plan.estimated_s == {f"n04-downpour-r0{repeat}": 9.0 for repeat in (1, 2, 3)}
+
+
+def test_every_model_of_the_program_is_estimated_by_what_it_computes() -> None:
+    whole = [
+        sum(plan_of(Config(train=TrainConfig(model=name))).estimated_s.values()) for name in MODELS
+    ]
+    assert whole == sorted(set(whole))  # the table lists them by size
+
+
+def test_a_pace_and_an_epoch_cut_short_are_estimated() -> None:
+    whole = plan_of().estimated_s["n04-downpour-r01"]
+    cut = plan_of(Config(train=TrainConfig(epoch_steps=55))).estimated_s["n04-downpour-r01"]
+    assert cut < whole / 2
+    paced = plan_of(Config(train=TrainConfig(pace_ms=80.0))).estimated_s["n04-downpour-r01"]
+    assert paced > (2 * 550 + 50) * 0.080
 
 
 def test_tasks_fill_hosts_in_order() -> None:

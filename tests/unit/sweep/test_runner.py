@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import signal
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ from support.stage import Stage
 
 from dnnbench.errors import HostError, LimitError, TrialError
 from dnnbench.sweep.limits import Limit
+from dnnbench.sweep.runner import signals_interrupt
 from dnnbench.trial.messages import AnyEvent, Diverged, Log, Order, Progress, RoleExited
 from dnnbench.trial.outcome import Divergence
 
@@ -223,7 +226,7 @@ def test_a_host_lost_in_a_trial_fails_it_and_is_waited_for_once(tmp_path: Path) 
 
 
 def test_a_host_lost_beside_a_trial_is_replaced_when_it_is_wanted(tmp_path: Path) -> None:
-    options = {"sweep.nodes": "2,4", "sweep.protocols": "downpour", "sweep.repeats": 3}
+    options = {"sweep.nodes": "2,4", "sweep.protocols": "downpour", "sweep.repeats": 6}
     fleet = Stage(tmp_path, hosts=5, **options)
 
     def node_4_burns(agent: FakeAgent, order: Order) -> list[AnyEvent]:
@@ -275,3 +278,15 @@ def test_every_session_keeps_what_its_hosts_said(fleet: Stage) -> None:
     assert list(session.hosts) == ["node2", "node3", "node4", "node5"]
     assert all(said == make_ready().machine for said in session.hosts.values())
     assert session.load_after is not None
+
+
+def test_a_signal_that_was_ignored_at_the_start_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
+    try:
+        with signals_interrupt():
+            os.kill(os.getpid(), signal.SIGHUP)
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGTERM)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

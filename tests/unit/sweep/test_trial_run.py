@@ -3,8 +3,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
-from support.factories import make_order, make_ready, make_use
+from support.factories import make_ready, make_use
 from support.fake_agent import (
     DIED,
     GOOD,
@@ -16,14 +17,12 @@ from support.fake_agent import (
     train_all,
 )
 
+from dnnbench.analysis.trial_figures import measure
 from dnnbench.errors import HostError
-from dnnbench.settings.schema import RunConfig
 from dnnbench.sweep import trial_events, trial_run
-from dnnbench.sweep.agents import Agents, Arrival, Inbox
-from dnnbench.sweep.placement import Host
+from dnnbench.sweep.agents import Arrival
 from dnnbench.trial.messages import (
     AgentFailed,
-    AgentReady,
     AnyEvent,
     Connect,
     Diverged,
@@ -37,61 +36,32 @@ from dnnbench.trial.messages import (
     Prepare,
     Prepared,
     Progress,
+    Respond,
+    Responding,
     RoleExited,
     RoleFailed,
     ServerReady,
     Start,
     Stop,
+    Trained,
     WarmStart,
     WarmUp,
 )
 from dnnbench.trial.outcome import Divergence, WarmupRecord
-from dnnbench.trial.tasks import task_names
+from dnnbench.trial.spec import ProtocolSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from support.fake_agent import Answer
-
-    from dnnbench.trial.outcome import TrialOutcome
+from support.fake_cluster import FakeCluster
 
 PATIENCE_S = 0.05
 
 
-class Cluster:
-    """Fake hosts with an agent each, for one trial after the other."""
+class Cluster(FakeCluster):
+    """Hosts whose trials fail at the loss of a worker."""
 
-    def __init__(self, answers: dict[type[Order], Answer], hosts: int = 1, **limits: float) -> None:
-        self.inbox = Inbox()
-        self.hosts = [Host(f"host-{n}", f"10.0.0.{n}") for n in range(hosts)]
-        self.fakes = {h.name: FakeAgent(h.name, self.inbox, answers) for h in self.hosts}
-        self.agent = self.fakes["host-0"]
-        self.agents = Agents(self.fakes.values(), self.hosts, self.inbox, release=lambda: None)
-        self.limits = RunConfig(**limits)
-        self.watched: list[AnyEvent] = []
-        self.watch: Callable[[AnyEvent], None] = self.watched.append
-        self.phases: list[str] = []
-
-    def run(
-        self, nodes: int = 3, cores: int = 2, on: int | None = None, **changes: Any
-    ) -> TrialOutcome:
-        """Run a trial on the first hosts, so many of them as ``on`` says."""
-        order = make_order(nodes, **changes)
-        tasks = task_names(nodes, order.parameter_servers)
-        names = [host.name for host in self.hosts[:on]]
-        placement = {task: names[i % len(names)] for i, task in enumerate(tasks)}
-        return trial_run.run_trial(
-            order,
-            placement,
-            self.agents,
-            cores=dict.fromkeys(names, cores),
-            limits=self.limits,
-            watch=self.watch,
-            phase=self.phases.append,
-        )
-
-    def await_ready(self) -> dict[str, AgentReady]:
-        return self.agents.await_ready(self.limits.ready_timeout_s)
+    def __init__(self, answers: dict[type[Order], Answer], hosts: int = 1, **limits: Any) -> None:
+        super().__init__(answers, hosts, **({"on_worker_loss": "fail"} | limits))
 
 
 def silent(_agent: FakeAgent, _order: Order) -> list[AnyEvent]:
@@ -135,11 +105,12 @@ def test_in_a_warm_start_worker_0_trains_before_anybody_warms_up() -> None:
 
 
 def test_a_warm_start_without_progress_fails_the_trial() -> None:
-    cluster = Cluster({WarmStart: silent})
+    cluster = Cluster({WarmStart: silent}, stall_timeout_s=PATIENCE_S)
     outcome = cluster.run(warm_start_epochs=1)
     assert outcome.status == "failed"
     assert outcome.failure
-    assert outcome.failure.cause.endswith("s for progress of worker:0 on host-0")
+    waited = f"waited {PATIENCE_S} s for progress of worker:0 on host-0"
+    assert outcome.failure.cause == f"{waited}; every task responds"
     assert cluster.agent.running == []
 
 
@@ -261,7 +232,7 @@ def test_a_role_that_ends_early_fails_the_trial_whatever_its_exit_code(
 
 
 def test_a_failure_while_evaluating_fails_the_trial() -> None:
-    def fail(agent: FakeAgent, order: Order) -> list[AnyEvent]:
+    def fail(agent: FakeAgent, order: Finish) -> list[AnyEvent]:
         return [RoleFailed(task="worker:0", cause="OutOfMemory"), *finish(agent, order)]
 
     assert Cluster({Finish: fail}).run().status == "failed"
@@ -311,13 +282,105 @@ def test_the_worker_that_stalls_is_named_though_others_go_on() -> None:
 
     failure = Cluster({Go: one_stalls}, stall_timeout_s=PATIENCE_S).run().failure
     assert failure
-    assert failure.cause == f"waited {PATIENCE_S} s for progress of worker:1 on host-0"
+    assert failure.cause == (
+        f"waited {PATIENCE_S} s for progress of worker:1 on host-0; it responds, and no "
+        "other worker stands still"
+    )
+    assert (failure.task, failure.host) == ("worker:1", "host-0")
+
+
+def responding(cores: dict[str, float]) -> Answer:
+    return lambda _agent, _order: [
+        Responding(task=task, cores=n) for task, n in {"agent": 0.0, **cores}.items()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cores", "found", "task"),
+    [
+        (
+            {"ps:0": 0.0, "worker:0": 0.01},
+            "no response from worker:1, worker:2 on host-0",
+            None,
+        ),
+        (
+            {"worker:0": 1.0, "worker:1": 0.0, "worker:2": 0.5},
+            "no response from ps:0 on host-0",
+            "ps:0",
+        ),
+        (
+            {"ps:0": 0.0, "worker:0": 0.01, "worker:1": 0.02, "worker:2": 0.99},
+            "all tasks wait but worker:2 on host-0",
+            "worker:2",
+        ),
+        (
+            {"ps:0": 0.9, "worker:0": 0.9, "worker:1": 0.9, "worker:2": 0.9},
+            "every task responds",
+            None,
+        ),
+    ],
+    ids=["two silent", "server silent", "one computes", "all compute"],
+)
+def test_whoever_holds_up_the_others_is_named_when_all_of_them_stand_still(
+    monkeypatch: pytest.MonkeyPatch, cores: dict[str, float], found: str, task: str | None
+) -> None:
+    monkeypatch.setattr(trial_events, "RESPONSE_S", PATIENCE_S)
+    cluster = Cluster({Go: silent, Respond: responding(cores)}, stall_timeout_s=PATIENCE_S)
+    failure = cluster.run(nodes=4).failure
+    assert failure
+    assert failure.cause.startswith(f"waited {PATIENCE_S} s for progress of worker:")
+    assert failure.cause.endswith(f" on host-0; {found}")
+    assert (failure.task, failure.host) == (task, "host-0" if task else None)
+    assert cluster.agent.running == []
+
+
+@pytest.mark.parametrize(
+    ("later", "task", "cause"),
+    [
+        (RoleFailed(task="worker:1", cause="ResourceExhaustedError: no memory"), "worker:1", "Res"),
+        (RoleExited(task="worker:1", code=-9), "worker:1", "killed by signal 9"),
+        (RoleFailed(task="worker:1", cause="AbortedError: too"), "worker:0", "UnavailableError"),
+    ],
+    ids=["failed", "killed", "noticed, too"],
+)
+def test_the_failure_that_others_notice_is_the_headline_even_if_it_arrives_later(
+    later: AnyEvent, task: str, cause: str
+) -> None:
+    def fail(_agent: FakeAgent, _order: Order) -> list[AnyEvent]:
+        noticed = RoleFailed(task="worker:0", cause="UnavailableError: Socket closed")
+        return [noticed, RoleExited(task="worker:0", code=1), later]
+
+    failure = Cluster({Go: fail}).run().failure
+    assert failure
+    assert failure.task == task
+    assert failure.cause.startswith(cause)
 
 
 def test_the_trials_own_limit_beats_the_limits_of_its_phases() -> None:
     failure = Cluster({Go: silent}, trial_timeout_s=PATIENCE_S).run().failure
     assert failure
-    assert failure.cause == f"waited {PATIENCE_S} s for the end of the trial"
+    assert failure.cause.startswith(f"waited {PATIENCE_S} s for the end of the trial")
+
+
+def test_a_replica_that_has_other_parameters_in_the_end_is_named_and_warned_of() -> None:
+    def train_apart(agent: FakeAgent, order: Order) -> list[AnyEvent]:
+        digests = {"worker:0": "aa", "worker:1": "bb", "worker:2": "aa"}
+        return [
+            msgspec.structs.replace(event, replica_sha256=digests[event.task])
+            if isinstance(event, Trained)
+            else event
+            for event in train_all(agent, order)
+        ]
+
+    outcome = Cluster({Go: train_apart}).run(
+        protocol=ProtocolSpec("all-reduce"), parameter_servers=0
+    )
+    assert outcome.status == "ok"
+    assert outcome.differing_replicas == ["worker:1"]
+    assert [w for w in measure(outcome).warnings if "differ" in w] == [
+        f"{outcome.order.id}: the final parameters of worker:1 differ from those of worker:0"
+    ]
+    assert Cluster({}).run().differing_replicas == []
 
 
 def clashes(times: int) -> Answer:

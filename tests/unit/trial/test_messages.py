@@ -20,6 +20,10 @@ ORDERS = [
     messages.Go(),
     messages.Finish(),
     messages.Leave(),
+    messages.Respond(),
+    messages.Restart(
+        task="worker:1", threads=2, port=4711, cluster=ClusterSpec(["a:1"], ["b:2"]), first_epoch=2
+    ),
     messages.Stop(),
 ]
 OUTCOME = make_outcome(make_order())
@@ -39,6 +43,7 @@ EVENTS = [
     messages.Served(task="ps:0", cpu_s=2.5, updates_applied=1150),
     messages.Evaluated(task="worker:0", record=OUTCOME.evaluations[-1]),
     messages.Diverged(task="worker:1", record=Divergence("worker:1", 2, 17)),
+    messages.Responding(task="worker:1", cores=0.01),
     messages.Log(task="worker:0", line="a line\nof two, with ünïcode"),
     messages.RoleFailed(task="worker:0", cause="ValueError: no"),
     messages.RoleExited(task="worker:0", code=-9),

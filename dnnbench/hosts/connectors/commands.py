@@ -1,4 +1,4 @@
-"""Run commands on a host: to their end, or as a conversation in lines."""
+"""Commands on a host, to their end or as a conversation in lines, over a channel of any kind."""
 
 from __future__ import annotations
 
@@ -6,49 +6,65 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, NamedTuple
-
-import paramiko
+from typing import TYPE_CHECKING, Final, Protocol
 
 from dnnbench.errors import HostError
+from dnnbench.hosts.connectors.interface import Completed
 from dnnbench.text.safe import one_line
 from dnnbench.trial.bounds import LINE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-SESSIONS: Final = 3
-"""Most sessions on one connection at once: a conversation, SFTP, and a command."""
 ANSWER_BYTES: Final = LINE_BYTES
 """Longest output of a command that is run to its end. dnnbench's print a few thousand bytes."""
 _CHUNK_BYTES: Final = 64 * 1024
-_OPEN_TIMEOUT_S: Final = 30.0
 _WRITE_TIMEOUT_S: Final = 60.0
 _LAST_WORDS_TIMEOUT_S: Final = 1.0
 _OVERDUE_S: Final = 1.0
-_SHOWN_CHARACTERS: Final = 80
 _KEPT_CHUNKS: Final = 4
 _CHECK_LOAD: Final = "is the host overloaded, or a disk there not answering?"
 
 
-class Completed(NamedTuple):
-    """A command that has ended.
+class Channel(Protocol):
+    """A running command with three streams; paramiko's channel of SSH is one.
 
     Attributes:
-        code: its exit code, -1 if a signal ended it.
-        stdout: the whole output, at most `ANSWER_BYTES`.
-        stderr: the end of the error output.
+        status_event: set once the command has ended.
+        exit_status: its exit code; negative if it is unknown, as while it runs.
+        eof_received: its output has ended.
     """
 
-    code: int
-    stdout: bytes
-    stderr: bytes
+    status_event: threading.Event
+    exit_status: int
+    eof_received: bool
+
+    def settimeout(self, timeout: float | None) -> None:
+        """Set the timeout of `recv` and `send`, after which they raise TimeoutError."""
+
+    def recv(self, nbytes: int) -> bytes:
+        """Return output that has arrived; nothing at its end."""
+
+    def recv_stderr(self, nbytes: int) -> bytes:
+        """Return error output that has arrived; nothing at its end."""
+
+    def send(self, s: bytes) -> int:
+        """Send the beginning of some bytes; return how many. OSError if nobody takes them."""
+
+    def sendall(self, s: bytes) -> None:
+        """Send bytes, however long it takes. OSError if nobody takes them."""
+
+    def shutdown_write(self) -> None:
+        """Close the command's input."""
+
+    def close(self) -> None:
+        """End the command and what waits for it here. Idempotent."""
 
 
 class Stream:
     """A running command, with its input and its output in lines."""
 
-    def __init__(self, channel: paramiko.Channel, host: str, shown: str) -> None:
+    def __init__(self, channel: Channel, host: str, shown: str) -> None:
         self.host = host
         self._channel = channel
         self._shown = shown
@@ -125,7 +141,7 @@ class Stream:
     def exit_code(self, timeout_s: float) -> int | None:
         """Wait for the command to end; None if it has not, or if its exit code is unknown."""
         self._channel.status_event.wait(timeout_s)
-        code: int = self._channel.exit_status
+        code = self._channel.exit_status
         return code if code >= 0 else None
 
     @property
@@ -144,29 +160,21 @@ class Stream:
         with suppress(OSError, EOFError):
             self._channel.close()
 
+    def leave(self) -> None:
+        """Let the command run on without this process, as one over SSH does when it is closed."""
+        self.close()
+
     def _failed(self, what: str) -> HostError:
         last = [one_line(line) for line in self.errors.splitlines()[-1:]]
         problem = f"`{self._shown}` {what}{': ' + last[0] if last else ''}"
         return HostError(problem, where=self.host)
 
 
-def launch(transport: paramiko.Transport, host: str, command: str, shown: str) -> Stream:
-    """Start a command; see `Connection.open`."""
-    return Stream(_start(transport, host, command, shown), host, shown)
-
-
 def complete(
-    transport: paramiko.Transport,
-    host: str,
-    command: str,
-    shown: str,
-    *,
-    stdin: bytes,
-    timeout_s: float,
+    channel: Channel, host: str, shown: str, *, stdin: bytes, timeout_s: float
 ) -> Completed:
-    """Run a command to its end; see `Connection.run`."""
+    """Run a command that has been started to its end; see `Connection.run`."""
     deadline_s = time.monotonic() + timeout_s
-    channel = _start(transport, host, command, shown)
     stdout = _Bounded(channel)
     stderr: deque[bytes] = deque(maxlen=_KEPT_CHUNKS)
     # All three streams at once: a command that waits for one of them while we wait for another
@@ -188,8 +196,6 @@ def complete(
         if not channel.status_event.is_set() or any(thread.is_alive() for thread in threads[:2]):
             problem = f"`{shown}` did not end within {timeout_s:g} s"
             raise HostError(problem, where=host, remedy=_CHECK_LOAD)
-        if channel.exit_status < 0 and not transport.is_active():
-            raise lost(host, f"`{shown}` ran")
     finally:
         channel.close()  # which ends the threads
     return Completed(channel.exit_status, b"".join(stdout.chunks), b"".join(stderr))
@@ -203,7 +209,7 @@ class _Bounded:
         is_too_long: whether the bound was exceeded.
     """
 
-    def __init__(self, channel: paramiko.Channel) -> None:
+    def __init__(self, channel: Channel) -> None:
         self.chunks: list[bytes] = []
         self.is_too_long = False
         self._channel = channel
@@ -219,38 +225,6 @@ class _Bounded:
             self._channel.close()  # which ends the reading, too
 
 
-def lost(host: str, when: str) -> HostError:
-    """Return an error for a connection that was lost."""
-    remedy = "is the host still up?"
-    return HostError(f"the connection was lost while {when}", where=host, remedy=remedy)
-
-
-def no_session(host: str, problem: str, error: paramiko.ChannelException) -> HostError:
-    """Return an error for a host that opens no further session."""
-    remedy = f"set MaxSessions in its sshd_config to {SESSIONS} or more"
-    return HostError(f"{problem}: {error.text}", where=host, remedy=remedy)
-
-
-def shortened(command: str) -> str:
-    """Return as much of a command as fits into a one-line message."""
-    line = " ".join(command.split())
-    return line if len(line) <= _SHOWN_CHARACTERS else line[: _SHOWN_CHARACTERS - 1] + "…"
-
-
-def _start(transport: paramiko.Transport, host: str, command: str, shown: str) -> paramiko.Channel:
-    try:
-        channel = transport.open_session(timeout=_OPEN_TIMEOUT_S)
-        channel.exec_command(command)
-    except paramiko.ChannelException as error:
-        raise no_session(host, f"`{shown}` cannot be started", error) from error
-    except (paramiko.SSHException, OSError, EOFError) as error:
-        if not transport.is_active():
-            raise lost(host, f"`{shown}` was started") from error
-        problem = f"`{shown}` cannot be started: {error}"
-        raise HostError(problem, where=host) from error
-    return channel
-
-
 def _read_all(receive: Callable[[int], bytes], keep: Callable[[bytes], None]) -> None:
     while True:
         try:
@@ -262,7 +236,7 @@ def _read_all(receive: Callable[[int], bytes], keep: Callable[[bytes], None]) ->
         keep(chunk)
 
 
-def _write_all(channel: paramiko.Channel, data: bytes) -> None:
+def _write_all(channel: Channel, data: bytes) -> None:
     with suppress(OSError, EOFError):  # a command need not read its input
         if data:
             channel.sendall(data)
