@@ -275,7 +275,8 @@ class SweepStore:
             number += 1
             folder = trials / f"{order.id}-attempt{number}"
         with writing(folder):
-            (folder / "logs").mkdir(parents=True)
+            folder.mkdir()  # not its parents: results that somebody removed do not come back
+            (folder / "logs").mkdir()
             write_document(folder / "order.json", "order", order)
             sync_directory(trials)
         return folder

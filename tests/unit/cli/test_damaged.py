@@ -240,3 +240,34 @@ def test_a_cause_of_any_length_ends_at_once() -> None:
     outcome |= {"status": "failed", "failure": {"cause": "x" * 30_000_000}}
     write("trials.jsonl", outcome)
     assert_all_refuse("trials.jsonl:2", "is damaged", "$.failure.cause")
+
+
+def test_a_sweep_whose_settings_have_changed_is_not_resumed_and_the_keys_are_named() -> None:
+    path = Path("results", UNFINISHED, "config.json")
+    document = json.loads(path.read_text())
+    document["content"]["config"]["train"] |= {"batch_size": 77, "learning_rate": 0.7}
+    path.write_text(json.dumps(document))
+    code, err = call("run", "--resume", UNFINISHED, "--dry-run")
+    assert code == ResultsError.exit_code
+    (line,) = err.splitlines()
+    assert f"{path}: has changed since the sweep was planned: " in line
+    assert "batch_size is 77 instead of " in line
+    assert "protocol.learning_rate is 0.7 instead of " in line
+
+
+def test_settings_of_today_that_a_resumed_sweep_does_not_take_are_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Path("dnnbench.toml").write_text("[train]\nbatch_size = 77\n")
+    monkeypatch.setenv("DNNBENCH_TRAIN_EPOCHS", "9")
+    code, err = call("run", "--resume", UNFINISHED, "--dry-run")
+    assert code == EXIT_OK
+    kept = "train.batch_size of dnnbench.toml:2, train.epochs of DNNBENCH_TRAIN_EPOCHS"
+    assert f"note: the sweep keeps its own settings and does not take {kept}" in err
+
+
+def test_more_nodes_than_fit_into_memory_are_refused_before_anything_is_planned() -> None:
+    code, err = call("run", "--nodes", "4,1000", "--dry-run", "--dataset", "synthetic-mnist")
+    if code != EXIT_OK:  # a machine with 121 GB has room for them
+        assert code == 2
+        assert "nodes on this machine, got 1,000: each takes about 120 MB" in err
