@@ -47,8 +47,8 @@ HOST_NODES: Final = (2, 3, 4, 6)
 STEPS: Final = 60
 BANDWIDTHS_BIT_PER_S: Final = (50e6, 100e6, 200e6)
 SHARES: Final = (0.1, 0.2)
-PERIOD_US: Final = 10_000
-"""Of the quota: a share of a tenth is spent in 1 ms, the least that the kernel takes."""
+QUOTA_US: Final = 1_000
+"""CPU time per period that makes up a share: the least that the kernel takes, for short periods."""
 _RUN: Final = (
     *("run", "--protocols", "downpour", "--repeats", "1", "--epochs", "1"),
     *("--epoch-steps", str(STEPS), "--steps-per-run", "10", "--warmup-steps", "10"),
@@ -215,7 +215,10 @@ def _hosts(place: Path, data: tuple[str, ...], *, quick: bool) -> list[Case]:
         alone = Alone.of(sweep(_Setting("no limits", nodes=HOST_NODES[:1])))
         server = next(iter(network.nodes))
         for setting in SETTINGS[:: len(SETTINGS) - 1] if quick else SETTINGS:
-            network.limit(server, setting.share if setting.share < 1.0 else 2.0, PERIOD_US)
+            if setting.share < 1.0:
+                network.limit(server, setting.share, round(QUOTA_US / setting.share))
+            else:
+                network.limit(server, 2.0)
             if setting.bit_per_s < _UNLIMITED_BIT_PER_S:
                 for node in network.nodes:
                     network.shape(node, setting.bit_per_s)

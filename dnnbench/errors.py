@@ -7,10 +7,28 @@ command line is a bug and ends with 1.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
+
+    from typing_extensions import Self
+
+CauseKind = Literal[
+    "ssh-unreachable",
+    "ssh-auth",
+    "host-key",
+    "disconnected",
+    "port",
+    "out-of-memory",
+    "disk-full",
+    "illegal-instruction",
+    "crashed",
+    "stalled",
+    "data",
+]
+"""Kinds of causes of failures, for programs that read results; the cause itself is for people."""
 
 EXIT_OK = 0
 EXIT_BUG = 1
@@ -66,9 +84,29 @@ class TrialError(DnnbenchError):
 
 
 class HostError(DnnbenchError):
-    """A host or its agent cannot be reached, started or kept."""
+    """A host or its agent cannot be reached, started or kept.
+
+    Attributes:
+        kind: of the cause; None where it is of no kind.
+    """
 
     exit_code = 5
+    kind: CauseKind | None = None
+
+    def of_kind(self, kind: CauseKind | None) -> Self:
+        """Return this error, of this kind unless it is of one already."""
+        self.kind = self.kind or kind
+        return self
+
+
+@contextmanager
+def host_errors_of_kind(kind: CauseKind) -> Iterator[None]:
+    """Give the block's host errors a kind, unless they are of one already."""
+    try:
+        yield
+    except HostError as error:
+        error.of_kind(kind)
+        raise
 
 
 class LimitError(DnnbenchError):

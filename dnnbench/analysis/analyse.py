@@ -32,7 +32,7 @@ from dnnbench.analysis.published import published_epoch_s
 from dnnbench.analysis.ranking import Ranking, rank
 from dnnbench.analysis.rehearsal import Rehearsal
 from dnnbench.analysis.trial_figures import TrialFigures, measure
-from dnnbench.errors import ResultsError
+from dnnbench.errors import CauseKind, ResultsError
 from dnnbench.trial.outcome import Status
 from dnnbench.trial.protocols import PROTOCOLS, find_protocol, parameter_servers_of
 from dnnbench.trial.spec import CellKey, ProtocolName, grid
@@ -83,6 +83,7 @@ class NotCounted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         cause: in one line.
         repeated: whether a later execution of the same trial succeeded and is counted.
+        kind: of the cause; of the first loss, if the trial lost workers.
     """
 
     id: str
@@ -91,6 +92,7 @@ class NotCounted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     task: str | None
     host: str | None
     repeated: bool
+    kind: CauseKind | None = None
 
 
 class Analysis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -321,6 +323,7 @@ def _not_counted(
         task=failure.task if failure else None,
         host=failure.host if failure else None,
         repeated=spec.repeat in trials[spec.cell],
+        kind=failure.kind if failure else next((w.kind for w in outcome.lost_workers), None),
     )
 
 

@@ -83,7 +83,8 @@ class StepCosts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         server_cpu_s: CPU time of one parameter server per step of a worker.
         server_cpu_excess_s: of that, what it takes more than the protocol's baseline; 0 if the
             sweep has no such cell.
-        staleness_share: mean staleness in updates per other worker; None with one worker.
+        staleness_share: mean staleness in updates per other worker, in the cell with the fewest
+            nodes that has others; None without one.
         n_fetch, n_push: steps from one pull, or push, to the next.
         on_network: whether the tasks were on several hosts.
         epoch_s_by_nodes: of the protocol's cells in which every role had a core of its own.
@@ -119,11 +120,13 @@ class Inputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         not_predicted: protocol -> reason.
+        is_disturbed: whether others used the machines of the sweep.
     """
 
     workload: Workload
     costs: list[StepCosts]
     not_predicted: dict[ProtocolName, str]
+    is_disturbed: bool = False
 
 
 def read_inputs(analysis: Analysis, outcomes: Sequence[TrialOutcome], given: Given) -> Inputs:
@@ -164,7 +167,8 @@ def read_inputs(analysis: Analysis, outcomes: Sequence[TrialOutcome], given: Giv
             where=analysis.settings.sweep,
             remedy="run a sweep with --protocols downpour",
         )
-    return Inputs(_workload(analysis, outcomes, given), costs, refused)
+    workload = _workload(analysis, outcomes, given)
+    return Inputs(workload, costs, refused, analysis.is_disturbed)
 
 
 def reason_not_predicted(protocol: Protocol) -> str | None:
@@ -210,9 +214,14 @@ def _step_costs(
     )
     if given.server_s is not None:
         server = Figure(given.server_s, "given", "--server-ms")
-    share = None
-    if cell.staleness and cell.workers > 1:
-        share = Figure(cell.staleness.mean / (cell.workers - 1), "measured", f"at {place}")
+    share = next(
+        (
+            Figure(c.staleness.mean / (c.workers - 1), "measured", f"at {c.nodes} nodes, n = {c.n}")
+            for c in cells
+            if c.staleness and c.workers > 1
+        ),
+        None,
+    )
     return StepCosts(
         protocol=cell.protocol,
         nodes=cell.nodes,

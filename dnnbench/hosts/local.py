@@ -15,8 +15,10 @@ from dnnbench.hosts.training_process import start_training
 from dnnbench.sweep.agents import Agents, Arrival, Inbox
 from dnnbench.sweep.documents import writing
 from dnnbench.sweep.event_checks import read_event
+from dnnbench.sweep.failures import is_harmless, kind_of_exit
 from dnnbench.text.safe import one_line
 from dnnbench.trial.bounds import LINE_BYTES
+from dnnbench.trial.machine import oom_kills
 from dnnbench.trial.messages import encode
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ class LocalAgent:
         self.host = host
         self._log_file = log_file
         self._inbox = inbox
+        self._oom_kills = oom_kills()  # before its end
         with writing(log_file), log_file.open("ab") as log:
             self._process = start_training("agent", log)
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -85,22 +88,26 @@ class LocalAgent:
             self._process.wait(1.0)
         code = self._process.poll()
         ended = "closed its pipe" if code is None else f"ended with {code}"
-        last = self._last_words()
-        return HostError(
+        kind, last = kind_of_exit(code or 0), self._last_words()
+        if code == -signal.SIGKILL and oom_kills() > self._oom_kills:
+            ended, kind, last = "was killed by the kernel for lack of memory", "out-of-memory", ""
+        error = HostError(
             f"the agent {ended}{': ' + last if last else ''}",
             where=self.host,
             remedy=f"see {self._log_file}",
         )
+        return error.of_kind(kind)
 
     def _last_words(self) -> str:
-        """Return the last line of the agent's log, which may be of any size."""
+        """Return the last telling line of the agent's log, which may be of any size."""
         try:
             with self._log_file.open("rb") as log:
                 log.seek(max(log.seek(0, os.SEEK_END) - _TAIL_BYTES, 0))
                 lines = log.read(_TAIL_BYTES).decode(errors="replace").strip().splitlines()
         except OSError:  # the results were removed meanwhile
             return ""
-        return one_line(lines[-1]) if lines else ""
+        telling = [line for line in lines if not is_harmless(line)]
+        return one_line(telling[-1]) if telling else ""
 
 
 class LocalAgents:

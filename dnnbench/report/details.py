@@ -193,7 +193,7 @@ def not_counted(analysis: Analysis) -> Table:
         [
             [
                 lost.id,
-                lost.status,
+                f"{lost.status} ({lost.kind})" if lost.kind else lost.status,
                 " on ".join(part for part in (lost.task, lost.host) if part) or NONE,
                 lost.cause,
                 "yes" if lost.repeated else "no",

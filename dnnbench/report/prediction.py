@@ -44,18 +44,25 @@ def facts(prediction: Prediction) -> Fields:
 
 def warnings(prediction: Prediction) -> list[str]:
     """Return what limits the trust in the figures."""
-    shared = [c for c in prediction.inputs.costs if c.step_s is None]
-    measured = [c for c in shared if c.worker_cpu_s.origin == "measured"]
-    if not measured:
-        return []
-    nodes = sorted({c.nodes for c in measured})
-    return [
-        (
-            f"roles shared cores at {' and '.join(map(str, nodes))} nodes, so their wall time says "
-            "nothing about hosts with cores of their own. A worker's own time is its CPU time "
-            "instead: without the wait for threads to wake, with all work that could overlap"
+    found = []
+    if prediction.inputs.is_disturbed:
+        found.append(
+            "others used the machines during the sweep, so its times are too long, and those here "
+            "with them; `dnnbench report` shows by how much they used them"
         )
+    shared = [
+        costs.nodes
+        for costs in prediction.inputs.costs
+        if costs.step_s is None and costs.worker_cpu_s.origin == "measured"
     ]
+    if shared:
+        nodes = " and ".join(map(str, sorted(set(shared))))
+        found.append(
+            f"roles shared cores at {nodes} nodes, so their wall time says nothing about hosts "
+            "with cores of their own. A worker's own time is its CPU time instead: without the "
+            "wait for threads to wake, with all work that could overlap"
+        )
+    return found
 
 
 def prediction_tables(

@@ -273,7 +273,10 @@ def accuracy_by_epoch(analysis: Analysis) -> Table:
         columns = [*cell_columns(analysis), *(Column(f"epoch {epoch}") for epoch in epochs)]
         rows = [[*cell_names(analysis, c), *row] for c, row in zip(cells, texts, strict=True)]
     else:
-        columns = [Column("Epoch"), *(Column(f"{c.nodes} nodes", c.protocol) for c in cells)]
+        columns = [
+            Column("Epoch"),
+            *(Column(count_text(c.nodes, "node"), c.protocol) for c in cells),
+        ]
         rows = [[str(e), *of] for e, *of in zip(epochs, *texts, strict=True)]
     return Table(
         title(analysis, "Mean test accuracy in % by epoch"),

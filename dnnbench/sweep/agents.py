@@ -254,12 +254,11 @@ def combined(missing: Mapping[str, HostError]) -> HostError:
     """Combine the errors of several hosts into the first one, which then names the others."""
     (name, first), *others = missing.items()
     if not others:
-        return HostError(first.problem, where=name, remedy=first.remedy)
+        return HostError(first.problem, where=name, remedy=first.remedy).of_kind(first.kind)
     also = ", ".join(f"{host} ({error.problem})" for host, error in others[:_NAMED])
     more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
-    return HostError(
-        f"{first.problem}; also missing: {also}{more}", where=name, remedy=first.remedy
-    )
+    problem = f"{first.problem}; also missing: {also}{more}"
+    return HostError(problem, where=name, remedy=first.remedy).of_kind(first.kind)
 
 
 def _late(host: str, limit_s: float) -> HostError:

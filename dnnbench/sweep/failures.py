@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import signal
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -13,7 +15,7 @@ from dnnbench.trial.tasks import split_task
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from dnnbench.errors import HostError
+    from dnnbench.errors import CauseKind, HostError
     from dnnbench.trial.messages import AnyEvent
 
 _NAMED: Final = 3  # tasks in one line
@@ -21,6 +23,21 @@ _WAITING_CORES: Final = 0.25
 """A role that uses less than this waits for others; one that computes uses a core, or its share."""
 _FOLLOW_UP: Final = ("UnavailableError", "AbortedError", "CancelledError")
 """Errors of a role whose peer has failed before it."""
+_KINDS: Final[dict[str, CauseKind]] = {
+    "ResourceExhaustedError": "out-of-memory",
+    "MemoryError": "out-of-memory",
+    "Cannot allocate memory": "out-of-memory",
+    "No space left on device": "disk-full",
+    "UnavailableError": "disconnected",
+}
+"""Text in the cause of a role or an agent -> its kind."""
+_HARMLESS: Final = re.compile(
+    r"I\d{4} "  # information, as TensorFlow marks it
+    r"|WARNING: All log messages before absl::InitializeLog"
+    r"|.*(failed call to cuInit|Could not find cuda|oneDNN custom operations"
+    r"|This TensorFlow binary is optimized|To enable the following instructions)"
+)
+"""Start of the lines that TensorFlow logs on every machine without a GPU."""
 
 
 class Failed(Exception):  # noqa: N818 - a way out of a trial, not an error of its own
@@ -51,7 +68,7 @@ class Failed(Exception):  # noqa: N818 - a way out of a trial, not an error of i
 def failure_of_host(host: str, error: HostError) -> Failure:
     """Return the failure for the loss of a host."""
     cause = f"{error.problem}; {error.remedy}" if error.remedy else error.problem
-    return Failure(cause=cause, host=host)
+    return Failure(cause=cause, host=host, kind=error.kind)
 
 
 def cause_in(event: AnyEvent, *, may_end: bool) -> str | None:
@@ -66,10 +83,35 @@ def cause_in(event: AnyEvent, *, may_end: bool) -> str | None:
     if isinstance(event, Diverged):  # ends the trial like a failure, but is stored as itself
         return str(event.record)
     if isinstance(event, RoleExited) and event.code != 0:
+        if event.lacked_memory:
+            return f"killed by the kernel for lack of memory (signal {-event.code})"
         return f"killed by signal {-event.code}" if event.code < 0 else f"exit {event.code}"
     if isinstance(event, RoleExited) and not may_end:
         return "ended before the trial did"
     return None
+
+
+def kind_of(event: AnyEvent) -> CauseKind | None:
+    """Return the kind of the cause in an event that ends a trial; None where it is of none."""
+    if isinstance(event, RoleExited):
+        return "out-of-memory" if event.lacked_memory else kind_of_exit(event.code)
+    if isinstance(event, AgentFailed) and event.kind:
+        return event.kind
+    if isinstance(event, (AgentFailed, RoleFailed)):
+        return next((kind for text, kind in _KINDS.items() if text in event.cause), None)
+    return None
+
+
+def kind_of_exit(code: int) -> CauseKind | None:
+    """Return the kind of a process's end by its exit code, negative for a signal."""
+    if code == -signal.SIGILL:
+        return "illegal-instruction"
+    return "crashed" if code < 0 else None
+
+
+def is_harmless(line: str) -> bool:
+    """Return whether a line of a log is none that could explain a failure."""
+    return not line.strip() or _HARMLESS.match(line) is not None
 
 
 def is_external(event: AnyEvent) -> bool:
@@ -118,9 +160,11 @@ def stalled(
         names = listed(busy, placement)
         culprits, cause = busy, f"{waited}; all tasks wait but {names}"
     else:
-        return Failed(Failure(f"{waited}; every task responds" if tasks else waited), noticed=True)
+        cause = f"{waited}; every task responds" if tasks else waited
+        return Failed(Failure(cause, kind="stalled"), noticed=True)
     task = min(culprits, key=split_task) if len(culprits) == 1 else None
-    failure = Failure(cause=cause, task=task, host=placement[task] if task else None)
+    host = placement[task] if task else None
+    failure = Failure(cause=cause, task=task, host=host, kind="stalled")
     is_external = bool(silent or still)
     return Failed(failure, noticed=True, is_external=is_external, culprits=culprits)
 

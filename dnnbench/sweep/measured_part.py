@@ -209,6 +209,7 @@ class MeasuredPart:
             epoch=self._epochs[task],
             after_s=self._agents.now_s() - self._start_s,
             is_restarted=restarts,
+            kind=failure.kind,
         )
         self._events.account.lost_workers.append(lost)
         self._notice(f"{self._spec.id}: lost {lost}; the others go on")

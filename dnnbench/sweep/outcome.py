@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from dnnbench.sweep.failures import is_harmless
 from dnnbench.trial.messages import (
     Diverged,
     EpochEnd,
@@ -82,7 +83,8 @@ class OutcomeBuilder:
     def note(self, event: AnyEvent, host: str) -> None:
         """Add an event of a host."""
         if isinstance(event, Log):
-            self._logs.setdefault(event.task, deque(maxlen=_LOG_TAIL_LINES)).append(event.line)
+            if not is_harmless(event.line):
+                self._logs.setdefault(event.task, deque(maxlen=_LOG_TAIL_LINES)).append(event.line)
         elif isinstance(event, Prepared):
             self._parameters = event.parameters
         elif isinstance(event, Served):
@@ -109,7 +111,7 @@ class OutcomeBuilder:
             self._divergence = event.record
 
     def log_tail(self, task: str) -> list[str]:
-        """Return the last lines that a task wrote."""
+        """Return the last lines that a task wrote, of those that could explain a failure."""
         return list(self._logs.get(task, []))
 
     def gap(

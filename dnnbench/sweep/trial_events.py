@@ -18,6 +18,7 @@ from dnnbench.sweep.failures import (
     explains,
     failure_of_host,
     is_external,
+    kind_of,
     listed,
     only_noticed,
     stalled,
@@ -268,7 +269,7 @@ class TrialEvents:
         waited = f"waited {limit_s:g} s for {waiting_for}"
         for host in sorted(hosts - agents - self._agents.lost.keys()):
             problem = f"no response from the agent: it is stopped, or its host hangs ({waited})"
-            error = HostError(problem, where=host)
+            error = HostError(problem, where=host).of_kind("stalled")
             self._agents.lose(host, error)  # the kill of its roles would not be carried out
             return Failed(failure_of_host(host, error), is_external=True)
         return stalled(waited, asked, responses, self._placement, still)
@@ -312,6 +313,6 @@ class TrialEvents:
             self.running.discard(event.task)
 
     def _failure(self, host: str, event: AnyEvent, cause: str) -> Failure:
-        return Failure(
-            cause=cause, task=event.task, host=host, log_tail=self.account.log_tail(event.task)
-        )
+        log_tail = self.account.log_tail(event.task)
+        kind = kind_of(event)
+        return Failure(cause=cause, task=event.task, host=host, log_tail=log_tail, kind=kind)

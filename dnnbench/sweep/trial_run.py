@@ -205,7 +205,7 @@ class _Trial:
                     raise Failed(failure) from None
         else:
             cause = f"no free port for every role in {PORT_ATTEMPTS} attempts"
-            raise Failed(Failure(cause=cause))
+            raise Failed(Failure(cause=cause, kind="port"))
 
     def _start(self) -> None:
         """Fork the roles, send them the cluster spec, and wait for their TensorFlow servers."""

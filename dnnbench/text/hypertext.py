@@ -51,7 +51,8 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .8rem; text-align: right; vertical-align: top; }
 th { font-weight: 600; border-bottom: 1px solid var(--soft); }
 th.group { border-bottom: 0; text-align: center; }
-.text { text-align: left; overflow-wrap: anywhere; }
+.text { text-align: left; }
+td.text { max-width: 34rem; overflow-wrap: break-word; }
 td:not(.text) { white-space: nowrap; }
 tbody tr:nth-child(even) { background: var(--band); }
 tfoot td { font-weight: 600; }

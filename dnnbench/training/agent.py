@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dnnbench.errors import DnnbenchError
+from dnnbench.errors import DataError, DnnbenchError
 from dnnbench.training.libraries import import_libraries
 from dnnbench.training.prepare import Preparer
 from dnnbench.training.roles import parameter_server, worker
 from dnnbench.training.roles.channel import Channel
 from dnnbench.training.roles.process import die_with_parent
-from dnnbench.trial.machine import snapshot
+from dnnbench.trial.machine import oom_kills, snapshot
 from dnnbench.trial.messages import (
     AgentFailed,
     AgentReady,
@@ -56,6 +56,7 @@ from dnnbench.trial.tasks import AGENT, PARAMETER_SERVER, split_task
 from dnnbench.trial.usage import read_use, use_between
 
 if TYPE_CHECKING:
+    from dnnbench.errors import CauseKind
     from dnnbench.training.prepare import PreparedTrial
     from dnnbench.trial.usage import Reading
 
@@ -101,6 +102,7 @@ class _Role:
         self.events = _Lines(events_fd)
         self.log = _Lines(log_fd, _LOG_LINE_BYTES)
         self.open_fds = {events_fd, log_fd}
+        self.oom_kills = oom_kills()  # before its end
 
     def send(self, line: bytes) -> None:
         """Pass on an order; nothing happens if the role is gone, as its exit code will tell."""
@@ -186,7 +188,8 @@ class Agent:
                 for role in self._roles.values():
                     role.send(line + b"\n")
         except (DnnbenchError, msgspec.DecodeError, OSError) as error:
-            self.send(AgentFailed(task=AGENT, cause=str(error)[:_CAUSE_CHARACTERS]))
+            kind: CauseKind | None = "data" if isinstance(error, DataError) else None
+            self.send(AgentFailed(task=AGENT, cause=str(error)[:_CAUSE_CHARACTERS], kind=kind))
 
     def _kill(self, tasks: list[str] | None) -> None:
         """Kill the roles of these tasks, or all."""
@@ -284,7 +287,9 @@ class Agent:
             _, status = os.waitpid(role.pid, 0)
             os.close(role.orders_fd)
             del self._roles[role.task]
-            self.send(RoleExited(task=role.task, code=os.waitstatus_to_exitcode(status)))
+            code = os.waitstatus_to_exitcode(status)
+            lacked_memory = code == -signal.SIGKILL and oom_kills() > role.oom_kills
+            self.send(RoleExited(task=role.task, code=code, lacked_memory=lacked_memory))
 
 
 def _brings_events(ready: tuple[selectors.SelectorKey, int]) -> bool:

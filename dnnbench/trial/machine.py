@@ -115,6 +115,24 @@ def memory_bytes() -> int:
     return min([machine, *limits])
 
 
+def oom_kills(
+    root: Path = _CGROUP_ROOT,
+    membership: Path = Path("/proc/self/cgroup"),
+    vmstat: Path = Path("/proc/vmstat"),
+) -> int:
+    """Return how many processes the kernel has killed for lack of memory since it counts.
+
+    In this process's control group if it counts them, else on the whole machine.
+    """
+    files = _cgroup_files("memory.events", "memory", "memory.oom_control", root, membership)
+    for file in (*files[:1], vmstat):
+        for line in _read(file).splitlines():
+            name, _, value = line.partition(" ")
+            if name == "oom_kill" and value.isdigit():
+                return int(value)
+    return 0
+
+
 def cgroup_quotas(
     root: Path = _CGROUP_ROOT, membership: Path = Path("/proc/self/cgroup")
 ) -> list[float]:

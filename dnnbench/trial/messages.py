@@ -11,6 +11,7 @@ from typing import Union
 
 import msgspec
 
+from dnnbench.errors import CauseKind
 from dnnbench.trial.bounds import (
     Count,
     ExitCode,
@@ -262,9 +263,14 @@ class RoleFailed(Event, frozen=True, tag="role_failed"):
 
 
 class RoleExited(Event, frozen=True, tag="role_exited"):
-    """A role's process is gone. ``code`` as in ``subprocess``: negative for a signal."""
+    """A role's process is gone. ``code`` as in ``subprocess``: negative for a signal.
+
+    Attributes:
+        lacked_memory: whether the kernel killed a process for lack of memory meanwhile.
+    """
 
     code: ExitCode
+    lacked_memory: bool = False
 
 
 class HostUsed(Event, frozen=True, tag="host_used"):
@@ -277,6 +283,7 @@ class AgentFailed(Event, frozen=True, tag="agent_failed"):
     """The agent could not carry out an order."""
 
     cause: str
+    kind: CauseKind | None = None
 
 
 AnyEvent = Union[  # noqa: UP007 - msgspec resolves this at run time on 3.10

@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from dnnbench.errors import CauseKind
 from dnnbench.trial.bounds import (
     Count,
     LongText,
@@ -145,12 +146,17 @@ class Divergence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Why a trial is not ``ok``: the first failure, not what followed from it."""
+    """Why a trial is not ``ok``: the first failure, not what followed from it.
+
+    Attributes:
+        kind: of the cause; None where it is of no kind, and in older files.
+    """
 
     cause: LongText
     task: Text | None = None
     host: Text | None = None
     log_tail: list[LongText] = []
+    kind: CauseKind | None = None
 
     @property
     def place(self) -> str:
@@ -178,6 +184,7 @@ class LostWorker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     epoch: PositiveCount
     after_s: Seconds
     is_restarted: bool = False
+    kind: CauseKind | None = None
 
     def __str__(self) -> str:
         """One line: place, time and cause."""

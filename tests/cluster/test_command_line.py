@@ -17,6 +17,7 @@ from support.processes import Witness, children_of, of_session
 import dnnbench
 from dnnbench.settings.setting import ENVIRONMENT_PREFIX
 from dnnbench.sweep.results import open_sweep
+from dnnbench.trial.machine import usable_cores
 
 DNNBENCH = [sys.executable, "-m", "dnnbench"]
 RUN = [
@@ -24,7 +25,7 @@ RUN = [
     *("--epochs", "1", "--batch-size", "1000", "--warmup-steps", "10", "--seed", "4"),
     "--no-rehearsal",
 ]
-TRIALS = 8
+TRIALS, LARGEST = 8, 3
 
 
 class Sweep(NamedTuple):
@@ -117,7 +118,7 @@ def test_the_report_has_both_protocols_at_every_node_count_in_every_format(sweep
     terminal = call(sweep.directory, "report")
     markdown = call(sweep.directory, "report", "--format", "markdown")
     for text in (terminal, markdown):
-        for words in ("Table 2", "downpour", "dc-sgd", "synthetic-mnist"):
+        for words in ("Seconds per epoch", "downpour", "dc-sgd", "synthetic-mnist"):
             assert words in text
     rows = list(csv.DictReader(call(sweep.directory, "report", "--format", "csv").splitlines()))
     cells = {(row["nodes"], row["protocol"]) for row in rows}
@@ -131,14 +132,20 @@ def test_the_report_is_written_with_its_figure_beside_it(sweep: Sweep) -> None:
     assert "<svg" in (sweep.directory / "out.svg").read_text()
 
 
-@pytest.mark.parametrize("machine", ["n1-standard-4", "n1-standard-8"])
-def test_the_cost_prices_table_1_and_this_sweep(sweep: Sweep, machine: str) -> None:
+@pytest.mark.parametrize(
+    ("machine", "usd_per_hour"), [("n1-standard-4", "0.19"), ("n1-standard-8", "0.38")]
+)
+def test_the_cost_shows_table_1_and_prices_a_sweep_whose_roles_shared_no_core(
+    sweep: Sweep, machine: str, usd_per_hour: str
+) -> None:
     text = call(sweep.directory, "cost", *(["--machine", machine] if machine[-1] != "4" else []))
     assert "Table 1" in text
     assert "12,244.24" in text
     of_sweep = text.partition("Cost of the sweep")[2]
-    assert machine in of_sweep
+    assert f"time x nodes x {usd_per_hour}" in of_sweep
     assert of_sweep.count("dc-sgd") >= 2
+    has_core_for_each = usable_cores() >= LARGEST
+    assert ("No amount: " in of_sweep) != has_core_for_each
 
 
 def test_a_model_that_does_not_fit_is_refused_before_there_is_a_sweep(tmp_path: Path) -> None:

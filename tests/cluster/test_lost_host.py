@@ -84,18 +84,21 @@ def test_a_host_that_goes_down_costs_a_trial_and_its_node_count(tmp_path: Path) 
     }
     resolved = load(None, {}, options)
     plan = make_plan(resolved.config, SYNTHETIC, "sweep", hosts=HOSTS)
-    assert [order.nodes for order in plan.orders] == [3, 2, 2, 3]
+    assert [order.nodes for order in plan.orders] == [2, 3, 2, 3]
     sweep = results.create(tmp_path, resolved, plan, snapshot())
     site = Site()
     accident = Accident(site)
 
     outcomes = run_sweep(sweep, accident, site)
-    assert [outcome.status for outcome in outcomes] == ["failed", "ok", "ok", "not run"]
-    failed, *others, left = outcomes
-    assert str(failed.failure).startswith("node3: the agent ended with -9")
+    assert [outcome.status for outcome in outcomes] == ["ok", "degraded", "ok", "not run"]
+    first, degraded, third, left = outcomes
+    (lost,) = degraded.lost_workers
+    assert (lost.task, lost.host) == ("worker:1", "node3")
+    assert lost.cause.startswith("the agent ended with -9")
+    assert {r.task for r in degraded.epochs} == {"worker:0"}
     assert str(left.failure) == "node3: no route to host"
-    assert sweep.pending() == [failed.order, left.order]
-    assert [o.placement for o in others] == [{"ps:0": "node1", "worker:0": "node2"}] * 2
+    assert sweep.pending() == [degraded.order, left.order]
+    assert [o.placement for o in (first, third)] == [{"ps:0": "node1", "worker:0": "node2"}] * 2
     assert accident.witness
     with accident.witness as witness:
         assert witness.alive_after(GONE_S) == []

@@ -237,7 +237,7 @@ class Cut(NamedTuple):
 def cut(network: Network, place: Farm) -> Iterator[Cut]:
     """Have a link fall silent; it stays so until the last test that needs this is over."""
     seat = impatient(place.seat("cut"))
-    options = ("--nodes", "2,3", "--seed", "6", "--epochs", "4")
+    options = ("--nodes", "2,3", "--seed", "6", "--epochs", "4", "--on-worker-loss", "fail")
     with contextlib.ExitStack() as stack:
         sweep = stack.enter_context(place.start(*RUN, *options, directory=seat))
         targets = roles(sweep)

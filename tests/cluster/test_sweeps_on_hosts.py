@@ -218,6 +218,7 @@ def test_a_host_that_goes_down_in_mid_trial_is_named_and_resuming_finishes_once_
     del provisioned
     (seat / "hosts").write_text("".join(f"{name} slots=2\n" for name in UNLUCKY))
     given = ["--hostfile", "hosts", "--nodes", "4,2", "--seed", "1"]  # this seed takes 4 first
+    given += ["--on-worker-loss", "fail"]
     with place.start("run", *given, *SECONDS, directory=seat) as sweep:
         assert len(roles(sweep)) == 4
         place.hosts.crash("node16")

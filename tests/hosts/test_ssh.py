@@ -216,6 +216,7 @@ def test_a_changed_host_key_stops_and_says_where_the_old_one_stands(
     with pytest.raises(HostError, match="the host key has changed") as caught:
         open_connection(host, settings=settings_of(tmp_path, text))
     assert f"{tmp_path}/known:2" in str(caught.value)
+    assert caught.value.kind == "host-key"
     remedy = caught.value.remedy
     assert remedy
     command = remedy.partition(": ")[2].partition(", then")[0]
@@ -249,6 +250,7 @@ def test_a_key_that_the_host_does_not_know_is_refused_at_once(host: Hosts, tmp_p
         f"node1: {host.user}@{sshd.address} refuses the key that was tried; "
         f"authorise one: ssh-copy-id -i {key} -p {sshd.port} {host.user}@{sshd.address}"
     )
+    assert caught.value.kind == "ssh-auth"
     assert sshd.log.read_text().count("Failed publickey") <= 1
     assert len(re.findall(r"Connection from", sshd.log.read_text())) == 2  # one found the port open
 
@@ -425,6 +427,7 @@ def test_a_closed_port_and_an_unknown_name_are_named(host: Hosts) -> None:
         rf"node1: {sshd.address} port {sshd.port} refuses connections \(4 tries\); is sshd running"
     )
     assert re.match(expected, str(caught.value))
+    assert caught.value.kind == "ssh-unreachable"
     with pytest.raises(HostError, match=r"the name no\.such\.name\.invalid cannot be resolved"):
         open_connection(host, address="no.such.name.invalid")
 
@@ -512,7 +515,7 @@ def test_it_goes_through_a_jump_host(start_hosts: StartHosts, tmp_path: Path) ->
     hosts.sshds[0].stop()
     with pytest.raises(HostError, match=r": jump host node1: .* refuses connections") as caught:
         connect(target, settings)
-    assert caught.value.where == "node2"
+    assert (caught.value.where, caught.value.kind) == ("node2", "ssh-unreachable")
 
 
 def test_at_most_eight_logins_at_once_wait_at_one_server(start_hosts: StartHosts) -> None:

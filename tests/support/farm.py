@@ -193,14 +193,8 @@ class Farm:
 
     def equip(self) -> None:
         """Give every host this very environment, which takes no time."""
-        key, _ = environment_of(os.uname().machine)
         for home in {host.home for host in self.hosts.sshds}:
-            environment = home / ".dnnbench" / "env" / key
-            python = environment / "bin" / "python"
-            python.parent.mkdir(parents=True)
-            python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
-            python.chmod(0o755)
-            mark_complete(str(environment), {})
+            equip(home)
 
     def start(
         self, *arguments: str, directory: Path | None = None, user: str | None = None
@@ -231,6 +225,17 @@ class Farm:
         found = [pid for name in names or self.names for pid in self.hosts.processes(name)]
         with Witness(found) as witness:
             return witness.alive_after(_SOON_S)
+
+
+def equip(home: Path) -> None:
+    """Give a home directory this very environment, as if it had been provisioned."""
+    key, _ = environment_of(os.uname().machine)
+    environment = home / ".dnnbench" / "env" / key
+    python = environment / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    mark_complete(str(environment), {})
 
 
 def outcomes(directory: Path) -> list[TrialOutcome]:

@@ -318,7 +318,7 @@ class KeptAgent:
 
     def _lose(self, error: HostError) -> None:
         """Report the loss of the agent, unless it was closed or left."""
-        lost = HostError(error.problem, where=self.host, remedy=error.remedy)
+        lost = HostError(error.problem, where=self.host, remedy=error.remedy).of_kind(error.kind)
         with self._lock:
             self._lost = lost
         if not self._farewell:

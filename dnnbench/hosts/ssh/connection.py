@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import paramiko
 
-from dnnbench.errors import HostError
+from dnnbench.errors import HostError, host_errors_of_kind
 from dnnbench.hosts.connectors.commands import Stream, complete
 from dnnbench.hosts.connectors.interface import RUN_TIMEOUT_S, Completed, shortened
 from dnnbench.hosts.ssh import known_hosts, shell
@@ -155,7 +155,8 @@ def _try(target: Target, settings: SshConfig, once: Callable[[], T]) -> T:
         except PassingError as error:
             if tries >= settings.tries or time.monotonic() - began_s > _PATIENCE_S:
                 problem = error.problem if tries == 1 else f"{error.problem} ({tries} tries)"
-                raise HostError(problem, where=target.name, remedy=error.remedy) from error
+                failed = HostError(problem, where=target.name, remedy=error.remedy)
+                raise failed.of_kind(error.kind) from error
         # Jitter spreads the retries of many connections that were dropped at once.
         time.sleep(_FIRST_PAUSE_S * 2 ** (tries - 1) * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
 
@@ -175,10 +176,13 @@ def _slot(target: Target, settings: SshConfig) -> threading.Semaphore:
 
 def _open(target: Target, settings: SshConfig) -> Connection:
     with contextlib.ExitStack() as stack:
-        transport = _negotiate(target, settings, stack)
-        known_hosts.verify(target, _shown_key(transport))
-        log_in(transport, target, settings.login_timeout_s)
-        _await_session(transport, target, settings.login_timeout_s)
+        with host_errors_of_kind("ssh-unreachable"):
+            transport = _negotiate(target, settings, stack)
+        with host_errors_of_kind("host-key"):
+            known_hosts.verify(target, _shown_key(transport))
+        with host_errors_of_kind("ssh-auth"):
+            log_in(transport, target, settings.login_timeout_s)
+            _await_session(transport, target, settings.login_timeout_s)
         transport.set_keepalive(KEEP_ALIVE_S)
         return Connection(target, transport, stack.pop_all())
 
@@ -245,7 +249,8 @@ def _way(
             jump = _open(target.jump, settings)
         except HostError as error:
             problem = f"jump host {error.where}: {error.problem}"
-            raise type(error)(problem, where=target.name, remedy=error.remedy) from error
+            failed = type(error)(problem, where=target.name, remedy=error.remedy)
+            raise failed.of_kind(error.kind) from error
         stack.callback(jump.close)
         return pass_through(jump._transport, target, settings, stack)  # noqa: SLF001 - same module
     if target.proxy_command:

@@ -70,11 +70,12 @@ def _failed(
         return HostError(f"the connection was lost while {path} was written", where=where)
     free_bytes = _free_bytes(connection, path.parent)
     if free_bytes is not None and free_bytes < size_bytes:
-        return HostError(
+        full = HostError(
             f"no space left for {path}: it needs {size_bytes:,} bytes, {free_bytes:,} are free",
             where=where,
             remedy="free some space there, or choose another [cluster] directory",
         )
+        return full.of_kind("disk-full")
     remedy = "is the disk full, or a quota used up?"
     return HostError(f"{path} cannot be written: {error}", where=where, remedy=remedy)
 

@@ -16,7 +16,8 @@ _OPEN_TIMEOUT_S: Final = 30.0
 def lost(host: str, when: str) -> HostError:
     """Return an error for a connection that was lost."""
     remedy = "is the host still up?"
-    return HostError(f"the connection was lost while {when}", where=host, remedy=remedy)
+    error = HostError(f"the connection was lost while {when}", where=host, remedy=remedy)
+    return error.of_kind("disconnected")
 
 
 def no_session(host: str, problem: str, error: paramiko.ChannelException) -> HostError:

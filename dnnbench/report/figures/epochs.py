@@ -20,7 +20,7 @@ def picture(subject: Subject) -> Picture | None:
     drawn = epoch_figure(subject.analysis, subject.nodes)
     if not drawn.trials:
         return None
-    notes = ["Line: mean over the workers; band: fastest to slowest worker."]
+    notes = ["Band: from the fastest to the slowest worker."]
     if drawn.not_comparable:
         notes.append(f"No published means: {'; '.join(drawn.not_comparable)}.")
     return Picture(

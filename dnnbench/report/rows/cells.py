@@ -87,7 +87,7 @@ TABLE: Final = RowTable(
         Field(
             "pace_ms",
             "ms",
-            "shortest step of a paced rehearsal; empty without pace",
+            "shortest step of a paced sweep; empty without pace",
             lambda i: i.analysis.settings.pace_ms or None,
         ),
         Field("protocol", "", "protocol", _of_cell("protocol")),

@@ -46,6 +46,12 @@ TABLE: Final = RowTable(
         Field("protocol", "", "protocol", lambda i: i.outcome.order.protocol.name),
         Field("nodes", "", "parameter servers and workers", lambda i: i.outcome.order.nodes),
         Field("repeat", "", "number of the repeat, from 1", lambda i: i.outcome.order.repeat),
+        Field(
+            "pace_ms",
+            "ms",
+            "shortest step of a paced trial; empty without pace",
+            lambda i: i.outcome.order.pace_ms or None,
+        ),
         Field("status", "", "of the trial", lambda i: i.outcome.status),
         Field("worker", "", "task, such as `worker:0`", _of_record("task")),
         Field("host", "", "host of the worker", lambda i: i.outcome.placement.get(i.record.task)),

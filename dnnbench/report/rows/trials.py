@@ -57,6 +57,12 @@ TABLE: Final = RowTable(
         Field("protocol", "", "protocol", lambda i: i.outcome.order.protocol.name),
         Field("nodes", "", "parameter servers and workers", lambda i: i.outcome.order.nodes),
         Field("repeat", "", "number of the repeat, from 1", lambda i: i.outcome.order.repeat),
+        Field(
+            "pace_ms",
+            "ms",
+            "shortest step of a paced trial; empty without pace",
+            lambda i: i.outcome.order.pace_ms or None,
+        ),
         Field("seed", "", "seed of the trial", lambda i: i.outcome.order.seed),
         Field("workers", "", "workers", lambda i: i.outcome.order.workers),
         Field(

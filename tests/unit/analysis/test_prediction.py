@@ -113,6 +113,16 @@ def test_a_network_that_is_slower_than_the_measured_step_is_not_believed_to_be_t
     assert own is costs.worker_cpu_s
 
 
+def test_staleness_comes_from_the_first_cell_with_other_workers() -> None:
+    outcomes = trials(2) + trials(4)
+    (costs,) = inputs_of(outcomes, **ON_HOSTS).costs
+    assert costs.nodes == 2
+    assert costs.staleness_share
+    assert costs.staleness_share.value == pytest.approx(outcomes[1].epochs[0].staleness.mean / 2)
+    (alone,) = inputs_of(trials(2)).costs
+    assert alone.staleness_share is None
+
+
 def test_what_the_user_gives_replaces_what_was_measured() -> None:
     given = Given(parameters=7, worker_s=0.1, server_s=0.2, one_process_s=0.3)
     inputs = inputs_of(trials(), given, **ON_HOSTS)

@@ -83,6 +83,17 @@ def test_markdown_shows_the_same_tables(call: Callable[..., Result]) -> None:
     assert "> **Warning**" in text
 
 
+def test_a_disturbed_sweep_is_warned_of(call: Callable[..., Result], tmp_path: Path) -> None:
+    warning = "others used the machines during the sweep"
+    assert warning not in " ".join(call(*PARAMETERS).out.split())
+    path = tmp_path / "results" / SWEEP / "environment.json"
+    document = json.loads(path.read_text())
+    for machine in (session["before"] for session in document["content"]):
+        machine["load_average"][0] = 9.0
+    path.write_text(json.dumps(document))
+    assert warning in " ".join(call(*PARAMETERS).out.split())
+
+
 def test_csv_has_a_row_per_prediction(call: Callable[..., Result]) -> None:
     text = call(*PARAMETERS, "--format", "csv", "--nodes", "4,12", "--ps", "1,2").out
     rows = list(csv.DictReader(io.StringIO(text)))

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import tempfile
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from support import SUPPORT
 from support.factories import (
     make_context,
     make_failed,
@@ -16,6 +14,7 @@ from support.factories import (
 )
 from support.page import Page
 
+from benchmarks import screenshots
 from dnnbench.analysis.analyse import analyse
 from dnnbench.report import page
 from dnnbench.report.figures.drawing import FIGURES
@@ -24,10 +23,7 @@ from dnnbench.report.tables import closing_notes, report_tables
 from dnnbench.report.verdict import verdict_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 @pytest.fixture(scope="module")
@@ -97,40 +93,23 @@ def test_a_sweep_without_any_figure_has_a_page() -> None:
     assert "the connection was refused" in "".join(read.texts["td"])
 
 
-@pytest.fixture
-def profile() -> Iterator[str]:
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
-        yield name
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
-@pytest.mark.parametrize("scheme", [0, 1], ids=["dark", "light"])
+@pytest.mark.skipif(screenshots.browser() is None, reason="needs chromium")
 def test_a_browser_shows_the_page_in_the_readers_scheme(
-    subject: Subject, scheme: int, tmp_path: Path, profile: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from matplotlib.image import imread
 
-    assert CHROMIUM is not None
-    path, shot = tmp_path / "report.html", tmp_path / "shot.png"
-    path.write_text(page.render(subject), encoding="utf-8")
-    command = [
-        CHROMIUM,
-        "--headless",
-        "--hide-scrollbars",
-        "--window-size=1000,1600",
-        f"--user-data-dir={profile}",
-        f"--blink-settings=preferredColorScheme={scheme}",
-        f"--screenshot={shot}",
-        path.as_uri(),
-    ]
-    if os.geteuid() == 0:
-        command.insert(1, "--no-sandbox")  # chromium refuses root otherwise
-    subprocess.run(command, check=True, capture_output=True, timeout=240)
-    pixels = imread(shot)[..., :3]
-    background = float(pixels[2, 2].mean())
-    assert (background < 0.2) if scheme == 0 else (background > 0.9)
-    # Text, and both protocols' colors in the figures, stand out from the page.
-    contrast = abs(pixels.mean(axis=2) - background)
-    assert (contrast > 0.5).mean() > 0.01
-    spread = pixels.max(axis=2) - pixels.min(axis=2)
-    assert (spread > 0.4).sum() > 500
+    sweep = SUPPORT / "stored" / "results" / "2026-11-25T17-53-33Z"
+    monkeypatch.setattr(sys, "argv", ["screenshots", str(sweep), str(tmp_path)])
+    screenshots.main()
+    names = [f"report-{scheme}.png" for scheme in ("dark", "light")]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    dark, light = (imread(tmp_path / name)[..., :3] for name in names)
+    assert dark[2, 2].mean() < 0.2
+    assert light[2, 2].mean() > 0.9
+    for pixels in (dark, light):
+        # Text, and both protocols' colors in the figures, stand out from the page.
+        contrast = abs(pixels.mean(axis=2) - pixels[2, 2].mean())
+        assert (contrast > 0.5).mean() > 0.01
+        spread = pixels.max(axis=2) - pixels.min(axis=2)
+        assert (spread > 0.4).sum() > 500

@@ -26,7 +26,7 @@ from support.factories import (
 from dnnbench.analysis.analyse import Analysis, analyse
 from dnnbench.analysis.stats import Estimate
 from dnnbench.errors import ConfigError, ResultsError
-from dnnbench.report import export, markdown, terminal
+from dnnbench.report import export, markdown, page, terminal
 from dnnbench.report.figures.drawing import save
 from dnnbench.report.figures.picture import Subject
 from dnnbench.report.rows.table import as_csv
@@ -442,7 +442,13 @@ def paced() -> Analysis:
 
 
 @pytest.mark.parametrize(
-    "write", [lambda a: shown(a, 80), lambda a: markdown.render(Subject(a))], ids=["text", "md"]
+    "write",
+    [
+        lambda a: shown(a, 80),
+        lambda a: markdown.render(Subject(a)),
+        lambda a: page.render(Subject(a)),
+    ],
+    ids=["text", "md", "html"],
 )
 def test_paced_figures_are_marked_in_every_title_and_no_published_time_is_beside_them(
     paced: Analysis, write: Callable[[Analysis], str]

@@ -10,10 +10,12 @@ from support.fake_cluster import FakeCluster
 
 from dnnbench.sweep import trial_events
 from dnnbench.trial.messages import (
+    AgentFailed,
     AnyEvent,
     Connect,
     Finish,
     Go,
+    Log,
     Order,
     PortClash,
     PortReserved,
@@ -62,15 +64,21 @@ def ending(*last: AnyEvent, trains: tuple[str, ...]) -> Callable[[FakeAgent, Any
 
 
 @pytest.mark.parametrize(
-    ("last", "cause"),
+    ("last", "cause", "kind"),
     [
-        ([RoleExited(task="worker:1", code=-9)], "killed by signal 9"),
-        ([CUT_OFF, RoleExited(task="worker:1", code=1)], "UnavailableError: Socket closed"),
-        ([], "no other worker stands still"),
+        ([RoleExited(task="worker:1", code=-9)], "killed by signal 9", "crashed"),
+        (
+            [CUT_OFF, RoleExited(task="worker:1", code=1)],
+            "UnavailableError: Socket closed",
+            "disconnected",
+        ),
+        ([], "no other worker stands still", "stalled"),
     ],
     ids=["killed", "cut off", "hung"],
 )
-def test_the_others_go_on_and_the_loss_is_in_the_outcome(last: list[AnyEvent], cause: str) -> None:
+def test_the_others_go_on_and_the_loss_is_in_the_outcome(
+    last: list[AnyEvent], cause: str, kind: str
+) -> None:
     cluster = FakeCluster(
         {Go: ending(*last, trains=("worker:0", "worker:2"))}, stall_timeout_s=PATIENCE_S
     )
@@ -80,6 +88,7 @@ def test_the_others_go_on_and_the_loss_is_in_the_outcome(last: list[AnyEvent], c
     (lost,) = outcome.lost_workers
     assert (lost.task, lost.host, lost.epoch, lost.is_restarted) == ("worker:1", "host-0", 2, False)
     assert cause in lost.cause
+    assert lost.kind == kind
     assert any(str(lost) in notice for notice in cluster.notices)
     assert [r.task for r in outcome.epochs].count("worker:1") == 1
     assert [r.task for r in outcome.epochs].count("worker:2") == 2
@@ -219,3 +228,45 @@ def test_an_agent_that_does_not_respond_is_named_and_its_host_lost() -> None:
     assert outcome.failure.host == "host-0"
     assert outcome.failure.cause.startswith("no response from the agent")
     assert list(cluster.agents.lost) == ["host-0"]
+
+
+@pytest.mark.parametrize(
+    ("last", "kind", "words"),
+    [
+        (RoleExited(task="ps:0", code=-9, lacked_memory=True), "out-of-memory", "lack of memory"),
+        (RoleExited(task="ps:0", code=-9), "crashed", "killed by signal 9"),
+        (RoleExited(task="ps:0", code=-4), "illegal-instruction", "killed by signal 4"),
+        (RoleExited(task="ps:0", code=1), None, "exit 1"),
+        (
+            RoleFailed(task="ps:0", cause="OSError: [Errno 28] No space left on device"),
+            "disk-full",
+            "No space left",
+        ),
+        (RoleFailed(task="ps:0", cause="MemoryError: "), "out-of-memory", "MemoryError"),
+        (RoleFailed(task="ps:0", cause="ValueError: shapes"), None, "shapes"),
+        (AgentFailed(task="agent", cause="no file t10k", kind="data"), "data", "t10k"),
+    ],
+)
+def test_a_failure_has_the_kind_of_its_cause(last: AnyEvent, kind: str | None, words: str) -> None:
+    failure = FakeCluster({Go: lambda _agent, _order: [last]}).run().failure
+    assert failure
+    assert failure.kind == kind
+    assert words in failure.cause
+
+
+def test_lines_that_every_machine_without_a_gpu_logs_are_given_as_no_cause() -> None:
+    lines = [
+        "Fatal Python error: Bus error",
+        "",
+        "WARNING: All log messages before absl::InitializeLog() is called are written to STDERR",
+        "I0000 00:00:1795629214.1 2779 port.cc:153] oneDNN custom operations are on.",
+        "E0000 00:00:1795629217.5 2779 cuda_platform.cc:52] failed call to cuInit: INTERNAL: CUDA",
+    ]
+
+    def crash(_agent: FakeAgent, _order: Order) -> list[AnyEvent]:
+        logs = [Log(task="ps:0", line=line) for line in lines]
+        return [*logs, RoleExited(task="ps:0", code=-7)]
+
+    failure = FakeCluster({Go: crash}).run().failure
+    assert failure
+    assert failure.log_tail == lines[:1]

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dnnbench.trial import machine
-from dnnbench.trial.machine import MachineSnapshot, cgroup_quotas, cpu_model, git_commit, snapshot
+from dnnbench.trial.machine import (
+    MachineSnapshot,
+    cgroup_quotas,
+    cpu_model,
+    git_commit,
+    oom_kills,
+    snapshot,
+)
 
 if TYPE_CHECKING:
     import pytest
@@ -67,6 +74,21 @@ def test_quotas_of_the_old_hierarchy_are_read_too(tmp_path: Path) -> None:
     assert cgroup_quotas(tmp_path, membership) == [0.5]
     (group / "cpu.cfs_quota_us").write_text("-1\n")
     assert cgroup_quotas(tmp_path, membership) == []
+
+
+def test_kills_for_lack_of_memory_are_those_of_the_own_group_or_else_of_the_machine(
+    tmp_path: Path,
+) -> None:
+    membership, vmstat = tmp_path / "membership", tmp_path / "vmstat"
+    membership.write_text("0::/outer/inner\n")
+    vmstat.write_text("nr_free_pages 17\noom_kill 5\n")
+    assert oom_kills(tmp_path, membership, vmstat) == 5
+    group = tmp_path / "outer" / "inner"
+    group.mkdir(parents=True)
+    (group.parent / "memory.events").write_text("oom 9\noom_kill 9\n")  # of others, too
+    (group / "memory.events").write_text("low 0\noom 3\noom_kill 2\noom_group_kill 0\n")
+    assert oom_kills(tmp_path, membership, vmstat) == 2
+    assert oom_kills(tmp_path / "none", membership, tmp_path / "none") == 0
 
 
 def test_the_architecture_stands_in_for_a_missing_processor_name(tmp_path: Path) -> None:
