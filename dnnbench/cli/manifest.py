@@ -18,7 +18,7 @@ from dnnbench.settings.load import load
 if TYPE_CHECKING:
     from dnnbench.cli.shared.printer import Printer
 
-# The bound of the name leaves room for a pod's number, and for the revision that a StatefulSet adds.
+# The bound of the name leaves room for the number of a pod, and for the revision in a label.
 _ObjectName = Annotated[
     str,
     Meta(
@@ -95,8 +95,8 @@ def command(
 ) -> None:
     """Print Kubernetes objects whose pods are hosts.
 
-    As many as the largest of --nodes, in JSON for `kubectl apply -f -`, with a network policy that admits
-    only these pods to TensorFlow's ports. docs/kubernetes.md explains the image and what follows.
+    As many as the largest of --nodes, in JSON for `kubectl apply -f -`, with a network policy that
+    admits only these pods to TensorFlow's ports. docs/kubernetes.md explains the image.
     """
     config = load(config_path, os.environ, settings).config
     pods = Pods(
@@ -109,5 +109,5 @@ def command(
         ports=config.cluster.port_range,
         namespace=namespace,
     )
-    text = host_entries(pods) if as_hosts else json.dumps(manifest(pods), indent=2) + "\n"
+    text = host_entries(pods) if as_hosts else f"{json.dumps(manifest(pods), indent=2)}\n"
     deliver(printer, text, output)

@@ -45,3 +45,16 @@ def test_every_figure_of_the_convergence_is_that_of_the_measured_trials() -> Non
     texts = sections(read(PROJECT / "docs" / "convergence.json"))
     assert {*re.findall("<!-- figures: (.+?) -->", page)} == texts.keys()
     assert fill_sections(page, texts) == page
+
+
+def test_the_readme_of_the_package_has_no_link_into_the_checkout() -> None:
+    """An index shows the README without the files beside it."""
+    project = (PROJECT / "pyproject.toml").read_text(encoding="utf-8")
+    found = re.search(r"pattern = '(.+)', replacement = '(.+)'", project)
+    assert found
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    packaged = re.sub(found[1], found[2], readme)
+    links = re.findall(r"\]\(([^)]+)\)", packaged)
+    assert all(link.startswith(("https://", "#")) for link in links), links
+    assert "| docs/reference.md | " in packaged  # their texts stay
+    assert not re.search(r"!\[|<img", readme)  # a picture would need an address, and there is none
