@@ -8,8 +8,9 @@
 - ``cluster``: TensorFlow for real, up to whole sweeps over SSH.
 
 ``support`` has what they are made of: `sshd` (SSH servers), `namespaces` (networks of their own),
-`farm` and `drill` (hosts with a user's commands), `kept` (keepers), `fake_agent` and the agents'
-scripts, `factories` (values), `processes` (waiting for an end).
+`stand_in` (containers), `slurm` (a cluster with Slurm), `farm` and `drill` (hosts with a user's
+commands), `kept` (keepers), `fake_agent` and the agents' scripts, `factories` (values),
+`processes` (waiting for an end).
 """
 
 from __future__ import annotations

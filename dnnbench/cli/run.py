@@ -177,11 +177,11 @@ def _agent_source(store: SweepStore, observer: Observer) -> AgentSource:
     config = store.resolved.config
     if not config.hosts:
         return LocalAgents()
-    from dnnbench.hosts.agents.source import SshAgents  # paramiko takes a while to import
+    from dnnbench.hosts.agents.source import HostAgents  # paramiko takes a while to import
     from dnnbench.hosts.provision.wanted import wanted_for
 
     wanted = wanted_for(config, store.plan.orders[0].data)
-    return SshAgents(config, wanted, f"sweep {store.name}", observer.notice)
+    return HostAgents(config, wanted, f"sweep {store.name}", observer.notice)
 
 
 def _plan(resolved: Resolved, data: DataSpec, data_note: str | None = None) -> Plan:

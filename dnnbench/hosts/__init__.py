@@ -1,1 +1,1 @@
-"""Machines that agents run on: this one, or others over SSH."""
+"""Machines that agents run on: this one, or listed hosts."""

@@ -1,4 +1,4 @@
-"""The interface between a sweep and the sources of agents: this machine, or hosts over SSH."""
+"""The interface between a sweep and the sources of agents: this machine, or listed hosts."""
 
 from __future__ import annotations
 
@@ -225,7 +225,7 @@ class Agents:
 
 
 class AgentSource(Protocol):
-    """A source of agents: this machine, or hosts over SSH."""
+    """A source of agents: this machine, or listed hosts."""
 
     def start(
         self,

@@ -12,6 +12,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
+from support.kept import KeptHost
 from support.processes import Witness, children_of
 from support.stand_in import containers
 
@@ -196,6 +197,27 @@ def test_a_conversation_that_is_left_runs_on_without_its_connection() -> None:
         assert witness.alive_after(0.2) == [pid]
         os.kill(pid, signal.SIGKILL)
         assert witness.alive_after(SOON_S) == []
+
+
+def test_where_all_ends_with_its_command_a_start_stays_until_its_keeper_ends(
+    tmp_path: Path,
+) -> None:
+    config = Config(
+        cluster=ClusterConfig(directory=str(tmp_path)),
+        provision=ProvisionConfig(python=sys.executable),
+    )
+    with KeptHost(tmp_path) as host:
+        tools = HostTools(reach("local"), config)
+        tools.call("status")
+        before = set(children_of(os.getpid()))
+        answer = tools.begin("start", **host.start_request(scope=host.scope, stay=True))
+        host.keepers.append(answer["pid"])
+        tools.connection.close()
+        (start,) = set(children_of(os.getpid())) - before
+        with Witness([start]) as witness:
+            assert witness.alive_after(0.2) == [start]
+            host.call("stop", cluster="c1")
+            assert witness.alive_after(SOON_S) == []
 
 
 def script(tmp_path: Path, text: str) -> str:

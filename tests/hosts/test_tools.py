@@ -214,6 +214,10 @@ PROBLEM = b'{"error":{"problem":"is taken","remedy":"wait"}}\n'
         ([(126, b"", b"sh: python3: denied\n")], "expected python3, found none; install Python"),
         ([(1, b"", TOO_OLD)], "python3 there is older than 3.7; install Python 3.10 to 3.13 there"),
         (
+            [(1, b"", TOO_OLD + b"\nsrun: error: node1: task 0: Exited with exit code 1\n")],
+            "python3 there is older than 3.7; install Python 3.10 to 3.13 there",
+        ),
+        (
             [(2, b"", PYTHON_2)],
             "python3 there is older than 3.7; install Python 3.10 to 3.13 there",
         ),

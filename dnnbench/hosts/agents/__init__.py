@@ -1,1 +1,1 @@
-"""Agents on SSH hosts: clusters, their parts, and the controllers that use them."""
+"""Agents on hosts: clusters, their parts, and the controllers that use them."""

@@ -1,4 +1,4 @@
-"""Start, find and stop clusters on SSH hosts.
+"""Start, find and stop clusters on hosts.
 
 The hosts themselves report what is running; this machine keeps no record, which could be wrong.
 """

@@ -1,4 +1,4 @@
-"""Find a running cluster on SSH hosts, or launch one there."""
+"""Find a running cluster on hosts, or launch one there."""
 
 from __future__ import annotations
 

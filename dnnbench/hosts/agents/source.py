@@ -1,4 +1,4 @@
-"""Agents for a sweep on SSH hosts: attach to a running cluster if one fits, or else launch one."""
+"""Agents for a sweep on hosts: attach to a running cluster if one fits, or else launch one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dnnbench.sweep.placement import Host
 
 
-class SshAgents:
+class HostAgents:
     """A source of agents on the hosts of a configuration; see `AgentSource`.
 
     Args:

@@ -1,4 +1,4 @@
-"""``relay``: connect standard input and output, an SSH channel, to a keeper's Unix socket.
+"""``relay``: connect standard input and output, a connection, to a keeper's Unix socket.
 
 It ends when either side does. A keeper drops a controller that it has not heard for a while; a
 reader that takes nothing for a minute counts as gone, too, even if SSH has not noticed yet.

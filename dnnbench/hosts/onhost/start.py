@@ -92,7 +92,7 @@ def _answer_from(reading: int, state: State) -> Answer:
 
 
 def _become_daemon(log: int, writing: int) -> None:
-    """Close every file for whose end the SSH session would wait."""
+    """Close every file for whose end the caller would wait."""
     os.umask(0o077)
     null = os.open(os.devnull, os.O_RDWR)
     for source, target in ((null, 0), (null, 1), (log, 2)):

@@ -26,6 +26,8 @@ they may not search a directory of ``PATH``."""
 _TOO_OLD: Final = ("SyntaxError", "Try `python")
 """Beginnings of the error that a Python older than 3.7 prints: it cannot parse the tools or, older
 than 3.4, does not know the option -I."""
+_LAST_LINES: Final = 3
+"""Last lines of an error output among which that error is: srun adds one of its own."""
 
 
 class HostTools:
@@ -125,13 +127,14 @@ class HostTools:
 
     def _failed(self, done: Completed) -> HostError:
         """Return an error for a command of the tools that gave no answer."""
-        last = _last_line(done)
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        last = one_line("".join(lines[-1:]))
         problem, remedy = f"the tools ended with {done.code}: {last or 'no message'}", None
         if done.code in _NO_COMMAND:
             problem, remedy = f"expected {self._python}, found none", self._python_remedy
         elif done.code == MISSING:
             problem, remedy = "the tools were damaged on the way to the host", None
-        elif last.startswith(_TOO_OLD):
+        elif any(line.startswith(_TOO_OLD) for line in lines[-_LAST_LINES:]):
             problem, remedy = f"{self._python} there is older than 3.7", self._python_remedy
         else:
             self.connection.refuse_unusable()
@@ -142,7 +145,3 @@ class HostTools:
         if self._is_python_named:
             return "install it there, or name another in [provision] python"
         return f"install {PYTHON_RANGE} there, or name one in [provision] python"
-
-
-def _last_line(done: Completed) -> str:
-    return one_line("".join(done.stderr.decode(errors="replace").strip().splitlines()[-1:]))

@@ -737,6 +737,12 @@ def test_commands_for_hosts_say_when_there_are_none(call: Callable[..., Result])
         )
 
 
+def test_only_hosts_over_ssh_have_keys_to_trust(call: Callable[..., Result]) -> None:
+    trusted = call("hosts", "trust", "--hosts", "a,b", "--connect", "local")
+    assert (trusted.code, trusted.out) == (0, "")
+    assert trusted.err == "without SSH, and so without keys: 2 hosts\n"
+
+
 def test_a_directory_of_data_that_is_not_needed_is_noted(call: Callable[..., Result]) -> None:
     given = ("run", "--dry-run", "--dataset", "synthetic-mnist", "--data-dir", "nosuch")
     assert call(*given).err == "note: --data-dir: ignored, synthetic-mnist is generated\n"

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 def test_options_that_say_where_things_are_are_repeated_and_quoted() -> None:
     given = {"--hosts": None, "--inventory": "my hosts", "--config": Path("lab.toml")}
     assert finding_options(given) == "--inventory 'my hosts' --config lab.toml"
-    assert finding_options({"--hosts": None}) == ""
+    assert finding_options({"--hosts": None, "--slurm": False}) == ""
+    step = {"--slurm": True, "--connect": "srun -w {name} {command}"}
+    assert finding_options(step) == "--slurm --connect 'srun -w {name} {command}'"
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,7 @@ class Hosts:
 
     def start(self, needed: int) -> Agents:
         config = load(None, {}, {}).config
-        found = source.SshAgents(config, WANTED, "test", print)
+        found = source.HostAgents(config, WANTED, "test", print)
         return found.start(self.listed, needed, Path(), print)
 
 
