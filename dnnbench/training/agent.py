@@ -26,7 +26,7 @@ from dnnbench.training.libraries import import_libraries
 from dnnbench.training.prepare import Preparer
 from dnnbench.training.roles import parameter_server, worker
 from dnnbench.training.roles.channel import Channel
-from dnnbench.training.roles.process import die_with_parent
+from dnnbench.training.roles.process import die_with_parent, redirect_standard_streams
 from dnnbench.trial.machine import oom_kills, snapshot
 from dnnbench.trial.messages import (
     AgentFailed,
@@ -255,7 +255,7 @@ class Agent:
                 # Held open here, a sibling's pipe would outlive the agent.
                 for fd in (orders_write, *(role.orders_fd for role in self._roles.values())):
                     os.close(fd)
-                _redirect_standard_streams(log_write)
+                redirect_standard_streams(log_write)
                 channel = Channel(task, orders_read, events_write)
                 code = _run_role(channel, self._prepared, threads, port)
             finally:
@@ -318,14 +318,6 @@ def _one_line(error: Exception) -> str:
     telling = [line for line in lines if line and not line.startswith(_BOILERPLATE)]
     line = (telling or lines or [""])[0]
     return f"{type(error).__name__}: {line[:_CAUSE_CHARACTERS]}"
-
-
-def _redirect_standard_streams(log_fd: int) -> None:
-    """Read nothing, write to the log."""
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.dup2(log_fd, 1)
-    os.dup2(log_fd, 2)
 
 
 def _is_hung_up(fd: int) -> bool:
