@@ -58,6 +58,7 @@ class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         path: of the sweep's directory.
         parallel: trials that ran side by side, on hosts of their own.
         versions: ``python``, ``tensorflow``, ``dnnbench`` and so on -> version.
+        variables: environment variables of the roles that may change what is measured.
     """
 
     profile: str
@@ -73,6 +74,7 @@ class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     start_loads: list[StartLoad] = []
     options: dict[str, str] = {}
     path: str = ""
+    variables: dict[str, str] = {}
 
 
 class NotCounted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -222,6 +224,10 @@ def analyse(
         is_disturbed=bool(disturbed),
         warnings=[
             *disturbed,
+            *(
+                f"the environment of the roles had {name}={value}, which may change the figures"
+                for name, value in context.variables.items()
+            ),
             *spread_warnings(cells),
             *setting_warnings(settings, varied),
         ]

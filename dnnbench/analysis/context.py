@@ -78,17 +78,18 @@ def _context(
     hosts = {
         host.name: said[host.name] for host in store.plan.hosts if host.name in used & said.keys()
     }
-    machine, *others = hosts.values() or [sessions[-1].before]
+    machines = list(hosts.values()) or [session.before for session in sessions[-1:]]
     facts = host_facts(hosts)
     return Context(
         profile=profile_text(config),
-        host_cores=max(1, int(total_cores(facts) if facts else machine.cores_usable)),
-        cpu_model=machine.cpu_model,
+        host_cores=max(1, int(total_cores(facts) if facts else _cores(machines, outcomes))),
+        cpu_model=machines[0].cpu_model if machines else "unknown machine",
         planned_nodes=list(config.sweep.nodes),
         planned_protocols=list(config.sweep.protocols),
         planned_repeats=config.sweep.repeats,
         data_note=store.plan.data_note,
-        versions=_versions([machine, *others]),
+        versions=_versions(machines),
+        variables=_variables(machines),
         hosts=facts,
         start_loads=[
             StartLoad(host, said.load_average[0], said.cores)
@@ -99,6 +100,17 @@ def _context(
         path=str(store.path),
         parallel=store.plan.parallel,
     )
+
+
+def _cores(machines: Sequence[MachineSnapshot], outcomes: Sequence[TrialOutcome]) -> float:
+    """Return the cores of this machine; if they are not recorded, those that its trials saw.
+
+    Older trials saw none: they count as if on one core, so that no figure passes for that of roles
+    with cores of their own.
+    """
+    if machines:
+        return machines[0].cores_usable
+    return min((use.cores for outcome in outcomes for use in outcome.use.values()), default=1)
 
 
 def _before(session: Session, *, is_local: bool) -> dict[str, MachineSnapshot]:
@@ -143,6 +155,15 @@ def _versions(machines: Iterable[MachineSnapshot]) -> dict[str, str]:
     return {name: " and ".join(versions) for name, versions in found.items()}
 
 
+def _variables(machines: Iterable[MachineSnapshot]) -> dict[str, str]:
+    """Return the environment variables of the roles that may change what is measured."""
+    found: dict[str, dict[str, None]] = {}
+    for machine in machines:
+        for name, value in machine.variables.items():
+            found.setdefault(name, {})[value] = None
+    return {name: " and ".join(values) for name, values in found.items()}
+
+
 def profile_text(config: Config) -> str:
     """Name the profile and the settings that were changed from it."""
     changed = []
@@ -165,7 +186,7 @@ def _changes(sessions: Sequence[Session]) -> list[str]:
     for session in sessions:
         # Older sweeps and sessions that ended early list no hosts: they ran on this machine.
         for host, m in (session.hosts or {local_inventory()[0].name: session.before}).items():
-            ran_on = m.cpu_model, m.cores_usable, m.versions, m.git_commit
+            ran_on = m.cpu_model, m.cores_usable, m.versions, m.git_commit, m.variables
             if known.setdefault(host, ran_on) != ran_on:
                 what = "the sweep was resumed on another machine or with other versions"
                 return [f"{what}; see environment.json"]

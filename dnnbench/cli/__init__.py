@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
 from typing import Final
 
@@ -10,7 +9,14 @@ import click
 
 import dnnbench
 from dnnbench.cli.shared.printer import OutputClosedError, Printer
-from dnnbench.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK, DnnbenchError
+from dnnbench.cli.shared.streams import check_directory, flush_or_discard, open_standard_streams
+from dnnbench.errors import (
+    EXIT_BUG,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    DnnbenchError,
+    ResultsError,
+)
 
 EXIT_OUTPUT_CLOSED: Final = 141
 """Exit code that a shell reports for a program killed by SIGPIPE."""
@@ -78,12 +84,10 @@ def group() -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code; every error is one line."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # print the rest if the encoding lacks a sign
+    open_standard_streams()
     printer = Printer()
     try:
-        code = group.main(arguments, prog_name="dnnbench", standalone_mode=False, obj=printer)
+        code = _call(arguments, printer)
     except click.ClickException as error:
         if isinstance(error, _HELP_SHOWN):
             error.show()
@@ -106,6 +110,18 @@ def main(arguments: list[str] | None = None) -> int:
         printer.error(f"bug: {_bug_line(error)}{again}")
         return EXIT_BUG
     return code if isinstance(code, int) else EXIT_OK
+
+
+def _call(arguments: list[str] | None, printer: Printer) -> object:
+    """Run the command line; what the machine denies, such as space on a disk, is no bug."""
+    try:
+        check_directory()
+        return group.main(arguments, prog_name="dnnbench", standalone_mode=False, obj=printer)
+    except OSError as error:
+        flush_or_discard()
+        where = error.filename if isinstance(error.filename, str) else "this machine"
+        problem = f"cannot be used: {error.strerror or type(error).__name__}"
+        raise ResultsError(problem, where=where) from error
 
 
 def _usage_line(error: click.ClickException) -> str:

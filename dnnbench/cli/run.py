@@ -13,19 +13,24 @@ import click
 
 from dnnbench.analysis.context import load_analysis
 from dnnbench.cli.shared.data import find_data, note_ignored, planned_data
-from dnnbench.cli.shared.limits import LIMITS, check_limits, limits_of_run, with_limits
+from dnnbench.cli.shared.limits import check_limits, limits_of_run, with_limits
 from dnnbench.cli.shared.options import common_options, hosts_options, settings_options
 from dnnbench.cli.shared.prices import frozen_for, prices_of_run
-from dnnbench.cli.shared.rehearsal import has_left, rehearsal_of
+from dnnbench.cli.shared.rehearsal import rehearsal_of
+from dnnbench.cli.shared.resuming import (
+    NEWEST,
+    note_kept,
+    refuse_changed,
+    refuse_others,
+    unfinished_sweep,
+)
 from dnnbench.cli.views.sweep import make_view
 from dnnbench.cost.estimate import estimate_cost
 from dnnbench.cost.frozen import freeze
 from dnnbench.errors import (
     EXIT_INTERRUPTED,
-    ConfigError,
     HostError,
     LimitError,
-    ResultsError,
     TrialError,
 )
 from dnnbench.hosts.local import LocalAgents
@@ -35,22 +40,19 @@ from dnnbench.report.files import write_markdown
 from dnnbench.settings.checks import check_device
 from dnnbench.settings.hostlists.sources import note_on_job
 from dnnbench.settings.load import load
-from dnnbench.settings.schema import settings as all_settings
 from dnnbench.sweep.history import measured_trial_s, measured_trials_s
+from dnnbench.sweep.memory import check_memory
 from dnnbench.sweep.own_model import find_user_module
 from dnnbench.sweep.placement import LISTED, to_host
 from dnnbench.sweep.plan import make_plan
-from dnnbench.sweep.results import NameTakenError, create, new_sweep_id, open_sweep, sweep_names
+from dnnbench.sweep.results import NameTakenError, create, new_sweep_id
 from dnnbench.sweep.runner import run_sweep, signals_interrupt
-from dnnbench.sweep.store import SweepStore
 from dnnbench.text.safe import json_text
-from dnnbench.trial.machine import gpus, snapshot
+from dnnbench.trial.machine import gpus, memory_bytes, snapshot
 from dnnbench.trial.models import MODELS
 from dnnbench.trial.spec import ModelSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from dnnbench.cli.shared.printer import Printer
     from dnnbench.settings.hostlists.sources import HostsChoice
     from dnnbench.settings.schema import Config, Resolved
@@ -58,9 +60,8 @@ if TYPE_CHECKING:
     from dnnbench.sweep.placement import Host
     from dnnbench.sweep.plan import Plan
     from dnnbench.sweep.runner import Observer
+    from dnnbench.sweep.store import SweepStore
     from dnnbench.trial.spec import DataSpec, TrialSpec
-
-_NEWEST = ""
 
 
 @click.command("run")
@@ -70,7 +71,7 @@ _NEWEST = ""
 @click.option(
     "--resume",
     is_flag=False,
-    flag_value=_NEWEST,
+    flag_value=NEWEST,
     metavar="[SWEEP]",
     help="Resume the named sweep, or the newest unfinished one, with its own settings.",
 )
@@ -95,9 +96,12 @@ def command(
     """
     printer: Printer = ctx.obj
     if resume is not None:
-        _refuse_others(settings, hosts)
-        store = _unfinished_sweep(resume, settings, config_path)
-        limited = with_limits(store.resolved.config, load(config_path, os.environ, settings))
+        refuse_others(settings, hosts)
+        store = unfinished_sweep(resume, settings, config_path)
+        refuse_changed(store)
+        now = load(config_path, os.environ, settings)
+        note_kept(store, now, printer)
+        limited = with_limits(store.resolved.config, now)
         check_limits(limited)
         if dry_run:
             _show_plan(limited, store.plan, store.pending(), printer, as_json=as_json)
@@ -168,42 +172,6 @@ def _check_tensorflow(config: Config) -> None:
         )
 
 
-def _refuse_others(settings: Mapping[str, str | None], hosts: HostsChoice) -> None:
-    """Refuse options that would change a resumed sweep; a limit or --results-dir does not."""
-    others = hosts.given + [
-        all_settings()[key].option
-        for key, value in settings.items()
-        if value is not None and key not in ("sweep.results_dir", *LIMITS)
-    ]
-    if others:
-        raise ConfigError(
-            "a resumed sweep keeps its own settings",
-            where=", ".join(others),
-            remedy="leave them out, or start a new sweep without --resume",
-        )
-
-
-def _unfinished_sweep(
-    name: str, settings: Mapping[str, str | None], config_path: Path | None
-) -> SweepStore:
-    """Open the sweep to resume: by default the newest unfinished one."""
-    results_dir = Path(load(config_path, os.environ, settings).config.sweep.results_dir)
-    if name != _NEWEST:
-        store = open_sweep(results_dir, name, need_outcomes=False)
-        if has_left(store):
-            return store
-        raise ResultsError("has no trial left to run", where=str(store.path))
-    for found in reversed(sweep_names(results_dir)):
-        store = SweepStore(results_dir.expanduser() / found)
-        if has_left(store):
-            return store
-    raise ResultsError(
-        "there is no unfinished sweep",
-        where=str(results_dir),
-        remedy="start one with `dnnbench run`",
-    )
-
-
 def _agent_source(store: SweepStore, observer: Observer) -> AgentSource:
     """Return the agent source for the sweep: local, or kept on hosts if any are configured."""
     config = store.resolved.config
@@ -221,6 +189,7 @@ def _plan(resolved: Resolved, data: DataSpec, data_note: str | None = None) -> P
     results_dir = Path(config.sweep.results_dir)
     measured_s = measured_trial_s(results_dir, config)
     sweep_id = new_sweep_id(results_dir)
+    check_memory(config, memory_bytes(), resolved.origins["sweep.nodes"])
     # A task has at least one core to itself on a host of its own.
     cores = float(config.sweep.largest.nodes) if config.hosts else None
     return make_plan(

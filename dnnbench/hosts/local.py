@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
-import sys
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import dnnbench
 from dnnbench.errors import HostError
-from dnnbench.hosts.agent_environment import ENVIRONMENT
+from dnnbench.hosts.training_process import start_training
 from dnnbench.sweep.agents import Agents, Arrival, Inbox
+from dnnbench.sweep.documents import writing
 from dnnbench.sweep.event_checks import read_event
 from dnnbench.sweep.failures import is_harmless, kind_of_exit
 from dnnbench.text.safe import one_line
@@ -24,17 +23,18 @@ from dnnbench.trial.messages import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from dnnbench.sweep.placement import Host
     from dnnbench.trial.messages import Order
 
 _CLOSE_TIMEOUT_S = 2.0
+_LOOPBACK_TIMEOUT_S = 5.0
 _TAIL_BYTES = 1 << 16
-_PACKAGE_PARENT = Path(dnnbench.__file__).resolve().parent.parent
 
 
 class LocalAgent:
-    """A process ``python -m dnnbench.training.agent`` and its two pipes."""
+    """A process of `dnnbench.training.agent` and its two pipes."""
 
     ports: list[int] | None = None
 
@@ -43,19 +43,8 @@ class LocalAgent:
         self._log_file = log_file
         self._inbox = inbox
         self._oom_kills = oom_kills()  # before its end
-        with log_file.open("ab") as log:
-            # A session of its own: Ctrl-C reaches the controller alone, which then ends the agent.
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "dnnbench.training.agent"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                # The agent runs this very package, whatever the current directory contains; a
-                # user's own model in that directory is still found, after the package.
-                cwd=_PACKAGE_PARENT,
-                env={**os.environ, **ENVIRONMENT, "PYTHONPATH": _python_path()},
-                start_new_session=True,
-            )
+        with writing(log_file), log_file.open("ab") as log:
+            self._process = start_training("agent", log)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -111,9 +100,12 @@ class LocalAgent:
 
     def _last_words(self) -> str:
         """Return the last telling line of the agent's log, which may be of any size."""
-        with self._log_file.open("rb") as log:
-            log.seek(max(log.seek(0, os.SEEK_END) - _TAIL_BYTES, 0))
-            lines = log.read(_TAIL_BYTES).decode(errors="replace").strip().splitlines()
+        try:
+            with self._log_file.open("rb") as log:
+                log.seek(max(log.seek(0, os.SEEK_END) - _TAIL_BYTES, 0))
+                lines = log.read(_TAIL_BYTES).decode(errors="replace").strip().splitlines()
+        except OSError:  # the results were removed meanwhile
+            return ""
         telling = [line for line in lines if not is_harmless(line)]
         return one_line(telling[-1]) if telling else ""
 
@@ -129,6 +121,7 @@ class LocalAgents:
         notify: Callable[[str], None],  # noqa: ARG002 - a process starts at once
     ) -> Agents:
         """See :class:`dnnbench.sweep.agents.AgentSource`."""
+        _check_loopback(hosts[0])
         inbox = Inbox()
         agents: list[LocalAgent] = []
 
@@ -146,7 +139,21 @@ class LocalAgents:
         return Agents(agents, hosts, inbox, release=release)
 
 
-def _python_path() -> str:
-    """Return the user's search path after the current directory, as Python orders them."""
-    given = os.environ.get("PYTHONPATH")
-    return os.pathsep.join([str(Path.cwd()), given] if given else [str(Path.cwd())])
+def _check_loopback(host: Host) -> None:
+    """Refuse to start roles that could not reach each other.
+
+    Raises:
+        HostError: this machine does not reach itself.
+    """
+    with socket.socket() as listener, socket.socket() as client:
+        client.settimeout(_LOOPBACK_TIMEOUT_S)
+        try:
+            listener.bind((host.address, 0))
+            listener.listen()
+            client.connect(listener.getsockname())
+        except OSError as error:
+            raise HostError(
+                f"expected to reach itself at {host.address}, got: {error.strerror or error}",
+                where=host.name,
+                remedy="see `ip link show lo`; `ip link set lo up` starts the loopback interface",
+            ) from None

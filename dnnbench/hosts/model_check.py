@@ -6,15 +6,12 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-import dnnbench
 from dnnbench.errors import ConfigError
-from dnnbench.hosts.agent_environment import ENVIRONMENT
+from dnnbench.hosts.training_process import start_training
 from dnnbench.trial.models import MODELS
 
 if TYPE_CHECKING:
@@ -24,7 +21,6 @@ if TYPE_CHECKING:
 DEADLINE_S = 120.0
 """Time to import TensorFlow, to build the model, and to build a step's graph in both forms."""
 _NO_TENSORFLOW = 78  # the exit code of dnnbench.training.models.check
-_PACKAGE_PARENT = Path(dnnbench.__file__).resolve().parent.parent
 
 
 def check_model(
@@ -45,17 +41,8 @@ def check_model(
     """
     if model.name in MODELS:
         return
-    search = [str(Path.cwd()), *filter(None, [os.environ.get("PYTHONPATH")])]
     question = msgspec.json.encode({"model": model, "examples": examples})
-    with subprocess.Popen(
-        [sys.executable, "-m", "dnnbench.training.models.check"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        cwd=_PACKAGE_PARENT,
-        env={**os.environ, **ENVIRONMENT, "PYTHONPATH": os.pathsep.join(search)},
-        start_new_session=True,
-    ) as process:
+    with start_training("models.check", subprocess.DEVNULL) as process:
         try:
             answer, _ = process.communicate(question, deadline_s)
         except subprocess.TimeoutExpired:

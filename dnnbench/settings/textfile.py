@@ -1,13 +1,18 @@
-"""Read a text file that a user wrote: a regular file of a bounded size, in UTF-8."""
+"""Read a file that may be of anybody's making: a regular one, of a bounded size."""
 
 from __future__ import annotations
 
 import os
 import stat
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from dnnbench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+    from dnnbench.errors import DnnbenchError
 
 MOST_BYTES: Final = 8_000_000
 """An inventory of 10,000 hosts is about 1 MB."""
@@ -35,7 +40,7 @@ def read_text(path: Path, *, remedy: str | None = None) -> str:
             UTF-8.
     """
     try:
-        content = _read(path)
+        content = read_regular(path, MOST_BYTES)
     except FileNotFoundError:
         problem = "is a link to a file that does not exist" if path.is_symlink() else None
         problem = problem or "there is no such file"
@@ -69,19 +74,32 @@ def local_path(text: str, where: str) -> Path:
     return path
 
 
-def _read(path: Path) -> bytes:
-    # Non-blocking, because opening a named pipe would wait for a writer.
+def open_regular(path: Path, error: type[DnnbenchError] = ConfigError) -> BinaryIO:
+    """Open a file to read, at once: a named pipe would wait for a writer.
+
+    Raises:
+        OSError: it cannot be opened.
+        DnnbenchError: of the class given: it is not a regular file.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
-        if kind != stat.S_IFREG:
-            found = _KINDS.get(kind, "something else")
-            raise ConfigError(f"expected a regular file, found {found}", where=str(path))
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            content = file.read(MOST_BYTES + 1)
-    finally:
+    kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
+    if kind != stat.S_IFREG:
         os.close(descriptor)
-    if len(content) > MOST_BYTES:
-        problem = f"expected at most {MOST_BYTES / 1e6:g} MB, found more"
-        raise ConfigError(problem, where=str(path))
+        found = _KINDS.get(kind, "something else")
+        raise error(f"expected a regular file, found {found}", where=str(path))
+    return os.fdopen(descriptor, "rb")
+
+
+def read_regular(path: Path, most_bytes: int, error: type[DnnbenchError] = ConfigError) -> bytes:
+    """Return the content of a regular file of a bounded size.
+
+    Raises:
+        OSError: it cannot be read.
+        DnnbenchError: of the class given: it is not a regular file, or too large.
+    """
+    with open_regular(path, error) as file:
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        problem = f"expected at most {most_bytes / 1e6:g} MB, found more"
+        raise error(problem, where=str(path))
     return content

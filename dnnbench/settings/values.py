@@ -102,7 +102,12 @@ def check_text(kind: Any, value: object, where: str) -> Any:
     if not isinstance(value, str):
         return check(kind, value, where)
     parts = [part.strip() for part in value.split(",")]
-    return check(kind, parts if _is_list(kind) else value, where, typed=value)
+    try:
+        checked = check(kind, parts if _is_list(kind) else value, where, typed=value)
+        value.encode()
+    except UnicodeEncodeError:  # bytes that are no UTF-8: results could not store them
+        raise ConfigError(f"expected UTF-8 text, got {value!r}", where=where) from None
+    return checked
 
 
 def _fault(kind: Any, message: str, *, is_typed: bool) -> str:

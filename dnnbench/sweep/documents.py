@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import msgspec
 
 from dnnbench.errors import ResultsError
+from dnnbench.settings.textfile import read_regular
+from dnnbench.text.safe import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 VERSION: Final = 1
+MOST_BYTES: Final = 256_000_000
+"""Size of a document; a plan of the most trials that a sweep may have is below 20 MB."""
+_CHANGED: Final = re.compile("Object contains unknown field|Invalid enum value")
+"""How msgspec words what another version may have written."""
 T = TypeVar("T")
 
 
@@ -28,6 +35,9 @@ class Header(msgspec.Struct, frozen=True):
 
     dnnbench: str
     version: int = VERSION
+
+
+_header_decoder: Final = msgspec.json.Decoder(Header)
 
 
 class Document(msgspec.Struct, Generic[T], frozen=True, forbid_unknown_fields=True):
@@ -51,22 +61,39 @@ def read_document(path: Path, kind: str, content_type: type[T]) -> T:
         ResultsError: it is missing, damaged, of another kind or version.
     """
     try:
-        text = path.read_bytes()
+        text = read_regular(path, MOST_BYTES, ResultsError)
     except OSError as error:
         raise ResultsError(f"cannot be read: {error.strerror}", where=str(path)) from None
     check_header(text, kind, str(path))
+    decoder = msgspec.json.Decoder(Document[content_type])  # type: ignore[valid-type]  # made at run time
+    content: T = decode(decoder, text, str(path)).content
+    return content
+
+
+def decode(decoder: msgspec.json.Decoder[T], text: bytes, where: str) -> T:
+    """Decode stored JSON, which anybody may have edited.
+
+    Raises:
+        ResultsError: it is damaged, a value is out of bounds, or it is of another version.
+    """
     try:
-        return msgspec.json.decode(text, type=Document[content_type]).content  # type: ignore[valid-type]  # made at run time
-    except msgspec.DecodeError as error:
-        raise ResultsError(f"is damaged: {error}", where=str(path)) from None
+        return decoder.decode(text)
+    except msgspec.ValidationError as error:
+        if _CHANGED.match(str(error)):
+            raise ResultsError(
+                f"is of another version of dnnbench: {one_line(str(error))}",
+                where=where,
+                remedy="use the dnnbench that wrote it",
+            ) from None
+        raise ResultsError(f"is damaged: {one_line(str(error))}", where=where) from None
+    # JSON may be nested deeper than Python recurses, or contain half of a surrogate pair.
+    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+        raise ResultsError(f"is damaged: {one_line(str(error))}", where=where) from None
 
 
 def check_header(text: bytes, kind: str, where: str) -> None:
     """Raise `ResultsError` unless the JSON object is a document of this kind and version."""
-    try:
-        header = msgspec.json.decode(text, type=Header)
-    except msgspec.DecodeError as error:
-        raise ResultsError(f"is damaged: {error}", where=where) from None
+    header = decode(_header_decoder, text, where)
     if header.version != VERSION:
         raise ResultsError(
             f"has results format {header.version}, but this dnnbench reads {VERSION}",
@@ -74,7 +101,7 @@ def check_header(text: bytes, kind: str, where: str) -> None:
             remedy="use the dnnbench that wrote it",
         )
     if header.dnnbench != kind:
-        raise ResultsError(f"holds {header.dnnbench!r}, not {kind!r}", where=where)
+        raise ResultsError(f"holds {one_line(header.dnnbench)!r}, not {kind!r}", where=where)
 
 
 @contextmanager

@@ -27,7 +27,7 @@ def measured_trials_s(results_dir: Path, config: Config) -> dict[CellKey, list[f
     try:
         previous = open_sweep(results_dir)
         is_alike = _conditions(previous.resolved.config) == _conditions(config)
-        same_cores = previous.sessions()[-1].before.cores_usable == usable_cores()
+        same_cores = usable_cores() in [s.before.cores_usable for s in previous.sessions()[-1:]]
         outcomes = previous.outcomes() if is_alike and same_cores else []
     except ResultsError:  # a damaged old sweep must not stop a new one
         return {}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def find_user_module(name: str, where: str = "[train] model") -> Path | None:
     """Locate the top-level module or package that a model comes from.
 
-    The search is that of ``python -m``: the current directory, then Python's path. Whether the
+    The search is that of an agent: Python's path, then the current directory. Whether the
     module has the function is known only after the import, on a host.
 
     Args:
@@ -29,15 +29,19 @@ def find_user_module(name: str, where: str = "[train] model") -> Path | None:
         The module's file or the package's directory; None for one of dnnbench's own models.
 
     Raises:
-        ConfigError: there is no such module.
+        ConfigError: there is no such module, or Python has one of its own of that name.
     """
     if name in MODELS:
         return None
     module = name.partition(":")[0]
     top, *inner = module.split(".")
     here = Path.cwd()
+    if top in sys.stdlib_module_names:
+        problem = f"{top} is the name of a module of Python itself"
+        raise ConfigError(problem, where=where, remedy=f"give {top}.py another name")
+    elsewhere = [path for path in sys.path if Path(path).resolve() != here]
     importlib.invalidate_caches()  # a module may be younger than this process
-    found = _location(PathFinder.find_spec(top, [str(here), *sys.path]) or _installed(top))
+    found = _location(PathFinder.find_spec(top, [*elsewhere, str(here)]) or _installed(top))
     if found is None:
         remedy = f"save it as {top}.py there, or install it"
         problem = f"there is no source of module {top} in {here} or on Python's path"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from dnnbench.sweep.documents import writing
 from dnnbench.trial.messages import Log
 from dnnbench.trial.tasks import AGENT
 
@@ -64,11 +65,13 @@ class Recorder:
             raise ValueError(f"expected a task of the trial, found {task!r}")
         if task not in self._logs:
             path = self._log_dir / f"{task.replace(':', '-')}.log"
-            self._logs[task] = path.open("ab")
+            with writing(path):
+                self._logs[task] = path.open("ab")
         log, place = self._logs[task], f"{task} on {host}" if host else task
         size_bytes = log.tell()
         if size_bytes < LOG_BYTES:
             line = f"{place} | {event.line}\n".encode(errors="backslashreplace")
             is_last = size_bytes + len(line) >= LOG_BYTES
-            log.write(line + (_LOG_END if is_last else b""))
-            log.flush()
+            with writing(self._log_dir):
+                log.write(line + (_LOG_END if is_last else b""))
+                log.flush()

@@ -101,7 +101,8 @@ def _run_pending(
 ) -> list[TrialOutcome]:
     """Run the pending trials of one sweep as a session of its own."""
     with store.locked():
-        if store.has_outcomes() or store.sessions()[-1].load_after is not None:
+        newest = store.sessions()[-1:]
+        if store.has_outcomes() or not newest or newest[0].load_after is not None:
             store.begin_session(snapshot())  # resumed; `create` wrote the first session
         pending = store.pending()
         observer.sweep_started(store.plan, pending)

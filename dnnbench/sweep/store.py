@@ -17,8 +17,10 @@ import msgspec
 
 from dnnbench.errors import ResultsError
 from dnnbench.settings.schema import Resolved
+from dnnbench.settings.textfile import open_regular
 from dnnbench.sweep.documents import (
     check_header,
+    decode,
     header_line,
     read_document,
     sync_directory,
@@ -26,6 +28,7 @@ from dnnbench.sweep.documents import (
     writing,
 )
 from dnnbench.sweep.plan import Plan
+from dnnbench.sweep.stored_checks import odd_in_outcome, odd_in_plan
 from dnnbench.trial.machine import MachineSnapshot
 from dnnbench.trial.outcome import TrialOutcome
 
@@ -41,6 +44,10 @@ if TYPE_CHECKING:
 
 TRIALS: Final = "trials.jsonl"
 ENVIRONMENT: Final = "environment.json"
+_HEADER_BYTES: Final = 1000
+_LINE_BYTES: Final = 64_000_000
+"""Longest line of outcomes; 1,000 nodes with 100 epochs have about 40 MB."""
+_BLOCK_BYTES: Final = 1 << 20
 _outcome_decoder: Final = msgspec.json.Decoder(TrialOutcome)
 
 
@@ -78,8 +85,8 @@ class EventWriter:
     def close(self) -> None:
         """Fsync and close the file. Idempotent."""
         if not self._file.closed:
-            os.fsync(self._file.fileno())
-            self._file.close()
+            with writing(self.path), self._file:
+                os.fsync(self._file.fileno())
 
     def __enter__(self) -> Self:
         return self
@@ -105,6 +112,7 @@ class SweepStore:
         self.path = path
         self.notes: list[str] = []
         self._attempts: dict[str, Path] = {}
+        self._sessions: list[Session] = []
 
     @property
     def name(self) -> str:
@@ -119,11 +127,23 @@ class SweepStore:
     @cached_property
     def plan(self) -> Plan:
         """The plan, with the trials in the order in which they run."""
-        return read_document(self.path / "plan.json", "plan", Plan)
+        path = self.path / "plan.json"
+        plan = read_document(path, "plan", Plan)
+        if problem := odd_in_plan(plan, self.resolved.config):
+            raise ResultsError(f"is damaged: {problem}", where=str(path))
+        return plan
 
     def sessions(self) -> list[Session]:
-        """Return the machines that the sweep ran on, one entry per start or resumption."""
-        return read_document(self.path / ENVIRONMENT, "environment", list[Session])
+        """Return the machines that the sweep ran on, one entry per start or resumption.
+
+        If their file is lost, return those that this process has recorded or read before.
+        """
+        path = self.path / ENVIRONMENT
+        if path.exists():
+            self._sessions = read_document(path, "environment", list[Session])
+        if not self._sessions:
+            self._note(f"{path}: does not tell what machines the sweep ran on")
+        return self._sessions
 
     def begin_session(self, environment: MachineSnapshot) -> None:
         """Record the machine of a resumed sweep; `create` records the first one."""
@@ -172,6 +192,7 @@ class SweepStore:
         """Append and fsync an outcome, which ends the trial's attempt."""
         path = self.path / TRIALS
         with writing(path), path.open("r+b") as file:
+            check_header(file.readline(_HEADER_BYTES), "trials", f"{path}:1")
             _mend(file)
             file.write(msgspec.json.encode(outcome) + b"\n")
             file.flush()
@@ -186,27 +207,34 @@ class SweepStore:
             ResultsError: a line is damaged. A torn last line, as a crash leaves it, is only noted.
         """
         path = self.path / TRIALS
+        planned = {order.id: order for order in self.plan.orders}
+        latest: dict[str, TrialOutcome] = {}
         try:
-            header, *lines = path.read_bytes().split(b"\n")
+            with open_regular(path, ResultsError) as file:
+                check_header(file.readline(_HEADER_BYTES), "trials", f"{path}:1")
+                for number, line in enumerate(_lines(file, str(path)), start=2):
+                    outcome = self._outcome(line, f"{path}:{number}", planned)
+                    if outcome is not None:
+                        latest.pop(outcome.order.id, None)
+                        latest[outcome.order.id] = outcome
         except OSError as error:
             raise ResultsError(f"cannot be read: {error.strerror}", where=str(path)) from None
-        check_header(header, "trials", f"{path}:1")
-        latest: dict[str, TrialOutcome] = {}
-        for number, line in enumerate(lines, start=2):
-            # Line len(lines) + 1 is what follows the last newline: nothing, or a torn line.
-            is_tail = number == len(lines) + 1
-            if is_tail and not line:
-                continue
-            try:
-                outcome = _outcome_decoder.decode(line)
-            except msgspec.DecodeError as error:
-                if not is_tail:
-                    raise ResultsError(f"is damaged: {error}", where=f"{path}:{number}") from None
-                self._note(f"{path}:{number}: is incomplete after a crash, and is not counted")
-                continue
-            latest.pop(outcome.order.id, None)
-            latest[outcome.order.id] = outcome
         return list(latest.values())
+
+    def _outcome(
+        self, line: bytes, where: str, planned: Mapping[str, TrialSpec]
+    ) -> TrialOutcome | None:
+        """Return the outcome on a line; None if a crash left the line incomplete."""
+        try:
+            outcome = decode(_outcome_decoder, line, where)
+        except ResultsError:
+            if line.endswith(b"\n"):
+                raise
+            self._note(f"{where}: is incomplete after a crash, and is not counted")
+            return None
+        if problem := odd_in_outcome(outcome, self.plan, planned.get(outcome.order.id)):
+            raise ResultsError(f"is damaged: {problem}", where=where)
+        return outcome
 
     def pending(self) -> list[TrialSpec]:
         """Return the trials without a result, including failed and interrupted ones, in order.
@@ -220,10 +248,10 @@ class SweepStore:
     def has_outcomes(self) -> bool:
         """Return whether any trial has an outcome, without reading the outcomes."""
         try:
-            with (self.path / TRIALS).open("rb") as file:
-                file.readline()
-                return file.readline().endswith(b"\n")
-        except OSError:
+            with open_regular(self.path / TRIALS, ResultsError) as file:
+                file.readline(_HEADER_BYTES)
+                return file.readline(_LINE_BYTES).endswith(b"\n")
+        except (OSError, ResultsError):
             return False
 
     def event_writer(self, order: TrialSpec) -> EventWriter:
@@ -247,29 +275,47 @@ class SweepStore:
             number += 1
             folder = trials / f"{order.id}-attempt{number}"
         with writing(folder):
-            (folder / "logs").mkdir(parents=True)
+            folder.mkdir()  # not its parents: results that somebody removed do not come back
+            (folder / "logs").mkdir()
             write_document(folder / "order.json", "order", order)
             sync_directory(trials)
         return folder
 
     def _write_sessions(self, sessions: list[Session]) -> None:
         write_document(self.path / ENVIRONMENT, "environment", sessions)
+        self._sessions = sessions
 
     def _note(self, note: str) -> None:
         if note not in self.notes:
             self.notes.append(note)
 
 
+def _lines(file: BinaryIO, where: str) -> Iterator[bytes]:
+    """Yield the lines of a file; only the last one may lack its newline."""
+    while line := file.readline(_LINE_BYTES):
+        if len(line) == _LINE_BYTES and not line.endswith(b"\n"):
+            problem = f"is damaged: expected lines below {_LINE_BYTES / 1e6:g} MB, found more"
+            raise ResultsError(problem, where=where)
+        yield line
+
+
 def _mend(file: BinaryIO) -> None:
     """Go to the end of the file; first complete or cut off a line that a crash left torn."""
-    content = file.read()
-    tail = content.rpartition(b"\n")[2]
+    end = size = file.seek(0, os.SEEK_END)
+    tail = b""
+    while end and b"\n" not in tail:
+        start = max(end - _BLOCK_BYTES, 0)
+        file.seek(start)
+        tail = file.read(end - start) + tail
+        end = start
+    tail = tail.rpartition(b"\n")[2]
+    file.seek(0, os.SEEK_END)
     if not tail:
         return
     try:
-        _outcome_decoder.decode(tail)
-    except msgspec.DecodeError:
-        file.truncate(len(content) - len(tail))
+        decode(_outcome_decoder, tail, "")
+    except ResultsError:
+        file.truncate(size - len(tail))
         file.seek(0, os.SEEK_END)
     else:
         file.write(b"\n")

@@ -1,9 +1,9 @@
 """The agent: one process per host that imports TensorFlow once and forks one role per task.
 
-``python -m dnnbench.training.agent`` reads orders on standard input and writes events, its own and
-those of its roles, on standard output, one JSON line each. It ends, and its roles with it, when
-standard input ends: that is the end of the controller. It has one thread and no TensorFlow runtime,
-so a fork is safe.
+Started by `dnnbench.training.start`, it reads orders on standard input and writes events, its own
+and those of its roles, where standard output was, one JSON line each. It ends, and its roles with
+it, when standard input ends: that is the end of the controller. It has one thread and no TensorFlow
+runtime, so a fork is safe.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dnnbench.errors import DataError, DnnbenchError
+from dnnbench.training.libraries import import_libraries
 from dnnbench.training.prepare import Preparer
 from dnnbench.training.roles import parameter_server, worker
 from dnnbench.training.roles.channel import Channel
-from dnnbench.training.roles.process import die_with_parent
+from dnnbench.training.roles.process import die_with_parent, redirect_standard_streams
 from dnnbench.trial.machine import oom_kills, snapshot
 from dnnbench.trial.messages import (
     AgentFailed,
@@ -115,9 +116,15 @@ class _Role:
 
 
 class Agent:
-    """Carries out the orders of one controller."""
+    """Carries out the orders of one controller.
 
-    def __init__(self, preparer: Preparer) -> None:
+    Args:
+        preparer: prepares its trials.
+        events_fd: file descriptor to write events to.
+    """
+
+    def __init__(self, preparer: Preparer, events_fd: int) -> None:
+        self._events_fd = events_fd
         self._preparer = preparer
         self._prepared: PreparedTrial | None = None
         self._roles: dict[str, _Role] = {}
@@ -136,6 +143,15 @@ class Agent:
                 role.kill()
             for role in self._roles.values():
                 os.waitpid(role.pid, 0)
+
+    def send(self, event: Event) -> None:
+        """Send an event of the agent itself."""
+        self._write(encode(event))
+
+    def _write(self, line: bytes) -> None:
+        rest = memoryview(line)
+        while rest:
+            rest = rest[os.write(self._events_fd, rest) :]
 
     def _turn(self, orders: _Lines) -> bool:
         """Wait for something to arrive, and deal with it; False once the orders have ended."""
@@ -167,13 +183,13 @@ class Agent:
                 self._kill(order.tasks)
             else:
                 if isinstance(order, Respond):
-                    _send(Responding(task=AGENT, cores=0.0))
+                    self.send(Responding(task=AGENT, cores=0.0))
                 self._watch_use(order)
                 for role in self._roles.values():
                     role.send(line + b"\n")
         except (DnnbenchError, msgspec.DecodeError, OSError) as error:
             kind: CauseKind | None = "data" if isinstance(error, DataError) else None
-            _send(AgentFailed(task=AGENT, cause=str(error)[:_CAUSE_CHARACTERS], kind=kind))
+            self.send(AgentFailed(task=AGENT, cause=str(error)[:_CAUSE_CHARACTERS], kind=kind))
 
     def _kill(self, tasks: list[str] | None) -> None:
         """Kill the roles of these tasks, or all."""
@@ -189,12 +205,12 @@ class Agent:
         if isinstance(order, Go):
             self._before = reading
         elif self._before and reading:
-            _send(HostUsed(task=AGENT, use=use_between(self._before, reading)))
+            self.send(HostUsed(task=AGENT, use=use_between(self._before, reading)))
 
     def _prepare(self, order: Prepare) -> None:
         start_s = time.monotonic()
         self._prepared = self._preparer.prepare(order.trial, own_core=order.own_core)
-        _send(
+        self.send(
             Prepared(
                 task=AGENT,
                 duration_s=time.monotonic() - start_s,
@@ -219,8 +235,8 @@ class Agent:
         try:
             self._fork(task, threads, port)
         except OSError as error:
-            _send(RoleFailed(task=task, cause=f"cannot be forked: {error.strerror}"))
-            _send(RoleExited(task=task, code=1))
+            self.send(RoleFailed(task=task, cause=f"cannot be forked: {error.strerror}"))
+            self.send(RoleExited(task=task, code=1))
 
     def _fork(self, task: str, threads: int, port: int) -> None:
         """Fork one role, in a process group of its own; pipes carry its orders, events and log."""
@@ -239,7 +255,7 @@ class Agent:
                 # Held open here, a sibling's pipe would outlive the agent.
                 for fd in (orders_write, *(role.orders_fd for role in self._roles.values())):
                     os.close(fd)
-                _redirect_standard_streams(log_write)
+                redirect_standard_streams(log_write)
                 channel = Channel(task, orders_read, events_write)
                 code = _run_role(channel, self._prepared, threads, port)
             finally:
@@ -256,12 +272,12 @@ class Agent:
         """Pass on what a role wrote; once both its pipes have ended, its exit code."""
         arrived = lines.read()
         if arrived is None and lines is role.log and lines.rest:
-            _send(Log(task=role.task, line=lines.rest.decode(errors="replace")))
+            self.send(Log(task=role.task, line=lines.rest.decode(errors="replace")))
         for line in arrived or []:
             if lines is role.log:
-                _send(Log(task=role.task, line=line.decode(errors="replace")))
+                self.send(Log(task=role.task, line=line.decode(errors="replace")))
             else:
-                _write(line + b"\n")
+                self._write(line + b"\n")
         if arrived is None:
             self._selector.unregister(lines.fd)
             os.close(lines.fd)
@@ -273,7 +289,7 @@ class Agent:
             del self._roles[role.task]
             code = os.waitstatus_to_exitcode(status)
             lacked_memory = code == -signal.SIGKILL and oom_kills() > role.oom_kills
-            _send(RoleExited(task=role.task, code=code, lacked_memory=lacked_memory))
+            self.send(RoleExited(task=role.task, code=code, lacked_memory=lacked_memory))
 
 
 def _brings_events(ready: tuple[selectors.SelectorKey, int]) -> bool:
@@ -304,14 +320,6 @@ def _one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {line[:_CAUSE_CHARACTERS]}"
 
 
-def _redirect_standard_streams(log_fd: int) -> None:
-    """Read nothing, write to the log."""
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.dup2(log_fd, 1)
-    os.dup2(log_fd, 2)
-
-
 def _is_hung_up(fd: int) -> bool:
     """Return whether the other end of a pipe is closed."""
     poll = select.poll()
@@ -319,17 +327,7 @@ def _is_hung_up(fd: int) -> bool:
     return any(state & select.POLLHUP for _, state in poll.poll(0))
 
 
-def _send(event: Event) -> None:
-    _write(encode(event))
-
-
-def _write(line: bytes) -> None:
-    rest = memoryview(line)
-    while rest:
-        rest = rest[os.write(sys.stdout.fileno(), rest) :]
-
-
-def main() -> None:
+def main(events_fd: int) -> None:
     """Import TensorFlow, send `AgentReady`, and serve."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the controller's to handle
     # While it imports or prepares, it does not read standard input.
@@ -337,16 +335,11 @@ def main() -> None:
     if _is_hung_up(sys.stdin.fileno()):  # the controller ended before that
         return
     start_s = time.monotonic()
-    import keras  # noqa: F401 - preloaded for the roles and the building of graphs
-    import tensorflow  # noqa: F401, ICN001 - also preloaded
-
+    import_libraries()  # preloaded for the roles and the building of graphs
     preload_s = time.monotonic() - start_s
     gc.freeze()  # a collection in a role would write to, and so copy, every page of these objects
-    _send(AgentReady(task=AGENT, pid=os.getpid(), preload_s=preload_s, machine=snapshot()))
-    Agent(Preparer()).run()
+    agent = Agent(Preparer(), events_fd)
+    agent.send(AgentReady(task=AGENT, pid=os.getpid(), preload_s=preload_s, machine=snapshot()))
+    agent.run()
     sys.stderr.flush()
     os._exit(0)  # Python would take two seconds to unload TensorFlow, which somebody waits for
-
-
-if __name__ == "__main__":
-    main()

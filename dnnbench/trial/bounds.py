@@ -33,4 +33,8 @@ ExitCode = Annotated[int, Meta(ge=-255, le=255)]
 """As in ``subprocess``: negative for a signal."""
 Text = Annotated[str, Meta(max_length=1000)]
 """A name or a description."""
+LongText = Annotated[str, Meta(max_length=1 << 16)]
+"""Text from a log or an error."""
+Real = Annotated[float, Meta(ge=-1e100, le=1e100)]
+"""A finite number whose square, and sums of such squares, are finite."""
 StalenessCounts = Annotated[list[Count], Meta(max_length=1 << 16)]

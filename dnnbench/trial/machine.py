@@ -1,6 +1,6 @@
 """A snapshot of a machine: processor, memory, load and versions, without anything secret.
 
-Neither environment variables nor the user's name are read.
+Of environment variables, those are read that change how TensorFlow computes, and no others.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from dnnbench.trial.bounds import (
     Quantity,
     Text,
 )
+from dnnbench.trial.role_environment import recorded
 
 PACKAGES: Final = ("tensorflow", "keras", "numpy")
 _SOURCE: Final = Path(dnnbench.__file__).resolve().parent.parent
@@ -41,6 +42,7 @@ class MachineSnapshot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         load_average: over 1, 5 and 15 minutes.
         boot_id: random, of each start of its kernel: containers and namespaces that have it in
             common share one machine. None where the kernel gives none.
+        variables: environment variables that a user set and that may change what is measured.
     """
 
     taken_at: Text
@@ -55,6 +57,7 @@ class MachineSnapshot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     git_commit: Text | None
     load_average: tuple[Quantity, Quantity, Quantity]
     boot_id: Text | None = None
+    variables: dict[Text, Text] = {}
 
 
 def snapshot() -> MachineSnapshot:
@@ -75,6 +78,7 @@ def snapshot() -> MachineSnapshot:
         git_commit=git_commit(_SOURCE),
         load_average=load_average(),
         boot_id=_read(_BOOT_ID).strip() or None,
+        variables=recorded(os.environ),
     )
 
 

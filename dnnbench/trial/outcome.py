@@ -12,8 +12,10 @@ import msgspec
 from dnnbench.errors import CauseKind
 from dnnbench.trial.bounds import (
     Count,
+    LongText,
     PositiveCount,
     PositiveSeconds,
+    Real,
     Seconds,
     Share,
     StalenessCounts,
@@ -90,13 +92,13 @@ class EpochRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     steps: PositiveCount
     examples: PositiveCount
     duration_s: PositiveSeconds
-    loss: float
+    loss: Real
     cpu_s: Seconds
     parameter_server_cpu_s: Seconds
     staleness: Staleness
-    compensation_ratio: float | None = None
-    initial_loss: float | None = None
-    final_loss: float | None = None
+    compensation_ratio: Real | None = None
+    initial_loss: Real | None = None
+    final_loss: Real | None = None
 
 
 class EvaluationRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -150,10 +152,10 @@ class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         kind: of the cause; None where it is of no kind, and in older files.
     """
 
-    cause: str
-    task: str | None = None
-    host: str | None = None
-    log_tail: list[str] = []
+    cause: LongText
+    task: Text | None = None
+    host: Text | None = None
+    log_tail: list[LongText] = []
     kind: CauseKind | None = None
 
     @property
@@ -177,8 +179,8 @@ class LostWorker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     task: Text
-    host: str
-    cause: str
+    host: Text
+    cause: LongText
     epoch: PositiveCount
     after_s: Seconds
     is_restarted: bool = False
@@ -215,16 +217,16 @@ class TrialOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     order: TrialSpec
     status: Status
-    started_at: str
-    duration_s: float
-    start_up_s: float = 0.0
-    training_s: float = 0.0
-    parameter_server_cpu_s: float = 0.0
-    updates_pushed: int = 0
-    updates_applied: list[int] = []
-    differing_replicas: list[str] = []
-    placement: dict[str, str] = {}
-    seeds: dict[str, int] = {}
+    started_at: Text
+    duration_s: Seconds
+    start_up_s: Seconds = 0.0
+    training_s: Seconds = 0.0
+    parameter_server_cpu_s: Seconds = 0.0
+    updates_pushed: Count = 0
+    updates_applied: list[Count] = []
+    differing_replicas: list[Text] = []
+    placement: dict[Text, Text] = {}
+    seeds: dict[Text, int] = {}
     warmups: list[WarmupRecord] = []
     epochs: list[EpochRecord] = []
     evaluations: list[EvaluationRecord] = []

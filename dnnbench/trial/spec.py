@@ -6,17 +6,20 @@ Closed, frozen structs: a field that the other side does not know is refused, no
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import msgspec
 
 from dnnbench.errors import ConfigError
+from dnnbench.trial.bounds import Count, LongText, PositiveCount, Quantity, Real, Share, Text
 from dnnbench.trial.protocols import PROTOCOLS, find_protocol, position
 from dnnbench.trial.variation import Value, Variation, in_words, kept_by, sort_key, variation_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+MOST_NODES: Final = 1000
+"""Nodes of a trial, and its parameter servers."""
 MOST_UPDATES = 2**24
 """Updates of a shard that a trial may have: they are counted in a float32, exact up to here."""
 OPTIMIZERS: tuple[str, ...] = ("sgd", "adagrad")
@@ -29,6 +32,7 @@ else:  # checked where a value is read; mypy takes no list that is not written o
     ProtocolName = Literal[tuple(PROTOCOLS)]
     OptimizerName = Literal[OPTIMIZERS]
 
+Nodes = Annotated[int, msgspec.Meta(ge=1, le=MOST_NODES)]
 Compensation = Literal["constant", "adaptive"]
 EpochDefinition = Literal["replicated", "sharded"]
 Device = Literal["cpu", "gpu"]
@@ -52,11 +56,11 @@ class DataSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         train_examples: examples to train on; 0 where it was not stored.
     """
 
-    name: str
-    directory: str | None
-    digest: str
-    label_noise: float = 0.0
-    train_examples: int = 0
+    name: Text
+    directory: LongText | None
+    digest: Text
+    label_noise: Share = 0.0
+    train_examples: Count = 0
 
     @property
     def title(self) -> str:
@@ -76,10 +80,10 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             that outlive a sweep recognise an edited model by it.
     """
 
-    name: str = "mnist-dnn"
-    l2: float = 0.0
-    dropout: float = 0.0
-    digest: str = ""
+    name: Text = "mnist-dnn"
+    l2: Real = 0.0
+    dropout: Share = 0.0
+    digest: Text = ""
 
 
 class ProtocolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -101,20 +105,20 @@ class ProtocolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: ProtocolName = "downpour"
     optimizer: OptimizerName = "sgd"
-    learning_rate: float = 0.1
+    learning_rate: Real = 0.1
     compensation: Compensation = "adaptive"
-    lambda0: float = 2.0
-    mean_square_decay: float = 0.95
-    epsilon: float = 1e-7
-    momentum: float = 0.0
-    clip_norm: float | None = None
-    rate_warmup_epochs: int = 0
-    rate_decay_epochs: tuple[int, ...] = ()
-    rate_decay: float = 0.1
-    backup_workers: int = 0
-    n_fetch: int = 1
-    n_push: int = 1
-    local_rate: float | None = None
+    lambda0: Real = 2.0
+    mean_square_decay: Share = 0.95
+    epsilon: Real = 1e-7
+    momentum: Share = 0.0
+    clip_norm: Real | None = None
+    rate_warmup_epochs: Count = 0
+    rate_decay_epochs: tuple[PositiveCount, ...] = ()
+    rate_decay: Share = 0.1
+    backup_workers: Count = 0
+    n_fetch: PositiveCount = 1
+    n_push: PositiveCount = 1
+    local_rate: Real | None = None
 
     @property
     def has_intervals(self) -> bool:
@@ -220,19 +224,19 @@ class TrialSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         epoch_steps: steps of a measured epoch that is cut short; 0 for a whole pass.
     """
 
-    sweep: str
+    sweep: Text
     data: DataSpec
     model: ModelSpec
-    parameter_servers: int
-    batch_size: int = 100
-    epochs: int = 2
+    parameter_servers: Annotated[int, msgspec.Meta(ge=0, le=MOST_NODES)]
+    batch_size: PositiveCount = 100
+    epochs: PositiveCount = 2
     epoch_definition: EpochDefinition = "replicated"
-    warmup_steps: int = 50
-    warm_start_epochs: int = 0
-    steps_per_run: int = 25
+    warmup_steps: Count = 50
+    warm_start_epochs: Count = 0
+    steps_per_run: PositiveCount = 25
     device: Device = "cpu"
-    pace_ms: float = 0.0
-    epoch_steps: int = 0
+    pace_ms: Quantity = 0.0
+    epoch_steps: Count = 0
 
 
 VARIABLE: Final[dict[str, str]] = {
@@ -274,9 +278,9 @@ class TrialSpec(TrialSettings, frozen=True, kw_only=True):
         varied: settings that the sweep varies and that count for this trial.
     """
 
-    id: str
-    nodes: int
-    repeat: int
+    id: Text
+    nodes: Nodes
+    repeat: PositiveCount
     seed: int
     protocol: ProtocolSpec
     varied: tuple[VariedName, ...] = ()

@@ -143,7 +143,7 @@ def test_what_a_role_logged_before_an_event_arrives_before_it(
 ) -> None:
     orders, events, log = (os.pipe() for _ in range(3))
     role = _Role("worker:0", 0, orders[1], events[0], log[0])
-    agent = Agent(SimpleNamespace())  # type: ignore[arg-type]
+    agent = Agent(SimpleNamespace(), 1)  # type: ignore[arg-type]
     for lines in (role.events, role.log):
         agent._selector.register(lines.fd, selectors.EVENT_READ, (role, lines))
     os.write(events[1], b"an event\n")  # the kernel tells first what became ready first
@@ -197,7 +197,7 @@ def test_a_role_that_died_unseen_does_not_keep_orders_from_the_others(
     dead_read, dead_write = os.pipe()
     os.close(dead_read)
     live_read, live_write = os.pipe()
-    agent = Agent(SimpleNamespace())  # type: ignore[arg-type]
+    agent = Agent(SimpleNamespace(), 1)  # type: ignore[arg-type]
     for task, orders_fd in (("worker:0", dead_write), ("worker:1", live_write)):
         agent._roles[task] = _Role(task, 0, orders_fd, events_fd=-1, log_fd=-1)
     agent._carry_out(encode(Go()).rstrip())
@@ -237,7 +237,8 @@ def test_the_line_of_an_error_is_the_one_that_says_most(text: str, line: str) ->
 
 
 def test_an_agent_whose_controller_is_gone_does_not_even_import_tensorflow() -> None:
-    start = [sys.executable, "-X", "importtime", "-m", "dnnbench.training.agent"]
+    start = [sys.executable, "-X", "importtime", "-S", "-m", "dnnbench.training.start"]
+    start += ["dnnbench.training.agent", str(PROJECT), ""]
     read, write = os.pipe()
     os.close(write)
     with os.fdopen(read) as closed:

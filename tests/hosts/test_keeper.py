@@ -70,7 +70,7 @@ def test_start_answers_once_agent_and_socket_are_there_and_holds_ports(host: Kep
     entries = Path(f"/proc/{agent}/environ").read_text().split("\0")
     environment = dict(entry.split("=", 1) for entry in entries if entry)
     assert environment["DNNBENCH_CLUSTER"] == "c1"
-    assert environment["PYTHONPATH"].endswith(f":{host.state() / 'models'}")
+    assert str(host.state() / "models") not in environment["PYTHONPATH"]
     assert len(answer["ports"]) == 2
     for port in answer["ports"]:
         with socket.socket() as role, socket.socket() as stranger:

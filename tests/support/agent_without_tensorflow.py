@@ -62,5 +62,6 @@ if __name__ == "__main__":
     parameter_server.serve = play
     worker.work = play
     die_with_parent(os.getppid())
-    agent._send(make_ready(os.getpid()))
-    agent.Agent(Preparer()).run()  # type: ignore[arg-type]
+    this = agent.Agent(Preparer(), 1)  # type: ignore[arg-type]
+    this.send(make_ready(os.getpid()))
+    this.run()

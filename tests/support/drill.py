@@ -101,7 +101,7 @@ class Drill:
         python.parent.mkdir(parents=True)
         agent = SUPPORT / "scripted_agent.py"
         python.write_text(
-            f'#!/bin/sh\n[ "$2" = dnnbench.training.agent ] && '
+            f'#!/bin/sh\n[ "$4" = dnnbench.training.agent ] && '
             f"PYTHONPATH={TESTS}:$PYTHONPATH exec {sys.executable} {agent}\n"
             f'exec {sys.executable} "$@"\n'
         )

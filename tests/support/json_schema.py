@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+import operator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,),
@@ -97,6 +101,15 @@ def _most(value: Any, rule: int, _schema: Any, _root: Any, place: str) -> list[s
     return [f"{place}: more than {rule}"] if is_long else []
 
 
+def _bound(is_within: Callable[[Any, Any], bool], kinds: tuple[type, ...], words: str) -> Any:
+    def check(value: Any, rule: Any, _schema: Any, _root: Any, place: str) -> list[str]:
+        is_out = isinstance(value, kinds) and not is_within(value, rule)
+        return [f"{place}: not {words} {rule}"] if is_out else []
+
+    return check
+
+
+_NUMBERS = (int, float)
 _CHECKS: dict[str, Any] = {
     "$ref": _reference,
     "anyOf": _any_of,
@@ -110,4 +123,9 @@ _CHECKS: dict[str, Any] = {
     "enum": lambda v, rule, _s, _r, p: [] if v in rule else [f"{p}: {v!r} is not in {rule!r}"],
     "minItems": _least,
     "maxItems": _most,
+    "minimum": _bound(operator.ge, _NUMBERS, "at least"),
+    "maximum": _bound(operator.le, _NUMBERS, "at most"),
+    "exclusiveMinimum": _bound(operator.gt, _NUMBERS, "above"),
+    "exclusiveMaximum": _bound(operator.lt, _NUMBERS, "below"),
+    "maxLength": _bound(lambda text, most: len(text) <= most, (str,), "of a length up to"),
 }

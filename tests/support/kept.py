@@ -115,7 +115,7 @@ class KeptHost:
         self.keepers: list[int] = []
         self.python = directory / "env" / agent
         self.python.parent.mkdir(parents=True, exist_ok=True)
-        # Called as `python -m dnnbench.training.agent`.
+        # Called as `python -S -m dnnbench.training.start …`.
         self.python.write_text(
             f"#!/bin/sh\nPYTHONPATH={TESTS}:$PYTHONPATH exec {sys.executable} {SUPPORT / agent}\n"
         )
@@ -171,6 +171,7 @@ class KeptHost:
             "ports": 2,
             "python": f"env/{self.python.name}",
             "pythonpath": PYTHON_PATH,
+            "inherited": ["PATH", "HOME", "LC_*"],
             "environment": {},
             "requires": ["env"],
             "firewall": None,

@@ -12,7 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from dnnbench.hosts.agent_environment import ENVIRONMENT
+from dnnbench.trial.role_environment import ENVIRONMENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable

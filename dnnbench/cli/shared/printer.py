@@ -8,6 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from dnnbench.cli.shared.cures import completed
+from dnnbench.cli.shared.streams import discard
+from dnnbench.errors import ResultsError
 from dnnbench.text.safe import one_line, visible
 from dnnbench.text.screen import Screen
 
@@ -54,15 +56,21 @@ class Printer:
         """Print a result unchanged: its layout has already made text from outside safe.
 
         Raises:
-            OutputClosedError: standard output is closed.
+            OutputClosedError: its reader has closed standard output.
+            ResultsError: standard output cannot be written, as on a full disk.
         """
         try:
             sys.stdout.write(text)
             sys.stdout.flush()
-        except BrokenPipeError:
-            # Otherwise the rest of the buffer would be written at exit, and fail again.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise OutputClosedError from None
+        except OSError as error:
+            discard(sys.stdout.fileno())
+            if isinstance(error, BrokenPipeError):
+                raise OutputClosedError from None
+            raise ResultsError(
+                f"cannot be written: {error.strerror}",
+                where="standard output",
+                remedy="the stored results are not affected",
+            ) from None
 
     def note(self, line: str) -> None:
         """Print a line that is not a result; the text need not be safe."""
@@ -117,4 +125,4 @@ def _to_stderr(text: str) -> None:
         sys.stderr.write(text)
         sys.stderr.flush()
     except OSError:  # the terminal is gone; the exit code remains
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+        discard(sys.stderr.fileno())

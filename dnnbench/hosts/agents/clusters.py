@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from dnnbench.errors import HostError
-from dnnbench.hosts.agent_environment import ENVIRONMENT
 from dnnbench.hosts.agents.identity import here, owner, process_of, this_process
 from dnnbench.hosts.onhost import process_table
 from dnnbench.hosts.provision.answers import convert
 from dnnbench.hosts.provision.wanted import environment_of
 from dnnbench.text.safe import one_line
 from dnnbench.trial.bounds import Count, Moment, Port, ProcessId, Remaining, Text
+from dnnbench.trial.role_environment import ENVIRONMENT, MEASURED, NEEDED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -234,7 +234,6 @@ def start_keeper(
         HostError: the host is taken, no port is free, or the like.
     """
     environment, _ = environment_of(facts.machine, wanted.device)
-    state = f"{facts.directory}/clusters/{cluster}/{tools.host}"
     start = tools.begin if facts.ends_with_command else tools.call
     answer = start(
         "start",
@@ -252,7 +251,8 @@ def start_keeper(
         port_range=config.cluster.port_range,
         ports=ports,
         python=f"{facts.directory}/env/{environment}/bin/python",
-        pythonpath=[f"{facts.directory}/{wanted.package}", f"{state}/models"],
+        pythonpath=[f"{facts.directory}/{wanted.package}"],
+        inherited=[*NEEDED, *MEASURED],
         # Otherwise, Keras creates a directory in the home.
         environment={**ENVIRONMENT, "KERAS_HOME": f"{facts.directory}/keras"},
         requires=[],

@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 _END_TIMEOUT_S = 2.0
 _KILL_TIMEOUT_S = 5.0
 _PAUSE_S = 0.02
+_START = "dnnbench.training.start"
+_AGENT = "dnnbench.training.agent"
 
 
 class AgentProcess:
-    """A process ``python -m dnnbench.training.agent``; the kernel kills it if the keeper dies.
+    """A process of ``dnnbench.training.agent``; the kernel kills it if the keeper dies.
 
     Attributes:
         lines: events to read, orders to write.
@@ -38,15 +40,15 @@ class AgentProcess:
         python = os.path.join(state.directory, request["python"])
         path = [os.path.join(state.directory, part) for part in request["pythonpath"]]
         variables = {
-            **os.environ,
+            **_inherited(request["inherited"]),
             **request["environment"],
             **marks.environment(request["cluster"], state.path),
-            "PYTHONPATH": os.pathsep.join([*path, state.models]),
+            "PYTHONPATH": os.pathsep.join(path),
         }
         with open(state.agent_log, "ab") as log:
             try:
                 self._process = subprocess.Popen(
-                    [python, "-m", "dnnbench.training.agent"],
+                    [python, "-S", "-m", _START, _AGENT, "", state.models],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,
@@ -101,6 +103,12 @@ class AgentProcess:
             note(f"cannot be killed: {left}")
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.code = self._process.wait(_END_TIMEOUT_S)
+
+
+def _inherited(patterns: list[str]) -> dict[str, str]:
+    """Return the variables that the agent gets of this process; ``LC_*`` stands for several."""
+    ends = tuple(pattern[:-1] for pattern in patterns if pattern.endswith("*"))
+    return {k: v for k, v in os.environ.items() if k in patterns or k.startswith(ends)}
 
 
 def _signal_name(number: int) -> str:

@@ -10,11 +10,10 @@ from msgspec import Meta
 from dnnbench.settings.setting import CLUSTER, PRICED, PROVISIONED, Setting
 from dnnbench.settings.values import LocalPath, Name, Positive, Seconds
 from dnnbench.trial.protocols import PROTOCOLS, find_protocol, parameter_servers_of
-from dnnbench.trial.spec import CellKey, ProtocolName, grid
+from dnnbench.trial.spec import CellKey, Nodes, ProtocolName, grid
 
 # Upper bounds, here and in the other tables, keep a typing error from filling the memory or
 # overflowing a clock. None of them limits a realistic measurement.
-Nodes = Annotated[int, Meta(ge=1, le=1000)]
 Share = Annotated[float, Meta(gt=0, le=1)]
 Hours = Annotated[float, Meta(gt=0, le=10_000)]
 Throughput = Annotated[

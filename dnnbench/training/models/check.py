@@ -1,7 +1,7 @@
 """Build a model once, as a trial does, and report what is wrong with it.
 
-``python -m dnnbench.training.models.check`` reads a `Question` on standard input and writes an
-`Answer` on standard output, each one JSON document.
+Started by `dnnbench.training.start`, it reads a `Question` on standard input and writes an
+`Answer`, each one JSON document.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import msgspec
 
 from dnnbench.data.sets import ExampleShape
 from dnnbench.errors import DnnbenchError
+from dnnbench.training.libraries import import_libraries
 from dnnbench.training.roles.process import die_with_parent
 from dnnbench.trial.spec import ModelSpec, ProtocolSpec
 
@@ -63,14 +64,12 @@ def check(question: Question) -> None:
             raise refusal(question.model.name, error) from error
 
 
-def main() -> None:
+def main(answer_fd: int) -> None:
     """Answer one question."""
     die_with_parent(os.getppid())
-    answer_fd = os.dup(1)
-    os.dup2(2, 1)  # the model may print
     question = msgspec.json.decode(sys.stdin.buffer.read(), type=Question)
     try:
-        import tensorflow  # noqa: F401, ICN001 - only whether it is there
+        import_libraries()
     except ImportError:
         sys.exit(NO_TENSORFLOW)
     answer = Answer()
@@ -80,7 +79,3 @@ def main() -> None:
         answer = Answer(error.problem, error.remedy)
     os.write(answer_fd, msgspec.json.encode(answer))
     os._exit(0)  # whatever threads the model has started
-
-
-if __name__ == "__main__":
-    main()

@@ -24,3 +24,11 @@ def release_unused_memory() -> None:
     """Give back to the kernel what setting up has used and freed, where the C library can."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def redirect_standard_streams(log_fd: int) -> None:
+    """Read nothing, write to the log."""
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(log_fd, 1)
+    os.dup2(log_fd, 2)

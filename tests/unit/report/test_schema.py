@@ -69,6 +69,8 @@ def test_every_report_is_valid(make: Any) -> None:
         ({"cells": [{}]}, "$.cells[0]: no protocol"),
         ({"warnings": [1]}, "$.warnings[0]: not string"),
         ({"is_disturbed": 1}, "$.is_disturbed: not boolean"),
+        ({"settings": {"epochs": 0}}, "$.settings.epochs: not at least 1"),
+        ({"settings": {"sweep": "x" * 1001}}, "$.settings.sweep: not of a length up to 1000"),
     ],
 )
 def test_a_document_of_another_form_is_not(change: dict[str, Any], problem: str) -> None:

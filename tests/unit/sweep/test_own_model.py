@@ -47,23 +47,28 @@ def test_a_package_is_found_as_its_directory() -> None:
     assert "nets" not in sys.modules
 
 
-def test_the_current_directory_comes_before_pythons_path(
+def test_pythons_path_comes_before_the_current_directory_as_in_an_agent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    write("nets.py")
+    assert find_user_module("nets:wide") == tmp_path / "nets.py"
     elsewhere = write("elsewhere/nets.py")
     monkeypatch.syspath_prepend(str(elsewhere.parent))
     assert find_user_module("nets:wide") == elsewhere
-    write("nets.py")
-    assert find_user_module("nets:wide") == tmp_path / "nets.py"
 
 
-@pytest.mark.parametrize("name", ["own_nets:wide", "sys:exit", "_struct:pack"])
-def test_a_module_that_is_nowhere_or_has_no_source_is_refused(name: str) -> None:
-    top = name.partition(":")[0]
-    assert refusal(name) == (
-        f"[train] model: there is no source of module {top} in {Path.cwd()} or on Python's path; "
-        f"save it as {top}.py there, or install it"
+def test_a_module_that_is_nowhere_is_refused() -> None:
+    assert refusal("own_nets:wide") == (
+        f"[train] model: there is no source of module own_nets in {Path.cwd()} or on Python's "
+        "path; save it as own_nets.py there, or install it"
     )
+
+
+@pytest.mark.parametrize("top", ["random", "sys", "_struct"])
+def test_a_module_with_the_name_of_one_of_pythons_is_refused(top: str) -> None:
+    write(f"{top}.py")
+    problem = f"{top} is the name of a module of Python itself; give {top}.py another name"
+    assert refusal(f"{top}:wide") == f"[train] model: {problem}"
 
 
 def test_a_module_that_its_package_lacks_is_refused() -> None:

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 import subprocess
 import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import pytest
 
@@ -14,8 +16,10 @@ from dnnbench.errors import ResultsError
 from dnnbench.settings.schema import Config, Resolved
 from dnnbench.sweep import results
 from dnnbench.sweep.plan import make_plan
+from dnnbench.sweep.recorder import Recorder
 from dnnbench.sweep.results import NameTakenError, create, new_sweep_id, open_sweep
 from dnnbench.trial.machine import snapshot
+from dnnbench.trial.messages import Log
 from dnnbench.trial.outcome import EpochRecord, Staleness, Status, TrialOutcome
 from dnnbench.trial.spec import DataSpec, TrialSpec
 
@@ -32,7 +36,9 @@ def make(results: Path, name: str = "2026-11-22T14-28-41Z") -> SweepStore:
 
 def outcome_of(order: TrialSpec, status: Status = "ok", duration_s: float = 1.0) -> TrialOutcome:
     epoch = EpochRecord("worker:0", 1, 550, 55000, 3.5, 0.25, 1.0, 0.5, Staleness([1, 2]))
-    return TrialOutcome(order, status, "2026-11-22T14:28:41Z", duration_s, epochs=[epoch])
+    return TrialOutcome(
+        order, status, "2026-11-22T14:28:41Z", duration_s, training_s=1.0, epochs=[epoch]
+    )
 
 
 @pytest.fixture
@@ -239,3 +245,39 @@ def test_hosts_are_noted_in_the_newest_session_and_a_sweep_without_them_reads_on
     path.write_text(json.dumps(document))
     (session,) = store.sessions()
     assert (session.hosts, session.before.boot_id) == ({}, None)
+
+
+def test_results_that_are_removed_while_a_sweep_runs_are_one_line(store: SweepStore) -> None:
+    order = store.plan.orders[0]
+    placement = store.plan.placement(order)
+    recorder = Recorder(store, order, placement, Mock())
+    store.sessions()
+    shutil.rmtree(store.path)
+    with pytest.raises(ResultsError, match="cannot be written"):
+        store.append(outcome_of(order))
+    with pytest.raises(ResultsError, match="cannot be written"):
+        store.end_session((1.0, 2.0, 3.0))
+    with pytest.raises(ResultsError, match="cannot be written"):
+        store.log_dir(store.plan.orders[1])
+    with pytest.raises(ResultsError, match="cannot be written"):
+        recorder.record(Log(task="ps:0", line="hello"))
+    recorder.__exit__()
+
+
+def test_a_machine_that_is_forgotten_in_mid_run_is_recorded_again(store: SweepStore) -> None:
+    before = store.sessions()
+    (store.path / "environment.json").unlink()
+    store.end_session((1.0, 2.0, 3.0))
+    (session,) = open_sweep(store.path.parent, store.name).sessions()
+    assert (session.before, session.load_after) == (before[0].before, (1.0, 2.0, 3.0))
+
+
+@pytest.mark.parametrize("content", [b"", b"something else\n", b'{"dnnbench":"plan"}\n'])
+def test_outcomes_are_not_added_to_a_file_that_somebody_replaced(
+    store: SweepStore, content: bytes
+) -> None:
+    trials = store.path / "trials.jsonl"
+    trials.write_bytes(content)
+    with pytest.raises(ResultsError, match=r"trials\.jsonl:1: "):
+        store.append(outcome_of(store.plan.orders[0]))
+    assert trials.read_bytes() == content
