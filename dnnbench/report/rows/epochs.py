@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dnnbench.analysis.target import FIRST_WORKER
-from dnnbench.report.rows.table import Field, RowTable
+from dnnbench.report.rows.table import OF_ORDER, Field, RowTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,17 +41,7 @@ def _of_evaluation(name: str) -> Callable[[_Item], object]:
 TABLE: Final = RowTable(
     _items,
     [
-        Field("sweep", "", "name of the sweep", lambda i: i.outcome.order.sweep),
-        Field("trial", "", "name of the trial", lambda i: i.outcome.order.id),
-        Field("protocol", "", "protocol", lambda i: i.outcome.order.protocol.name),
-        Field("nodes", "", "parameter servers and workers", lambda i: i.outcome.order.nodes),
-        Field("repeat", "", "number of the repeat, from 1", lambda i: i.outcome.order.repeat),
-        Field(
-            "pace_ms",
-            "ms",
-            "shortest step of a paced trial; empty without pace",
-            lambda i: i.outcome.order.pace_ms or None,
-        ),
+        *OF_ORDER,
         Field("status", "", "of the trial", lambda i: i.outcome.status),
         Field("worker", "", "task, such as `worker:0`", _of_record("task")),
         Field("host", "", "host of the worker", lambda i: i.outcome.placement.get(i.record.task)),

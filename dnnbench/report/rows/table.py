@@ -39,6 +39,22 @@ class Field(NamedTuple):
     value: Callable[[Any], object]
 
 
+OF_ORDER: Final = [
+    Field("sweep", "", "name of the sweep", lambda i: i.outcome.order.sweep),
+    Field("trial", "", "name of the trial", lambda i: i.outcome.order.id),
+    Field("protocol", "", "protocol", lambda i: i.outcome.order.protocol.name),
+    Field("nodes", "", "parameter servers and workers", lambda i: i.outcome.order.nodes),
+    Field("repeat", "", "number of the repeat, from 1", lambda i: i.outcome.order.repeat),
+    Field(
+        "pace_ms",
+        "ms",
+        "shortest step of a paced trial; empty without pace",
+        lambda i: i.outcome.order.pace_ms or None,
+    ),
+]
+"""The first columns of kinds whose items have an ``outcome``."""
+
+
 class RowTable(NamedTuple):
     """A kind of row.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dnnbench.analysis.trial_figures import measure
-from dnnbench.report.rows.table import Field, RowTable
+from dnnbench.report.rows.table import OF_ORDER, Field, RowTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,23 +52,13 @@ def _cause(item: _Item) -> str | None:
 TABLE: Final = RowTable(
     _items,
     [
-        Field("sweep", "", "name of the sweep", lambda i: i.outcome.order.sweep),
-        Field("trial", "", "name of the trial", lambda i: i.outcome.order.id),
-        Field("protocol", "", "protocol", lambda i: i.outcome.order.protocol.name),
-        Field("nodes", "", "parameter servers and workers", lambda i: i.outcome.order.nodes),
-        Field("repeat", "", "number of the repeat, from 1", lambda i: i.outcome.order.repeat),
-        Field(
-            "pace_ms",
-            "ms",
-            "shortest step of a paced trial; empty without pace",
-            lambda i: i.outcome.order.pace_ms or None,
-        ),
+        *OF_ORDER,
         Field("seed", "", "seed of the trial", lambda i: i.outcome.order.seed),
         Field("workers", "", "workers", lambda i: i.outcome.order.workers),
         Field(
             "status",
             "",
-            "`ok`, `diverged`, `failed`, `interrupted` or `not run`",
+            "`ok`, `degraded`, `diverged`, `failed`, `interrupted` or `not run`",
             lambda i: i.outcome.status,
         ),
         Field("cause", "", "first failure or divergence, with its place", _cause),
