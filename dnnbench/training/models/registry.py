@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -16,6 +18,8 @@ from dnnbench.errors import ConfigError, DnnbenchError, nearest
 from dnnbench.trial.models import MODELS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import keras
 
     from dnnbench.data.sets import ExampleShape
@@ -59,7 +63,8 @@ def find_builder(name: str) -> ModelBuilder:
         )
     importlib.invalidate_caches()  # it may have come here after this process had looked for modules
     try:
-        builder: ModelBuilder = getattr(importlib.import_module(module_name), function_name)
+        with _leaving_no_bytecode():
+            builder: ModelBuilder = getattr(importlib.import_module(module_name), function_name)
     except (ImportError, AttributeError) as error:
         raise ConfigError(
             f"cannot import {name!r}: {error}",
@@ -72,6 +77,17 @@ def find_builder(name: str) -> ModelBuilder:
         problem = f"expected {name!r} to be a function, found {type(builder).__name__}"
         raise ConfigError(problem, where=_WHERE)
     return builder
+
+
+@contextmanager
+def _leaving_no_bytecode() -> Iterator[None]:
+    """Write nothing beside the user's modules while they are imported."""
+    before = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
 
 
 def build_model(spec: ModelSpec, seed: int, examples: ExampleShape) -> keras.Model:
