@@ -272,7 +272,7 @@ def test_a_silent_link_costs_a_trial_that_names_its_host_and_the_others_go_on(cu
 
 def test_the_exit_code_and_the_last_line_say_that_a_trial_failed_and_where(cut: Cut) -> None:
     assert cut.done.code == TrialError.exit_code
-    assert "(node3): 1 of 2 trials failed, the first: lost: " in cut.done.last_line
+    assert "(node3): 1 of 4 trials failed, the first: lost: " in cut.done.last_line
 
 
 def test_within_half_a_minute_nothing_of_that_trial_is_left_on_any_host(cut: Cut) -> None:
