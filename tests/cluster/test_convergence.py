@@ -6,6 +6,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
 from support import PROJECT
 
 from benchmarks.convergence.pictures import CURVES, MAP
@@ -27,6 +28,7 @@ def call(*arguments: str | Path) -> str:
     return done.stderr
 
 
+@pytest.mark.long
 def test_the_quick_experiment_runs_once_and_becomes_a_page(tmp_path: Path) -> None:
     results, figures, page = tmp_path / "results", tmp_path / "f.json", tmp_path / "page.md"
     wanted = ("--seeds", "1", "--rates", "0.5", "--protocols", "sequential", "downpour", "dc-sgd-a")

@@ -65,6 +65,7 @@ def test_twelve_hosts_share_none(results: Path) -> None:
     assert all(f"node{number:02}" in plan for number in range(1, 13))
 
 
+@pytest.mark.long
 def test_own_model_and_its_cost_by_an_own_price_book(results: Path) -> None:
     report = call("own-model", results, "run", "--nodes", "2", "--repeats", "1", "--epochs", "1")
     assert "wide_net:wide_net" in report

@@ -63,6 +63,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     assert not Place(directory, pods).left()
 
 
+@pytest.mark.long
 def test_a_sweep_runs_on_the_pods_of_the_manifest(place: Place) -> None:
     size = ("--nodes", "3", "--name", "lab")
     place.call("manifest", *size, "-o", "pods.json")

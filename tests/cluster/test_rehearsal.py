@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import dnnbench
 from dnnbench.settings.setting import ENVIRONMENT_PREFIX
 from dnnbench.sweep.rehearsal import REPEATS, open_rehearsal
@@ -36,6 +38,7 @@ def call(directory: Path, *arguments: str) -> tuple[str, str]:
     return done.stdout, done.stderr
 
 
+@pytest.mark.long
 def test_a_rehearsal_follows_the_trials_on_the_same_agents_and_is_reported(tmp_path: Path) -> None:
     out, err = call(tmp_path, *RUN)
     assert err.count("importing TensorFlow") == 1

@@ -131,6 +131,7 @@ def test_the_batch_script_of_the_example_runs_a_sweep_on_the_nodes_of_its_job(si
     assert site.steps() == ""
 
 
+@pytest.mark.long
 def test_a_launched_cluster_has_a_step_on_every_node_until_it_is_stopped(site: Site) -> None:
     (site.directory / "standing.sh").write_text(STANDING)
     printed = site.submit("standing.sh")

@@ -218,7 +218,7 @@ def test_a_host_that_goes_down_in_mid_trial_is_named_and_resuming_finishes_once_
     del provisioned
     (seat / "hosts").write_text("".join(f"{name} slots=2\n" for name in UNLUCKY))
     # With this seed the second round begins with 2 nodes again, as the first one always does.
-    given = ["--hostfile", "hosts", "--nodes", "4,2", "--seed", "1", "--on-worker-loss", "fail"]
+    given = ["--hostfile", "hosts", "--nodes", "2,4", "--seed", "1", "--on-worker-loss", "fail"]
     with place.start("run", *SECONDS, *given, "--repeats", "2", directory=seat) as sweep:
         assert len(roles(sweep, "n04")) == 4
         place.hosts.crash("node16")
@@ -322,6 +322,7 @@ def test_another_user_is_told_whose_cluster_it_is(place: Farm, launched: Any) ->
     assert "no host that answered has a cluster of yours" in stopped.out
 
 
+@pytest.mark.long
 def test_a_users_own_model_is_taken_as_it_is_now(place: Farm, launched: Any, seat: Path) -> None:
     del launched
     parameters = []
@@ -388,6 +389,7 @@ def test_ctrl_c_at_any_moment_ends_all_of_it_at_once(
     assert place.left(*OWN) == []
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_all_trials_that_run_side_by_side(
     place: Farm, provisioned: Called, seat: Path
 ) -> None:
@@ -435,6 +437,7 @@ def test_ctrl_c_ends_pip_on_the_host_and_takes_back_what_is_half_done(bare: Farm
     assert list((server.home / ".dnnbench" / "env").iterdir()) == []
 
 
+@pytest.mark.long
 def test_a_bare_host_is_provisioned_from_a_package_index_trains_and_is_bare_again(
     bare: Farm,
 ) -> None:
