@@ -255,10 +255,12 @@ def cut(network: Network, place: Farm) -> Iterator[Cut]:
         yield Cut(seat, sweep.result(), by_outsider, left, left_on_lost)
 
 
+@pytest.mark.long
 def test_without_rules_an_outsider_reaches_every_port(cut: Cut) -> None:
     assert cut.outsider == [""] * len(NODES)
 
 
+@pytest.mark.long
 def test_a_silent_link_costs_a_trial_that_names_its_host_and_the_others_go_on(cut: Cut) -> None:
     first, failed, other, _ = outcomes(cut.directory)
     assert (first.order.nodes, first.status) == (2, "ok")
@@ -270,16 +272,19 @@ def test_a_silent_link_costs_a_trial_that_names_its_host_and_the_others_go_on(cu
     assert other.placement == {"ps:0": "node1", "worker:0": "node2"}
 
 
+@pytest.mark.long
 def test_the_exit_code_and_the_last_line_say_that_a_trial_failed_and_where(cut: Cut) -> None:
     assert cut.done.code == TrialError.exit_code
     assert "(node3): 1 of 4 trials failed, the first: lost: " in cut.done.last_line
 
 
+@pytest.mark.long
 def test_within_half_a_minute_nothing_of_that_trial_is_left_on_any_host(cut: Cut) -> None:
     assert cut.left == []
     assert cut.left_on_lost == []
 
 
+@pytest.mark.long
 def test_once_it_is_mended_nothing_stands_and_nothing_is_left(
     network: Network, place: Farm, cut: Cut
 ) -> None:

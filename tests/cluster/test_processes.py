@@ -78,7 +78,14 @@ def test_a_killed_role_is_named_within_seconds_and_the_agent_goes_on(
 
 
 @pytest.mark.parametrize("task", ["worker:1", "ps:0"])
-@pytest.mark.parametrize("protocol", ["downpour", "sync", "all-reduce"])
+@pytest.mark.parametrize(
+    "protocol",
+    [
+        "downpour",
+        pytest.param("sync", marks=pytest.mark.long),
+        pytest.param("all-reduce", marks=pytest.mark.long),
+    ],
+)
 def test_a_task_that_stands_still_is_named_whoever_waits_for_it(
     cluster: Cluster, protocol: str, task: str
 ) -> None:

@@ -122,6 +122,7 @@ def site(running: Slurm, tmp_path: Path) -> Site:
     return Site(running, tmp_path)
 
 
+@pytest.mark.long
 def test_the_batch_script_of_the_example_runs_a_sweep_on_the_nodes_of_its_job(site: Site) -> None:
     printed = site.submit("sweep.sh")
     assert "trials" in printed

@@ -212,6 +212,7 @@ def test_after_a_kill_of_their_controllers_the_next_sweeps_train_at_once(left_al
     assert not left_alone.done()  # see the fixture
 
 
+@pytest.mark.long
 def test_a_host_that_goes_down_in_mid_trial_is_named_and_resuming_finishes_once_it_is_back(
     place: Farm, provisioned: Called, seat: Path
 ) -> None:
@@ -293,6 +294,7 @@ def test_what_needs_a_host_that_is_down_is_not_run_and_all_else_is(
 # --- several sweeps -------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_two_sweeps_share_hosts_if_both_say_so(place: Farm, provisioned: Called) -> None:
     del provisioned
     with contextlib.ExitStack() as stack:

@@ -63,7 +63,7 @@ def agent_that_writes(line: bytes) -> None:
         script, written = Path(directory) / "agent", Path(directory) / "written"
         script.write_text(AGENT.format(python=sys.executable, written=str(written), line=line))
         script.chmod(0o755)
-        local.sys.executable = str(script)  # type: ignore[attr-defined]
+        sys.executable = str(script)
         bound_memory()
         with local.LocalAgents().start(local_inventory(), 1, Path(directory), print) as agents:
             await_standstill(written)
