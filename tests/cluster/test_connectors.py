@@ -29,6 +29,7 @@ def place(tmp_path: Path) -> Containers:
     return found
 
 
+@pytest.mark.long
 def test_a_cluster_in_containers_lives_as_one_over_ssh_does(
     place: Containers, tmp_path: Path
 ) -> None:

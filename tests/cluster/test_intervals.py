@@ -563,6 +563,7 @@ def check_any_cases() -> None:
     check()
 
 
+@pytest.mark.long
 def test_any_intervals_in_any_order_follow_the_papers_algorithm() -> None:
     in_child(check_any_cases)
 

@@ -135,6 +135,7 @@ def test_a_sweep_on_it_tells_which_task_ran_on_which_host(
     assert log.read_text().startswith("worker:10 on node12 | ")
 
 
+@pytest.mark.long
 def test_trials_side_by_side_run_on_hosts_of_their_own(
     place: Farm, launched: Any, seat: Path
 ) -> None:
@@ -208,6 +209,7 @@ def left_alone(place: Farm, launched: Any) -> Iterator[Future[list[int]]]:
         yield left
 
 
+@pytest.mark.long
 def test_after_a_kill_of_their_controllers_the_next_sweeps_train_at_once(left_alone: Any) -> None:
     assert not left_alone.done()  # see the fixture
 
@@ -245,6 +247,7 @@ def test_a_host_that_goes_down_in_mid_trial_is_named_and_resuming_finishes_once_
     assert orphans(place)["node16"] == []
 
 
+@pytest.mark.long
 def test_of_a_killed_controller_only_the_agents_that_stand_are_left(
     place: Farm, launched: Any, left_alone: Future[list[int]]
 ) -> None:
