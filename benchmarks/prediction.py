@@ -273,8 +273,9 @@ class Alone(NamedTuple):
     @classmethod
     def of(cls, store: SweepStore) -> Alone:
         """Return the times of a sweep's trial with the fewest nodes."""
-        analysis, _ = load_analysis(store)
-        return cls.of_inputs(read_inputs(analysis, store.outcomes(), Given()))
+        outcomes = store.outcomes()
+        analysis, _ = load_analysis(store, outcomes=outcomes)
+        return cls.of_inputs(read_inputs(analysis, outcomes, Given()))
 
     @classmethod
     def of_inputs(cls, found: Inputs) -> Alone:

@@ -31,8 +31,8 @@ from dnnbench.analysis.disturbance import (
 from dnnbench.analysis.published import published_epoch_s
 from dnnbench.analysis.ranking import Ranking, rank
 from dnnbench.analysis.rehearsal import Rehearsal
-from dnnbench.analysis.trial_figures import TrialFigures, measure
-from dnnbench.errors import CauseKind, ResultsError
+from dnnbench.analysis.trial_figures import TrialFigures, counted_trials
+from dnnbench.errors import CauseKind
 from dnnbench.trial.outcome import Status
 from dnnbench.trial.protocols import PROTOCOLS, find_protocol, parameter_servers_of
 from dnnbench.trial.spec import CellKey, ProtocolName, grid
@@ -173,16 +173,11 @@ def analyse(
             one trial, or one without a measurement.
     """
     settings = settings_of(outcomes)
-    trials: dict[CellKey, dict[int, TrialFigures]] = defaultdict(dict)
+    trials = counted_trials(outcomes)
     lost: dict[CellKey, dict[int, Status]] = defaultdict(dict)
     for outcome in outcomes:
-        spec = outcome.order
         if outcome.status != "ok":
-            lost[spec.cell][spec.repeat] = outcome.status
-        elif spec.repeat in trials[spec.cell]:
-            raise ResultsError("succeeded twice, but a trial counts once", where=spec.id)
-        else:
-            trials[spec.cell][spec.repeat] = measure(outcome)
+            lost[outcome.order.cell][outcome.order.repeat] = outcome.status
     seen = trials.keys() | lost.keys()
     if planned is None:
         planned = grid(context.planned_nodes, context.planned_protocols)

@@ -20,14 +20,13 @@ from dnnbench.analysis.stats import (
     estimate,
     ratio_percent,
 )
-from dnnbench.analysis.trial_figures import TrialFigures, measure
 from dnnbench.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from dnnbench.analysis.analyse import Analysis
-    from dnnbench.trial.outcome import TrialOutcome
+    from dnnbench.analysis.trial_figures import TrialFigures
     from dnnbench.trial.spec import CellKey
 
 PUBLISHED: Final = "published"
@@ -141,16 +140,6 @@ class Side(NamedTuple):
     analysis: Analysis
     trials: Mapping[CellKey, Mapping[int, TrialFigures]]
     seed: int
-
-
-def counted_trials(outcomes: Iterable[TrialOutcome]) -> dict[CellKey, dict[int, TrialFigures]]:
-    """Return the figures of the trials that averages are made of, by cell and repeat."""
-    found: dict[CellKey, dict[int, TrialFigures]] = {}
-    for outcome in outcomes:
-        if outcome.status == "ok":
-            spec = outcome.order
-            found.setdefault(spec.cell, {})[spec.repeat] = measure(outcome)
-    return found
 
 
 def compare(first: Side, second: Side, metrics: Iterable[str]) -> Comparison:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from dnnbench.trial.outcome import EpochRecord, TrialOutcome
+    from dnnbench.trial.spec import CellKey
 
 
 class TrialFigures(msgspec.Struct, frozen=True):
@@ -50,6 +51,27 @@ class TrialFigures(msgspec.Struct, frozen=True):
     start_up_s: float
     warnings: list[str]
     not_learned: str | None = None
+
+
+def counted_trials(
+    outcomes: Iterable[TrialOutcome],
+) -> defaultdict[CellKey, dict[int, TrialFigures]]:
+    """Return the figures of the trials that averages are made of: cell -> repeat -> figures.
+
+    A cell without any has an empty one.
+
+    Raises:
+        ResultsError: two successful outcomes of one trial, or one without a measurement.
+    """
+    found: defaultdict[CellKey, dict[int, TrialFigures]] = defaultdict(dict)
+    for outcome in outcomes:
+        if outcome.status != "ok":
+            continue
+        spec = outcome.order
+        if spec.repeat in found[spec.cell]:
+            raise ResultsError("succeeded twice, but a trial counts once", where=spec.id)
+        found[spec.cell][spec.repeat] = measure(outcome)
+    return found
 
 
 def measure(outcome: TrialOutcome) -> TrialFigures:

@@ -14,9 +14,9 @@ from dnnbench.analysis.compare import (
     Side,
     compare,
     compare_with_published,
-    counted_trials,
 )
 from dnnbench.analysis.context import load_analysis
+from dnnbench.analysis.trial_figures import counted_trials
 from dnnbench.cli.shared.completion import sweep_argument
 from dnnbench.cli.shared.options import common_options, settings_options
 from dnnbench.cli.shared.output import deliver, output_options
@@ -101,11 +101,12 @@ def command(
 
 def _side(results: Path, name: str, printer: Printer) -> Side:
     store = open_sweep(results, name)
-    analysis, notes = load_analysis(store)
+    outcomes = store.outcomes()
+    analysis, notes = load_analysis(store, outcomes=outcomes)
     for note in notes:
         printer.note(f"note: {store.name}: {note}")
     seed = store.resolved.config.sweep.seed
-    return Side(store.name, analysis, counted_trials(store.outcomes()), seed)
+    return Side(store.name, analysis, counted_trials(outcomes), seed)
 
 
 def _judge(comparison: Comparison, least: float, printer: Printer) -> None:

@@ -111,8 +111,8 @@ def _merge_accuracy(settings: dict[str, Any], percent: float | None) -> None:
 
 
 def _priced(resolved: Resolved, store: SweepStore, within_s: float | None) -> SweepCost:
-    analysis, _ = load_analysis(store)  # refuses what no report is made of
     outcomes = store.outcomes()
+    analysis, _ = load_analysis(store, outcomes=outcomes)  # refuses what no report is made of
     accuracy = resolved.config.cost.target_accuracy
     if accuracy is None:
         accuracy = store.resolved.config.cost.target_accuracy

@@ -129,7 +129,8 @@ def command(
     """
     resolved = load(config_path, os.environ, settings)
     store = open_sweep(Path(resolved.config.sweep.results_dir), sweep)
-    analysis, notes = load_analysis(store)
+    outcomes = store.outcomes()
+    analysis, notes = load_analysis(store, outcomes=outcomes)
     for note in notes:
         printer.note(f"note: {note}")
     given = Given(
@@ -138,7 +139,7 @@ def command(
         server_s=_scaled(server_ms, _MILLI),
         one_process_s=_scaled(one_process_ms, _MILLI),
     )
-    inputs = read_inputs(analysis, store.outcomes(), given)
+    inputs = read_inputs(analysis, outcomes, given)
     price, vcpus = _price(resolved)
     if price and inputs.workload.pace_ms:
         raise ResultsError(

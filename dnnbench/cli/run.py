@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from dnnbench.sweep.plan import Plan
     from dnnbench.sweep.runner import Observer
     from dnnbench.sweep.store import SweepStore
+    from dnnbench.trial.outcome import TrialOutcome
     from dnnbench.trial.spec import DataSpec, TrialSpec
 
 
@@ -140,8 +141,9 @@ def command(
         stopped = error
         if not store.has_outcomes():
             raise
-    _conclude(ctx, store, printer, as_json=as_json)
-    if failure := stopped or _first_failure(store) or _not_run(store):
+    outcomes = store.outcomes()
+    _conclude(ctx, store, outcomes, printer, as_json=as_json)
+    if failure := stopped or _first_failure(store, outcomes) or _not_run(store, outcomes):
         raise failure
 
 
@@ -232,15 +234,22 @@ def _show_plan(
         printer.result(_plan_view.render(plan, pending, screen, cost, has_price=has_price))
 
 
-def _conclude(ctx: click.Context, store: SweepStore, printer: Printer, *, as_json: bool) -> None:
+def _conclude(
+    ctx: click.Context,
+    store: SweepStore,
+    outcomes: list[TrialOutcome],
+    printer: Printer,
+    *,
+    as_json: bool,
+) -> None:
     """Report a sweep, and note trials that need repeating though they did not fail."""
     try:
         with signals_interrupt():
-            _report(store, printer, as_json=as_json)
+            _report(store, outcomes, printer, as_json=as_json)
     except KeyboardInterrupt:
         printer.note(f"interrupted after {_standing(store)}")
         ctx.exit(EXIT_INTERRUPTED)
-    degraded = [outcome for outcome in store.outcomes() if outcome.status == "degraded"]
+    degraded = [outcome for outcome in outcomes if outcome.status == "degraded"]
     if degraded:
         printer.note(
             f"note: {len(degraded)} of {len(store.plan.orders)} trials lost workers and are in no "
@@ -248,11 +257,12 @@ def _conclude(ctx: click.Context, store: SweepStore, printer: Printer, *, as_jso
         )
 
 
-def _report(store: SweepStore, printer: Printer, *, as_json: bool) -> None:
+def _report(
+    store: SweepStore, outcomes: list[TrialOutcome], printer: Printer, *, as_json: bool
+) -> None:
     """Write the full report to the sweep's directory, and print the short one, verdict last."""
     from dnnbench.report import export, terminal  # after the trials, whose cores they would take
 
-    outcomes = store.outcomes()
     analysis, notes = load_analysis(
         store, store.resolved.config.cost.target_accuracy, outcomes=outcomes
     )
@@ -290,9 +300,9 @@ def _argument(store: SweepStore) -> str:
     return f" {store.path}" if by_option else ""
 
 
-def _first_failure(store: SweepStore) -> TrialError | None:
+def _first_failure(store: SweepStore, outcomes: list[TrialOutcome]) -> TrialError | None:
     """Return the error that names the first failed trial, if any failed."""
-    failed = [outcome for outcome in store.outcomes() if outcome.status == "failed"]
+    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if not failed:
         return None
     order, failure = failed[0].order, failed[0].failure
@@ -305,9 +315,9 @@ def _first_failure(store: SweepStore) -> TrialError | None:
     )
 
 
-def _not_run(store: SweepStore) -> HostError | None:
+def _not_run(store: SweepStore, outcomes: list[TrialOutcome]) -> HostError | None:
     """Return the error that names the host for lack of which trials were not run, if any."""
-    left = [outcome for outcome in store.outcomes() if outcome.status == "not run"]
+    left = [outcome for outcome in outcomes if outcome.status == "not run"]
     if not left:
         return None
     failure = left[0].failure

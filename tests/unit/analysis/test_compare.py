@@ -18,10 +18,10 @@ from dnnbench.analysis.compare import (
     Side,
     compare,
     compare_with_published,
-    counted_trials,
 )
 from dnnbench.analysis.published import TABLE_2_EPOCH_S
 from dnnbench.analysis.stats import Difference
+from dnnbench.analysis.trial_figures import counted_trials
 from dnnbench.errors import ConfigError
 
 SECONDS = st.lists(st.floats(0.1, 100.0), min_size=2, max_size=6)
