@@ -64,7 +64,7 @@ def _growth(rehearsal: Rehearsal, growth: Growth, servers: int) -> RehearsedGrow
     few, many = growth.from_nodes - servers, growth.to_nodes - servers
     step_s = base.step_ms.mean / 1e3
     server_s = base.server_busy_percent.mean / 100 * step_s / few
-    if few < 1 or not 0.0 < server_s < step_s / few:
+    if not 0.0 < server_s < step_s / few:
         return None
     network = one_core(server_s, step_s, few)
     found = solve(network, [few, many], variation=VARIATION)

@@ -9,7 +9,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from . import directory, machine, ports, state, uv
+from . import directory, machine, ports, state
 
 if TYPE_CHECKING:
     from .wire import Answer, Request
@@ -54,7 +54,7 @@ def run(request: Request) -> Answer:
         "packages": _packages(home),
         "data": {file["path"]: _data_state(home, file) for file in request.get("data") or []},
         "pythons": [] if complete else _pythons(request.get("python")),
-        "uv": uv.state(source_is_given=bool(request.get("source_is_given"))),
+        "uv": None if complete else _uv(bool(request.get("source_is_given"))),
     }
     # The middle of the time it took, to which the caller compares its own.
     answer["clock_s"] = (started_s + time.time()) / 2
@@ -106,6 +106,12 @@ def _data_state(home: str, file: dict[str, Any]) -> str:
     except OSError:
         return "missing"
     return "ok" if digest.hexdigest() == file["sha256"] else "wrong"
+
+
+def _uv(source_is_given: bool) -> str:
+    from . import uv  # shutil is slow to import
+
+    return uv.state(source_is_given=source_is_given)
 
 
 def _pythons(asked: str | None) -> list[Answer]:

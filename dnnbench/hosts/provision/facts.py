@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from dnnbench.errors import HostError
-from dnnbench.hosts.onhost.uv import UNWANTED
 from dnnbench.hosts.provision.answers import convert
 from dnnbench.hosts.provision.bundle import PYTHON_RANGE, PYTHON_VERSIONS
 from dnnbench.hosts.provision.wanted import environment_of
@@ -65,7 +64,8 @@ class Facts(msgspec.Struct, frozen=True):
         gpus: NVIDIA's, with their driver.
         ends_with_command: whether everything that a command starts ends with it, as a Slurm
             step does.
-        uv: whether an installation there can use uv, see `dnnbench.hosts.onhost.uv`.
+        uv: whether an installation there can use uv, see `dnnbench.hosts.onhost.uv`; None if the
+            environment already exists.
         ports_free: number of free ports in the configured range.
         clock_offset_s: the host's clock minus this machine's.
     """
@@ -89,7 +89,7 @@ class Facts(msgspec.Struct, frozen=True):
     host_id: Text | None = None
     server_address: Text | None = None
     clock_offset_s: float = 0.0
-    uv: Text = UNWANTED
+    uv: Text | None = None
     gpus: Count = 0
     ends_with_command: bool = False
 
