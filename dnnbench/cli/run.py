@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     from dnnbench.sweep.runner import Observer
     from dnnbench.sweep.store import SweepStore
     from dnnbench.trial.outcome import TrialOutcome
-    from dnnbench.trial.spec import DataSpec, TrialSpec
+    from dnnbench.trial.spec import CellKey, DataSpec, TrialSpec
 
 
 @click.command("run")
@@ -118,7 +118,8 @@ def command(
         if not resolved.config.hosts and (note := note_on_job(os.environ)):
             printer.note(note)
         if dry_run:
-            plan = _plan(resolved, planned_data(resolved))
+            measured_s = measured_trial_s(Path(limited.sweep.results_dir), limited)
+            plan = _plan(resolved, planned_data(resolved), measured_s)
             note_ignored(resolved, printer)
             _show_plan(limited, plan, plan.orders, printer, as_json=as_json)
             return
@@ -151,14 +152,15 @@ def _new_sweep(resolved: Resolved, printer: Printer) -> SweepStore:
     """Find the data, plan, and make the sweep's directory."""
     config = resolved.config
     _check_tensorflow(config)
-    _plan(resolved, planned_data(resolved))  # what it refuses needs no download
+    measured_s = measured_trial_s(Path(config.sweep.results_dir), config)
+    _plan(resolved, planned_data(resolved), measured_s)  # what it refuses needs no download
     located = find_data(resolved, printer)
     if config.train.model not in MODELS:
         printer.note(f"building {config.train.model} once, to check it ...")
         model = ModelSpec(config.train.model, l2=config.train.l2, dropout=config.train.dropout)
         check_model(model, located.examples, resolved.origins["train.model"])
     while True:
-        plan = _plan(resolved, located.order, located.note)
+        plan = _plan(resolved, located.order, measured_s, located.note)
         # Two sweeps started in the same second get two names.
         with suppress(NameTakenError):
             return create(Path(config.sweep.results_dir), resolved, plan, snapshot())
@@ -186,11 +188,14 @@ def _agent_source(store: SweepStore, observer: Observer) -> AgentSource:
     return HostAgents(config, wanted, f"sweep {store.name}", observer.notice)
 
 
-def _plan(resolved: Resolved, data: DataSpec, data_note: str | None = None) -> Plan:
+def _plan(
+    resolved: Resolved,
+    data: DataSpec,
+    measured_s: dict[CellKey, float],
+    data_note: str | None = None,
+) -> Plan:
     config = resolved.config
-    results_dir = Path(config.sweep.results_dir)
-    measured_s = measured_trial_s(results_dir, config)
-    sweep_id = new_sweep_id(results_dir)
+    sweep_id = new_sweep_id(Path(config.sweep.results_dir))
     check_memory(config, memory_bytes(), resolved.origins["sweep.nodes"])
     # A task has at least one core to itself on a host of its own.
     cores = float(config.sweep.largest.nodes) if config.hosts else None
@@ -287,10 +292,8 @@ def _standing(store: SweepStore) -> str:
     if finished == total:
         return f"all {total} trials; report them with: dnnbench report{_argument(store)}"
     kept = f"; finished trials are in {store.path}" if finished else ""
-    part = " (the rehearsal is not complete)" if finished == total else ""
     return (
-        f"{finished} of {total} trials{part}{kept}; resume with: dnnbench run --resume"
-        f"{_argument(store)}"
+        f"{finished} of {total} trials{kept}; resume with: dnnbench run --resume{_argument(store)}"
     )
 
 
