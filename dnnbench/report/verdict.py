@@ -96,7 +96,8 @@ def _scaling_text(analysis: Analysis, scaling: Sequence[Scaling]) -> list[str]:
     else:
         texts = (f"{answer}: {_names_text(group)}" for answer, group in groups.items())
         answer = _sentence("; ".join(texts))
-    return [answer, *_growth_texts(scaling)]
+    shares = any(one.obstacle == "shared cores" for one in scaling)
+    return [answer, *(_rehearsal_texts(analysis) if shares else []), *_growth_texts(scaling)]
 
 
 def _names_text(group: Sequence[Scaling | Choice]) -> str:
@@ -126,23 +127,33 @@ def _one_answer(analysis: Analysis, scaling: Sequence[Scaling]) -> str:
 
 def _growth_texts(scaling: Sequence[Scaling]) -> list[str]:
     """Write the growth of the epoch time of each protocol, or of the first and last of many."""
-    told = [(one, one.growth) for one in scaling if one.growth is not None]
+    told = [(w.with_variation(s.protocol, s.variation), s.growth) for s in scaling if s.growth]
     if not told:
         return []
-    if len(told) > _MOST_NAMED:
-        told.sort(key=lambda pair: pair[1].percent)
-        told = [told[0], told[-1]]
-        between = " to "
-    else:
-        between = ", "
-    figures = between.join(
-        f"{w.with_variation(one.protocol, one.variation)} {_percent_text(growth)}"
-        for one, growth in told
-    )
-    first, _ = told[0]
+    first = scaling[0]
     ideal = "flat" if first.ideal_percent == 0.0 else f"{first.ideal_percent:.0f} %"
     what = f"Seconds per epoch, {first.from_nodes} to {first.to_nodes} nodes"
-    return [f"{what}: {figures}; {ideal} is ideal."]
+    return [f"{what}: {_each_growth_text(told)}; {ideal} is ideal."]
+
+
+def _rehearsal_texts(analysis: Analysis) -> list[str]:
+    """Write how the paced step grows: as on hosts with cores of their own."""
+    rehearsal = analysis.rehearsal
+    told = [(g.protocol, g.measured) for g in rehearsal.growth if g.measured] if rehearsal else []
+    if not rehearsal or not told:
+        return []
+    ends = f"{rehearsal.growth[0].from_nodes} to {rehearsal.growth[0].to_nodes} nodes"
+    what = f"Paced rehearsal, {rehearsal.pace_ms:g} ms per step, {ends}"
+    return [f"{what}: {_each_growth_text(told)}."]
+
+
+def _each_growth_text(told: Sequence[tuple[str, RatioEstimate]]) -> str:
+    """Write growth after growth; of many, the least and the largest."""
+    between = ", "
+    if len(told) > _MOST_NAMED:
+        ordered = sorted(told, key=lambda pair: pair[1].percent)
+        told, between = [ordered[0], ordered[-1]], " to "
+    return between.join(f"{name} {_percent_text(growth)}" for name, growth in told)
 
 
 def _choices_text(analysis: Analysis, choices: Sequence[Choice]) -> list[str]:

@@ -79,12 +79,12 @@ def test_the_figures_of_a_sweep_of_0_1_0_are_those_that_it_gave(
     assert_holds(json.loads(capsys.readouterr().out), without_untenable(expected))
 
 
-def test_the_verdict_in_the_readme_is_the_one_that_the_stored_sweep_gets(
+def test_the_verdict_in_the_readme_is_that_of_the_sweep_beside_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(PROJECT)
     monkeypatch.setenv("COLUMNS", "80")
-    assert main(["report", f"tests/support/stored/results/{FINISHED}"]) == 0
+    assert main(["report", "results/2026-11-25T23-41-25Z"]) == 0
     verdict = capsys.readouterr().out.split("\n\n")[0]
     assert verdict.startswith("Scales?")
     assert f"```\n{verdict}\n```" in Path("README.md").read_text()

@@ -21,6 +21,7 @@ from support.factories import (
 )
 
 from dnnbench.analysis.analyse import Analysis, analyse
+from dnnbench.analysis.rehearsal import rehearsal_figures
 from dnnbench.analysis.verdict import KEPT, Scaling, judge
 from dnnbench.report import export, markdown, terminal
 from dnnbench.report.figures.picture import Subject
@@ -129,6 +130,22 @@ def test_what_shared_cores_hide_is_not_told_from_them() -> None:
     assert found["Next"] == (
         "`dnnbench predict sweep-1` for hosts of their own; `dnnbench run --hosts HOST1,...,HOST12`"
     )
+
+
+def test_a_rehearsal_tells_how_a_sweep_on_shared_cores_would_grow() -> None:
+    analysis = analyse(make_sweep(), make_context())
+    paced = [
+        make_outcome(make_order(nodes, pace_ms=7.0, repeat=repeat), epoch_s * (1 + repeat / 1000))
+        for nodes, epoch_s in ((4, 3.85), (12, 3.85 * 1.02))
+        for repeat in (1, 2, 3)
+    ]
+    of_it = analyse(paced, make_context(planned_protocols=["downpour"]))
+    rehearsal = rehearsal_figures(of_it, paced)
+    found = answers(msgspec.structs.replace(analysis, rehearsal=rehearsal))["Scales?"]
+    assert "2 cores. Paced rehearsal, 7 ms per step, 4 to 12 nodes: downpour +2.0 % (" in found
+    own = analyse(*make_sweep_on_hosts())
+    alone = answers(msgspec.structs.replace(own, rehearsal=rehearsal))["Scales?"]
+    assert "rehearsal" not in alone  # the epochs themselves tell
 
 
 def test_single_trials_tell_nothing_and_two_would() -> None:
