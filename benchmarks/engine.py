@@ -14,10 +14,10 @@ from dnnbench.data import catalogue
 from dnnbench.data.load import load
 from dnnbench.data.locate import locate
 from dnnbench.hosts.local import LocalAgents
+from dnnbench.kernel import usable_cores
 from dnnbench.settings.schema import RunConfig, TrainConfig
 from dnnbench.sweep.placement import local_inventory
 from dnnbench.sweep.trial_run import run_trial
-from dnnbench.trial.machine import usable_cores
 from dnnbench.trial.seeds import repeat_seed
 from dnnbench.trial.spec import ModelSpec, ProtocolSpec, TrialSpec
 from dnnbench.trial.tasks import task_names

@@ -30,8 +30,8 @@ from dnnbench.analysis.inputs import (
     read_inputs,
 )
 from dnnbench.analysis.prediction import Hosts, predict
+from dnnbench.kernel import usable_cores
 from dnnbench.sweep.results import open_sweep
-from dnnbench.trial.machine import usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -35,6 +35,7 @@ from dnnbench.errors import (
 )
 from dnnbench.hosts.local import LocalAgents
 from dnnbench.hosts.model_check import check_model
+from dnnbench.kernel import gpus, memory_bytes
 from dnnbench.report.figures.picture import Subject
 from dnnbench.report.files import write_markdown
 from dnnbench.settings.checks import check_device
@@ -48,7 +49,7 @@ from dnnbench.sweep.plan import make_plan
 from dnnbench.sweep.results import NameTakenError, create, new_sweep_id
 from dnnbench.sweep.runner import run_sweep, signals_interrupt
 from dnnbench.text.safe import json_text
-from dnnbench.trial.machine import gpus, memory_bytes, snapshot
+from dnnbench.trial.machine import snapshot
 from dnnbench.trial.models import MODELS
 from dnnbench.trial.spec import ModelSpec
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dnnbench.errors import ResultsError
+from dnnbench.kernel import usable_cores
 from dnnbench.sweep.results import open_sweep
-from dnnbench.trial.machine import usable_cores
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dnnbench.errors import ConfigError
+from dnnbench.kernel import usable_cores
 from dnnbench.settings.grid import cells, with_variation
 from dnnbench.sweep.estimate import TimeModel
 from dnnbench.sweep.own_model import model_digest
@@ -18,7 +19,6 @@ from dnnbench.sweep.placement import (
     local_inventory,
     place,
 )
-from dnnbench.trial.machine import usable_cores
 from dnnbench.trial.protocols import find_protocol
 from dnnbench.trial.seeds import order_seed, repeat_seed
 from dnnbench.trial.spec import DataSpec, ModelSpec, ProtocolSpec, TrialSpec, check_updates

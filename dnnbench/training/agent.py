@@ -22,12 +22,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dnnbench.errors import DataError, DnnbenchError
+from dnnbench.kernel import oom_kills
 from dnnbench.training.libraries import import_libraries
 from dnnbench.training.prepare import Preparer
 from dnnbench.training.roles import parameter_server, worker
 from dnnbench.training.roles.channel import Channel
 from dnnbench.training.roles.process import die_with_parent, redirect_standard_streams
-from dnnbench.trial.machine import oom_kills, snapshot
+from dnnbench.trial.machine import snapshot
 from dnnbench.trial.messages import (
     AgentFailed,
     AgentReady,

@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 import dnnbench
+from dnnbench.kernel import memory_bytes, read, usable_cores
 from dnnbench.trial.bounds import (
     Count,
     PositiveCount,
@@ -25,8 +26,7 @@ from dnnbench.trial.role_environment import recorded
 
 PACKAGES: Final = ("tensorflow", "keras", "numpy")
 _SOURCE: Final = Path(dnnbench.__file__).resolve().parent.parent
-_CGROUP_ROOT: Final = Path("/sys/fs/cgroup")
-_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+_BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
 
 
 class MachineSnapshot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -77,14 +77,9 @@ def snapshot() -> MachineSnapshot:
         versions={"dnnbench": dnnbench.__version__, **versions},
         git_commit=git_commit(_SOURCE),
         load_average=load_average(),
-        boot_id=_read(_BOOT_ID).strip() or None,
+        boot_id=read(_BOOT_ID).strip() or None,
         variables=recorded(os.environ),
     )
-
-
-def gpus(devices: Path = Path("/dev")) -> int:
-    """Return the number of NVIDIA's GPUs whose driver is loaded."""
-    return sum(path.name.removeprefix("nvidia").isdigit() for path in devices.glob("nvidia*"))
 
 
 def load_average() -> tuple[float, float, float]:
@@ -92,60 +87,13 @@ def load_average() -> tuple[float, float, float]:
     return os.getloadavg()
 
 
-def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+def cpu_model(cpuinfo: str = "/proc/cpuinfo") -> str:
     """Return the processor's name; its architecture where the kernel gives no name, as on ARM."""
-    for line in _read(cpuinfo).splitlines():
+    for line in read(cpuinfo).splitlines():
         key, _, value = line.partition(":")
         if key.strip() == "model name" and value.strip():
             return value.strip()
     return platform.machine()
-
-
-def usable_cores() -> float:
-    """Return how many cores this process may use at once."""
-    affinity = float(len(os.sched_getaffinity(0)))
-    return min([affinity, *cgroup_quotas()])
-
-
-def memory_bytes() -> int:
-    """Return the memory that this process could use."""
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    files = _cgroup_files("memory.max", "memory", "memory.limit_in_bytes")
-    limits = [int(text) for text in map(_read, files) if text.strip().isdigit()]
-    return min([machine, *limits])
-
-
-def oom_kills(
-    root: Path = _CGROUP_ROOT,
-    membership: Path = Path("/proc/self/cgroup"),
-    vmstat: Path = Path("/proc/vmstat"),
-) -> int:
-    """Return how many processes the kernel has killed for lack of memory since it counts.
-
-    In this process's control group if it counts them, else on the whole machine.
-    """
-    files = _cgroup_files("memory.events", "memory", "memory.oom_control", root, membership)
-    for file in (*files[:1], vmstat):
-        for line in _read(file).splitlines():
-            name, _, value = line.partition(" ")
-            if name == "oom_kill" and value.isdigit():
-                return int(value)
-    return 0
-
-
-def cgroup_quotas(
-    root: Path = _CGROUP_ROOT, membership: Path = Path("/proc/self/cgroup")
-) -> list[float]:
-    """Return the CPU quotas, in cores, of this process's control groups and those above them."""
-    quotas = []
-    for file in _cgroup_files("cpu.max", "cpu", "cpu.cfs_quota_us", root, membership):
-        words = _read(file).split()
-        if file.name == "cpu.cfs_quota_us":
-            words += _read(file.with_name("cpu.cfs_period_us")).split()
-        # "max 100000" (version 2) and "-1" (version 1) are no limit.
-        if len(words) == 2 and all(word.isdigit() and int(word) > 0 for word in words):  # noqa: PLR2004 - quota and period
-            quotas.append(int(words[0]) / int(words[1]))
-    return quotas
 
 
 def git_commit(source: Path) -> str | None:
@@ -181,33 +129,3 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _cgroup_files(
-    unified_name: str,
-    controller: str,
-    legacy_name: str,
-    root: Path = _CGROUP_ROOT,
-    membership: Path = Path("/proc/self/cgroup"),
-) -> list[Path]:
-    """List a limit's files, version 2 or 1, from this process's group up to the root."""
-    files = []
-    for line in _read(membership).splitlines():
-        _, controllers, group = line.split(":", maxsplit=2)
-        if not controllers:
-            base, name = root, unified_name
-        elif controller in controllers.split(","):
-            base, name = root / controller, legacy_name
-        else:
-            continue
-        here = base / group.lstrip("/")
-        files += [folder / name for folder in (here, *here.parents) if folder.is_relative_to(base)]
-    return files
-
-
-def _read(path: Path) -> str:
-    """Return a kernel file's text; nothing where this kernel or container has no such file."""
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""

@@ -15,9 +15,9 @@ import pytest
 from support.processes import Witness, children_of, of_session
 
 import dnnbench
+from dnnbench.kernel import usable_cores
 from dnnbench.settings.setting import ENVIRONMENT_PREFIX
 from dnnbench.sweep.results import open_sweep
-from dnnbench.trial.machine import usable_cores
 
 DNNBENCH = [sys.executable, "-m", "dnnbench"]
 RUN = [

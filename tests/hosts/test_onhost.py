@@ -32,8 +32,6 @@ DEADLINE_S = 60.0
 PORTS = [23000, 23019]
 OWN_UV = Path(sys.executable).with_name("uv")
 KEY = "environment-key"
-EVENTS = "low 0\nhigh 0\nmax 9\noom 4\noom_kill 3\noom_group_kill 0\n"
-V1 = "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n"
 
 
 @pytest.fixture(scope="module")
@@ -221,28 +219,6 @@ def test_a_processor_without_avx_is_known(tmp_path: Path) -> None:
     assert machine.missing_cpu_flags("aarch64", str(cpuinfo)) == []
     cpuinfo.write_text("processor\t: 0\nflags\t\t: fpu avx\n")
     assert machine.missing_cpu_flags("x86_64", str(cpuinfo)) == []
-
-
-@pytest.mark.parametrize(
-    ("files", "count"),
-    [
-        ({"/proc/self/cgroup": "0::/a/b\n", "/sys/fs/cgroup/a/b/memory.events": EVENTS}, 3),
-        (
-            {
-                "/proc/self/cgroup": "4:memory:/a\n",
-                "/sys/fs/cgroup/memory/a/memory.oom_control": V1,
-            },
-            2,
-        ),
-        ({"/proc/self/cgroup": "0::/\n", "/proc/vmstat": "nr_free_pages 7\noom_kill 5\n"}, 5),
-        ({}, 0),
-    ],
-)
-def test_kills_for_lack_of_memory_are_those_of_the_group_where_it_counts_them(
-    monkeypatch: pytest.MonkeyPatch, files: dict[str, str], count: int
-) -> None:
-    monkeypatch.setattr(machine, "_read", lambda path: files.get(path.rstrip("/"), ""))
-    assert machine.oom_kills() == count
 
 
 def test_what_cannot_be_written_is_one_line_with_a_cure(host: Host) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dnnbench.kernel import usable_cores
 from dnnbench.sweep import rehearsal as r
 from dnnbench.text.words import count_text, duration_text
-from dnnbench.trial.machine import usable_cores
 
 if TYPE_CHECKING:
     from dnnbench.sweep.runner import Observer

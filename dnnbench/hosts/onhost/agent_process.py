@@ -9,7 +9,9 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
-from . import machine, marks
+from dnnbench import kernel
+
+from . import marks
 from .lines import Lines
 from .log import last_line, note
 from .wire import HostProblem
@@ -35,7 +37,7 @@ class AgentProcess:
 
     def __init__(self, request: Request, state: State) -> None:
         self._state = state
-        self._oom_kills = machine.oom_kills()
+        self._oom_kills = kernel.oom_kills()
         self.code: int | None = None
         python = os.path.join(state.directory, request["python"])
         path = [os.path.join(state.directory, part) for part in request["pythonpath"]]
@@ -73,7 +75,7 @@ class AgentProcess:
     @property
     def lacked_memory(self) -> bool:
         """Whether it was killed after the kernel had begun to kill for lack of memory."""
-        return self.code == -signal.SIGKILL and machine.oom_kills() > self._oom_kills
+        return self.code == -signal.SIGKILL and kernel.oom_kills() > self._oom_kills
 
     @property
     def last_words(self) -> str:

@@ -9,6 +9,8 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
+from dnnbench import kernel
+
 from . import directory, machine, ports, state
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ def run(request: Request) -> Answer:
     """
     started_s = time.time()
     home = directory.made(request["directory"])
-    kernel = os.uname()
+    system = os.uname()
     low, high = request["ports"]
     used = ports.used(low, high)
     disk = os.statvfs(home)
@@ -37,14 +39,14 @@ def run(request: Request) -> Answer:
         "directory": home,
         "directory_id": directory.marked(home),
         "host_id": state.host_id(),
-        "hostname": kernel.nodename,
+        "hostname": system.nodename,
         "ends_with_command": "SLURM_STEP_ID" in os.environ,
         "user": _user(),
-        "machine": kernel.machine,
-        "cpu_flags_missing": machine.missing_cpu_flags(kernel.machine),
-        "cores": machine.usable_cores(),
-        "gpus": machine.gpus(),
-        "memory_bytes": machine.memory_bytes(),
+        "machine": system.machine,
+        "cpu_flags_missing": machine.missing_cpu_flags(system.machine),
+        "cores": kernel.usable_cores(),
+        "gpus": kernel.gpus(),
+        "memory_bytes": kernel.memory_bytes(),
         "disk_free_bytes": disk.f_bavail * disk.f_frsize,
         "addresses": machine.addresses(),
         "server_address": _server_address(),

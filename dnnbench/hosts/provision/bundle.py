@@ -20,6 +20,7 @@ import msgspec
 
 import dnnbench
 import dnnbench.hosts.onhost
+import dnnbench.kernel
 from dnnbench.errors import HostError
 
 if TYPE_CHECKING:
@@ -98,12 +99,14 @@ class Wheel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @functools.cache
 def tools() -> Bundle:
-    """Pack `dnnbench.hosts.onhost`; ``python3 <file> <command>`` runs it on a host."""
+    """Pack the tools of `dnnbench.hosts.onhost`; ``python3 <file> <command>`` runs one."""
     sources = {
         f"onhost.{name.removesuffix('.py')}": content.decode()
         for name, content in _files(Path(dnnbench.hosts.onhost.__path__[0]))
         if name.endswith(".py")
     }
+    sources["dnnbench.__init__"] = ""  # of the package no more than the tools need
+    sources["dnnbench.kernel"] = Path(dnnbench.kernel.__file__).read_text(encoding="utf-8")
     return Bundle(f"SOURCES = {sources!r}\n{_TOOLS_MAIN}".encode())
 
 

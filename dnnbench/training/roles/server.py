@@ -7,8 +7,8 @@ import socket
 from typing import TYPE_CHECKING
 
 from dnnbench.errors import HostError
+from dnnbench.kernel import gpus
 from dnnbench.training.protocols.base import WORKER_INDEX
-from dnnbench.trial.machine import gpus
 from dnnbench.trial.messages import PortClash, PortReserved
 
 if TYPE_CHECKING:
