@@ -27,6 +27,7 @@ CauseKind = Literal[
     "crashed",
     "stalled",
     "data",
+    "version",
 ]
 """Kinds of causes of failures, for programs that read results; the cause itself is for people."""
 

@@ -28,17 +28,17 @@ from dnnbench.analysis.disturbance import (
     spread_warnings,
     use_warnings,
 )
+from dnnbench.analysis.excluded import NotCounted, attempts, not_counted
 from dnnbench.analysis.published import published_epoch_s
 from dnnbench.analysis.ranking import Ranking, rank
 from dnnbench.analysis.rehearsal import Rehearsal
 from dnnbench.analysis.trial_figures import TrialFigures, counted_trials
-from dnnbench.errors import CauseKind
-from dnnbench.trial.outcome import Status
 from dnnbench.trial.protocols import PROTOCOLS, find_protocol, parameter_servers_of
 from dnnbench.trial.spec import CellKey, ProtocolName, grid
 from dnnbench.trial.variation import Value, sort_key
 
 if TYPE_CHECKING:
+    from dnnbench.trial.outcome import Status
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from dnnbench.trial.outcome import TrialOutcome
@@ -59,6 +59,7 @@ class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         parallel: trials that ran side by side, on hosts of their own.
         versions: ``python``, ``tensorflow``, ``dnnbench`` and so on -> version.
         variables: environment variables of the roles that may change what is measured.
+        void_after: failed repeats that make a cell void; 0 for none.
     """
 
     profile: str
@@ -75,24 +76,7 @@ class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     options: dict[str, str] = {}
     path: str = ""
     variables: dict[str, str] = {}
-
-
-class NotCounted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An outcome that is excluded from the averages.
-
-    Attributes:
-        cause: in one line.
-        repeated: whether a later execution of the same trial succeeded and is counted.
-        kind: of the cause; of the first loss, if the trial lost workers.
-    """
-
-    id: str
-    status: Status
-    cause: str
-    task: str | None
-    host: str | None
-    repeated: bool
-    kind: CauseKind | None = None
+    void_after: int = 0
 
 
 class Analysis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -106,6 +90,7 @@ class Analysis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         varied: setting -> its values, of those that the sweep varies.
         ranking: of the settings; None if none varies, or if no trial has an accuracy.
         rehearsal: the paced rehearsal, where there is one.
+        attempts: trial -> how often it was begun, of those begun more than once.
     """
 
     context: Context
@@ -121,6 +106,7 @@ class Analysis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     varied: dict[str, list[Value]] = {}
     ranking: Ranking | None = None
     rehearsal: Rehearsal | None = None
+    attempts: dict[str, int] = {}
 
     @property
     def nodes(self) -> list[int]:
@@ -157,16 +143,16 @@ def analyse(
     *,
     planned: Iterable[CellKey] | None = None,
     target_accuracy: float | None = None,
+    earlier: Sequence[TrialOutcome] = (),
 ) -> Analysis:
     """Turn the outcomes of one sweep into the figures of a report.
 
-    If a trial was repeated after a failure, only its successful outcome counts.
-
     Args:
-        outcomes: of the trials.
+        outcomes: the last one of every trial.
         context: what they do not tell.
         planned: cells of the sweep; the product of node counts and protocols if None.
         target_accuracy: for the ranking of settings, 0 to 1; see there if None.
+        earlier: of attempts that were repeated; they are listed.
 
     Raises:
         ResultsError: no outcomes, different data or settings among them, two successful outcomes of
@@ -215,7 +201,7 @@ def analyse(
         cells=cells,
         growth=growth(times, published_s),
         overhead=overhead(times, accuracies, published_s),
-        not_counted=[_not_counted(o, trials) for o in outcomes if o.status != "ok"],
+        not_counted=[not_counted(o, trials) for o in [*earlier, *outcomes] if o.status != "ok"],
         is_disturbed=bool(disturbed),
         warnings=[
             *disturbed,
@@ -223,6 +209,7 @@ def analyse(
                 f"the environment of the roles had {name}={value}, which may change the figures"
                 for name, value in context.variables.items()
             ),
+            *_void_warnings(cells),
             *spread_warnings(cells),
             *setting_warnings(settings, varied),
         ]
@@ -233,7 +220,17 @@ def analyse(
         else [],
         varied=varied,
         ranking=rank(outcomes, target_accuracy) if varied else None,
+        attempts=attempts(earlier, outcomes),
     )
+
+
+def _void_warnings(cells: Iterable[Cell]) -> list[str]:
+    """Warn of void cells, which are in no comparison."""
+    return [
+        f"{cell.key} is void, as {cell.void}: it has no averages, and nothing is compared with it"
+        for cell in cells
+        if cell.void
+    ]
 
 
 def _varied(keys: Iterable[CellKey]) -> dict[str, list[Value]]:
@@ -274,6 +271,7 @@ def _cells(
             good,
             lost=[s for repeat, s in lost.get(key, {}).items() if repeat not in good],
             planned=context.planned_repeats,
+            void_after=context.void_after,
             workers=key.nodes - servers,
             roles_per_core=crowding.get(key.nodes, key.nodes / context.host_cores),
             own_hosts=own_hosts.get(key.nodes, False),
@@ -302,31 +300,3 @@ def _own_hosts(outcomes: Sequence[TrialOutcome], context: Context) -> dict[int, 
             here = on_own_hosts(outcome.placement, context.hosts)
             own[outcome.order.nodes] = here and own.get(outcome.order.nodes, True)
     return own
-
-
-def _not_counted(
-    outcome: TrialOutcome, trials: Mapping[CellKey, Mapping[int, TrialFigures]]
-) -> NotCounted:
-    spec, failure = outcome.order, outcome.failure
-    cause = " ".join(failure.cause.split()) if failure else str(outcome.divergence or "")
-    if outcome.status == "degraded":
-        cause = _what_is_left(outcome)
-    return NotCounted(
-        id=spec.id,
-        status=outcome.status,
-        cause=cause or outcome.status,
-        task=failure.task if failure else None,
-        host=failure.host if failure else None,
-        repeated=spec.repeat in trials[spec.cell],
-        kind=failure.kind if failure else next((w.kind for w in outcome.lost_workers), None),
-    )
-
-
-def _what_is_left(outcome: TrialOutcome) -> str:
-    """Describe a trial that went on without workers, with the figures that no average has."""
-    lost = "; ".join(str(worker) for worker in outcome.lost_workers)
-    seconds = [record.duration_s for record in outcome.epochs]
-    figures = [f"{sum(seconds) / len(seconds):.3g} s per epoch"] if seconds else []
-    final = [e.test_accuracy for e in outcome.evaluations if e.epoch is None]
-    figures += [f"test accuracy {accuracy:.2%}" for accuracy in final]
-    return f"lost {lost} ({', '.join(figures) or 'no figures'})"

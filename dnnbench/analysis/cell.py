@@ -19,6 +19,7 @@ from dnnbench.analysis.stats import (
     percentile,
     ratio_percent,
 )
+from dnnbench.sweep.void import is_void, void_reason
 from dnnbench.trial.outcome import Staleness, Status
 from dnnbench.trial.spec import CellKey, ProtocolName
 from dnnbench.trial.variation import Value
@@ -78,6 +79,9 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         not_learned: of the ``n``, those that ended no better than they began.
         not_run: trials for which too few hosts were up.
         missing: trials without any outcome.
+        void: why the cell has no average though trials of it succeeded or may; None if it is not
+            void.
+        succeeded_in_vain: successful trials of a void cell; they are in no average.
         epoch_s: of each trial's mean over workers and epochs.
         published_epoch_s: None also where the setting is not the report's.
         loss: mean training loss of the last epoch.
@@ -128,6 +132,8 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     typical: TypicalTrial | None
     variation: dict[str, Value] = {}
     degraded: int = 0
+    void: str | None = None
+    succeeded_in_vain: int = 0
 
     @property
     def key(self) -> CellKey:
@@ -141,6 +147,7 @@ def make_cell(
     *,
     lost: Sequence[Status],
     planned: int,
+    void_after: int,
     workers: int,
     roles_per_core: float,
     own_hosts: bool,
@@ -150,13 +157,14 @@ def make_cell(
 ) -> Cell:
     """Average the trials of one protocol at one node count.
 
-    ``trials`` maps a repeat to its figures; ``lost`` is the status of each repeat that did not
-    succeed; ``base_throughput`` is ``per_worker_throughput`` of the protocol at the smallest node
+    ``trials`` maps a repeat to its figures; ``lost`` is the status of each repeat that is not
+    averaged; ``base_throughput`` is ``per_worker_throughput`` of the protocol at the smallest node
     count, None if this is the only one; ``one_process`` are the trials of the protocol that has a
     single node, empty if the sweep has none.
     """
     good = [trial for _, trial in sorted(trials.items())]
     planned = max(planned, len(good) + len(lost))
+    failed = lost.count("failed")
     counts = merge_counts(trial.staleness.counts for trial in good)
     ratios = [t.compensation_ratio for t in good if t.compensation_ratio is not None]
     final = [t.accuracy[None] for t in good if None in t.accuracy]
@@ -171,7 +179,7 @@ def make_cell(
         degraded=lost.count("degraded"),
         diverged=lost.count("diverged"),
         not_learned=sum(t.not_learned is not None for t in good),
-        failed=lost.count("failed"),
+        failed=failed,
         interrupted=lost.count("interrupted"),
         not_run=lost.count("not run"),
         missing=planned - len(good) - len(lost),
@@ -199,6 +207,8 @@ def make_cell(
         start_up_s=estimate([t.start_up_s for t in good]),
         typical=_typical(good),
         variation=dict(key.variation),
+        void=void_reason(failed, planned) if is_void(failed, void_after) else None,
+        succeeded_in_vain=lost.count("void"),
     )
 
 

@@ -157,8 +157,10 @@ def compare(first: Side, second: Side, metrics: Iterable[str]) -> Comparison:
         differences=_setting_differences(first.analysis, second.analysis),
         notes=[
             *_machine_notes(first, second),
-            *_cell_notes(first.name, first.trials.keys() - second.trials.keys()),
-            *_cell_notes(second.name, second.trials.keys() - first.trials.keys()),
+            *_cell_notes(first, second),
+            *_cell_notes(second, first),
+            *_void_notes(first),
+            *_void_notes(second),
         ],
         rows=rows,
     )
@@ -188,7 +190,10 @@ def compare_with_published(second: Side, metrics: Iterable[str]) -> Comparison:
         first=PUBLISHED,
         second=second.name,
         differences=second.analysis.unlike_report,
-        notes=[f"Published: {SOURCE}; means without a spread, on other machines."],
+        notes=[
+            f"Published: {SOURCE}; means without a spread, on other machines.",
+            *_void_notes(second),
+        ],
         rows=rows,
     )
 
@@ -246,6 +251,16 @@ def _machine_notes(first: Side, second: Side) -> list[str]:
     return [f"Other {name}: {a} and {b}." for name, (a, b) in pairs.items() if a != b]
 
 
-def _cell_notes(name: str, keys: Iterable[CellKey]) -> list[str]:
+def _cell_notes(side: Side, other: Side) -> list[str]:
+    void = {cell.key for cell in other.analysis.cells if cell.void}
+    keys = side.trials.keys() - other.trials.keys() - void
     cells = ", ".join(str(key) for key in sorted(keys))
-    return [f"Only {name} has {cells}."] if cells else []
+    return [f"Only {side.name} has {cells}."] if cells else []
+
+
+def _void_notes(side: Side) -> list[str]:
+    return [
+        f"Not compared: {cell.key} of {side.name} is void, as {cell.void}."
+        for cell in side.analysis.cells
+        if cell.void
+    ]

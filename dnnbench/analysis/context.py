@@ -53,6 +53,7 @@ def load_analysis(
         _context(store, sessions, outcomes),
         planned=planned,
         target_accuracy=target_accuracy,
+        earlier=store.earlier,
     )
     rehearsal, notes = _rehearsal(store)
     analysis = msgspec.structs.replace(analysis, rehearsal=rehearsal)
@@ -65,7 +66,8 @@ def _rehearsal(store: SweepStore) -> tuple[Rehearsal | None, list[str]]:
     if found is None or not found.has_outcomes():
         return None, []
     outcomes = found.outcomes()
-    analysis = analyse(outcomes, _context(found, found.sessions(), outcomes))
+    context = _context(found, found.sessions(), outcomes)
+    analysis = analyse(outcomes, context, earlier=found.earlier)
     return rehearsal_figures(analysis, outcomes), found.notes
 
 
@@ -99,6 +101,7 @@ def _context(
         options=_typed_options(store.resolved),
         path=str(store.path),
         parallel=store.plan.parallel,
+        void_after=store.plan.void_after,
     )
 
 

@@ -155,7 +155,9 @@ def read_inputs(analysis: Analysis, outcomes: Sequence[TrialOutcome], given: Giv
         cells = [c for c in analysis.cells if c.protocol == name and c.n]
         cells = [c for c in cells if c.variation == cells[0].variation]  # a step costs the same
         if not cells:
-            refused[name] = "none of its trials succeeded"
+            void = [c for c in analysis.cells if c.protocol == name and c.void]
+            void_text = ", ".join(f"{c.key} is void ({c.void})" for c in void)
+            refused[name] = void_text or "none of its trials succeeded"
         elif reason := _unknown_own_time(analysis, cells, given):
             refused[name] = reason
         else:

@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
 KEPT: Final = 0.9
 """A sweep scales if each worker keeps at least this share of its speed."""
-Obstacle = Literal["shared cores", "too few trials", "not learned", "overlap"]
+Obstacle = Literal["shared cores", "too few trials", "void", "not learned", "overlap"]
 """Why a question cannot be answered.
 
+``void``: too many repeats of a cell failed.
 ``not learned``: a trial diverged or did not learn. ``overlap``: the interval reaches across the
 limit.
 """
@@ -182,7 +183,9 @@ def _scaling(analysis: Analysis, growth: Growth) -> Scaling:
     measured, repeats = growth.measured, None
     answer: Answer | None = None
     obstacle: Obstacle | None = None
-    if measured is None:
+    if any(cell.void for cell in ends):
+        obstacle = "void"
+    elif measured is None:
         obstacle, repeats = "too few trials", _two_if_planned_one(ends)
     else:
         at_low, at_high = _logs(measured)
@@ -228,7 +231,9 @@ def _choice(analysis: Analysis, over: Overhead) -> Choice:
     if points := over.accuracy_points:
         more_accurate = _larger(name, baseline, points.low, points.high)
     ahead = {protocol for protocol in (faster, more_accurate) if protocol}
-    if any(cell.diverged or cell.not_learned for cell in cells):
+    if any(cell.void for cell in cells):
+        obstacle = "void"
+    elif any(cell.diverged or cell.not_learned for cell in cells):
         obstacle = "not learned"
     elif over.measured is None:
         obstacle, repeats = "too few trials", _two_if_planned_one(cells)

@@ -58,9 +58,9 @@ if TYPE_CHECKING:
     from dnnbench.settings.hostlists.sources import HostsChoice
     from dnnbench.settings.schema import Config, Resolved
     from dnnbench.sweep.agents import AgentSource
+    from dnnbench.sweep.observer import Observer
     from dnnbench.sweep.placement import Host
     from dnnbench.sweep.plan import Plan
-    from dnnbench.sweep.runner import Observer
     from dnnbench.sweep.store import SweepStore
     from dnnbench.trial.outcome import TrialOutcome
     from dnnbench.trial.spec import CellKey, DataSpec, TrialSpec

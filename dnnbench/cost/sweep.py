@@ -32,7 +32,8 @@ class CellCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         finished: trials behind the means.
-        unfinished: failed or interrupted trials; in the bills, not in the means.
+        unfinished: trials that failed, were interrupted or are in a void cell; in the bills, not
+            in the means.
         epoch_s: mean over the finished trials of their mean over workers and epochs.
         usd_per_epoch: ``epoch_s`` x list price of an hour of all machines. An epoch of several
             workers may pass over the data several times.
@@ -44,6 +45,7 @@ class CellCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             many examples as the training set has.
         usd_per_pass: ``pass_s`` x list price of an hour of all machines.
         not_priced: why no amount can be given; None if one can.
+        void: why no trial of the cell is finished though some succeeded; None if not so.
     """
 
     nodes: int
@@ -60,6 +62,7 @@ class CellCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pass_s: float | None = None
     usd_per_pass: Decimal | None = None
     not_priced: str | None = None
+    void: str | None = None
 
 
 class SweepCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -230,6 +233,7 @@ def _cell(
         target=None if target_accuracy is None else target_cost(trials, basis, target_accuracy),
         variation=dict(key.variation),
         pass_s=_mean(passes_s),
+        void=next((o.failure.cause for o in trials if o.status == "void" and o.failure), None),
     )
     if why := _not_priced(key, basis, roles_per_core):
         target = cell.target and msgspec.structs.replace(cell.target, usd=None)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from dnnbench.cost.table1 import CENT
 from dnnbench.text.tables import NONE, Column, Table
+from dnnbench.trial.spec import CellKey
 from dnnbench.trial.variation import in_words
 
 if TYPE_CHECKING:
@@ -109,6 +110,10 @@ def _cell_notes(cost: SweepCost) -> list[str]:
             f"{cost.unfinished} of {cost.finished + cost.unfinished} trials did not finish: in the "
             "USD of all trials and in the bills, but not in the means per pass and trial."
         )
+    for cell in cost.cells:
+        if cell.void:
+            key = CellKey(cell.nodes, cell.protocol, tuple(cell.variation.items()))
+            notes.append(f"No mean of {key}: {cell.void}.")
     if cost.not_run:
         more = "trial was" if cost.not_run == 1 else "trials were"
         notes.append(f"{cost.not_run} more {more} not run and cost nothing.")

@@ -157,6 +157,7 @@ def trials(analysis: Analysis) -> Table:
         [
             f"Warm-up: the first {steps} of every worker, not measured.",
             "Start-up: from the start of the trial to its first measured epoch, warm-up included.",
+            *w.attempts_texts(analysis),
         ],
     )
 

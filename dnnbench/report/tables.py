@@ -68,6 +68,7 @@ def closing_notes(analysis: Analysis) -> list[str]:
         w.epoch_definition_text(analysis),
         "±: half-width of the 95 % confidence interval over n trials (Student's t).",
         *([f"n = 1: no interval ({', '.join(few)})."] if few else []),
+        *w.void_texts(analysis),
         *w.published_texts(analysis),
     ]
 
@@ -141,7 +142,7 @@ def table_2(analysis: Analysis) -> Table:
     def figures(cell: Cell) -> list[str]:
         published = cell.published_epoch_s
         return [
-            w.mean_text(cell.epoch_s, seconds),
+            "void" if cell.void else w.mean_text(cell.epoch_s, seconds),
             w.n_text(cell),
             NONE if published is None else f"{published:.2f}",
         ][: len(headings)]

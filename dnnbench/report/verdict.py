@@ -69,7 +69,9 @@ def _answers(analysis: Analysis, *, is_private: bool) -> dict[str, list[str]]:
     verdict = judge(analysis)
     answers: dict[str, list[str]] = {}
     if verdict.bound is None:
-        nothing = "Cannot be told: no trial with a parameter server succeeded."
+        void = [cell.key for cell in analysis.cells if cell.void]
+        why = _void_text(analysis, void) if void else "no trial with a parameter server succeeded"
+        nothing = f"Cannot be told: {why}."
         answers["Verdict"] = [nothing]
     else:
         answers["Scales?"] = _scaling_text(analysis, verdict.scaling)
@@ -118,6 +120,13 @@ def _one_answer(analysis: Analysis, scaling: Sequence[Scaling]) -> str:
         cores = count_text(analysis.context.host_cores, "core")
         on = f" {cores}" if len(analysis.context.hosts) <= 1 else " cores"
         return f"Cannot be told from this sweep: up to {first.to_nodes} roles shared{on}."
+    if "void" in obstacles:
+        ends = {
+            CellKey(n, one.protocol, tuple(one.variation.items()))
+            for one in scaling
+            for n in (one.from_nodes, one.to_nodes)
+        }
+        return f"Cannot be told: {_void_text(analysis, ends)}."
     if "too few trials" in obstacles:
         return f"Cannot be told: {_TOO_FEW}."
     repeats = [one.repeats for one in scaling]
@@ -193,13 +202,23 @@ def _choice_obstacle(analysis: Analysis, choice: Choice) -> str:
     if choice.obstacle == "too few trials":
         return _TOO_FEW
     names = choice.protocol, choice.baseline
-    cells = [analysis.cell(_key(choice).with_protocol(name)) for name in names]
+    keys = [_key(choice).with_protocol(name) for name in names]
+    if choice.obstacle == "void":
+        return _void_text(analysis, keys)
+    cells = [analysis.cell(key) for key in keys]
     lost = [
         f"{cell.diverged + cell.not_learned} of {cell.planned} under {cell.protocol}"
         for cell in cells
         if cell.diverged or cell.not_learned
     ]
     return f"trials diverged or did not learn, {list_text(lost)}"
+
+
+def _void_text(analysis: Analysis, keys: Iterable[CellKey]) -> str:
+    """Write the first of these cells that is void, and how many others are."""
+    (first, *others) = (cell for cell in map(analysis.cell, sorted(keys)) if cell.void)
+    more = f", and {len(others)} more" if others else ""
+    return f"{first.key} is void ({first.void}){more}"
 
 
 def _key(choice: Choice) -> CellKey:

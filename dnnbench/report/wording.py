@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _ENDLESS_PERCENT: Final = 1000
 """Upper end from which the digits of an interval say no more than its length."""
 _NO_SPEED = "Paced times are no speed of these machines, and have no price."
+_MOST_NAMED: Final = 12
+"""Trials that a note names."""
 _BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -72,6 +74,15 @@ def survivors_text(analysis: Analysis) -> list[str]:
             "chance, or its final loss is above that of its first step."
         )
     return notes
+
+
+def void_texts(analysis: Analysis) -> list[str]:
+    """Return a note on void cells, if there are any."""
+    if not any(cell.void for cell in analysis.cells):
+        return []
+    limit = analysis.context.void_after
+    rule = f"A cell is void if {count_text(limit, 'repeat')} or more failed"
+    return [f"{rule}: what is left is no sample of it. It has no averages."]
 
 
 def scientific_text(estimate: Estimate | None) -> str:
@@ -127,13 +138,19 @@ def pairs_text(ratio: RatioEstimate | Difference | None) -> str:
 
 
 def n_text(cell: Cell) -> str:
-    """Write the number of trials averaged, with the number planned if that is larger."""
+    """Write the number of trials averaged, with the number planned if that is larger.
+
+    Of a void cell, write how many failed.
+    """
+    if cell.void:
+        return f"{cell.failed} of {cell.planned} failed"
     return str(cell.n) if cell.n == cell.planned else f"{cell.n} of {cell.planned}"
 
 
 def lost_text(cell: Cell) -> str:
     """Write the number of planned trials that are not averaged, by status."""
     lost = (
+        ("void", cell.succeeded_in_vain),
         ("degraded", cell.degraded),
         ("diverged", cell.diverged),
         ("failed", cell.failed),
@@ -142,6 +159,15 @@ def lost_text(cell: Cell) -> str:
         ("missing", cell.missing),
     )
     return ", ".join(f"{number} {name}" for name, number in lost if number) or NONE
+
+
+def attempts_texts(analysis: Analysis) -> list[str]:
+    """Return a note on the trials that were begun more than once, if there are any."""
+    shown = [f"{name} ({count})" for name, count in analysis.attempts.items()]
+    if not shown:
+        return []
+    more = f" and {len(shown) - _MOST_NAMED} more" if len(shown) > _MOST_NAMED else ""
+    return [f"Begun more than once (times): {', '.join(shown[:_MOST_NAMED])}{more}."]
 
 
 def histogram_text(counts: Sequence[int], width: int = 16) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from contextlib import ExitStack, suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -11,10 +10,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from dnnbench.sweep.trial_run import TEAR_DOWN_TIMEOUT_S
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Generator, Mapping
 
     from dnnbench.sweep.agents import Agents
-    from dnnbench.sweep.runner import Cluster
+    from dnnbench.sweep.cluster import Cluster
     from dnnbench.trial.outcome import TrialOutcome
     from dnnbench.trial.spec import TrialSpec
 
@@ -40,9 +39,7 @@ class _Ended(NamedTuple):
     error: BaseException | None
 
 
-def run_beside(
-    cluster: Cluster, pending: Sequence[TrialSpec]
-) -> Generator[TrialOutcome, None, None]:
+def run_beside(cluster: Cluster) -> Generator[TrialOutcome, None, None]:
     """Run trials, as many at once as the plan allows, and yield their outcomes once stored.
 
     They start in the order given: a trial that needs more hosts than are free waits for them, and
@@ -50,24 +47,26 @@ def run_beside(
     own. This thread alone stores outcomes. If it is interrupted or closed, all trials are; past a
     limit, those that run are awaited.
     """
-    waiting = deque(pending)
+    agenda = cluster.agenda
     running: dict[str, _Running] = {}
     ended: SimpleQueue[_Ended] = SimpleQueue()
     try:
-        while waiting or running:
-            while waiting and len(running) < cluster.parallel:
-                if not cluster.limits.admits(waiting[0]):
-                    waiting.clear()
+        while agenda.first or running:
+            while (spec := agenda.first) and len(running) < cluster.parallel:
+                if reason := agenda.reason_to_skip(spec):
+                    yield cluster.leave_out(agenda.take(), reason)
+                    continue
+                if not cluster.limits.admits(spec):
+                    agenda.clear()
                     break
                 busy = frozenset().union(*(trial.hosts for trial in running.values()))
-                lent = cluster.lend(waiting[0], busy)
+                lent = cluster.lend(spec, busy)
                 if lent is None:
                     break
-                spec = waiting.popleft()
-                running[spec.id] = _start(cluster, spec, *lent, ended)
+                running[spec.id] = _start(cluster, agenda.take(), *lent, ended)
             if not running:
-                if waiting:  # every host was free, and too few are up
-                    yield cluster.leave_out(waiting.popleft())
+                if agenda.first:  # every host was free, and too few are up
+                    yield cluster.leave_out(agenda.take(), cluster.shortage())
                 continue
             with suppress(Empty):
                 last = ended.get(timeout=_SLICE_S)

@@ -39,6 +39,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         data_note: why this data set replaces the wanted one; None if it does not.
         parallel: trials that run side by side, if their sizes allow it.
         import_s: estimate of the seconds before the first trial, in which TensorFlow is imported.
+        void_after: failed repeats that make a cell void; 0 for none, and in older files.
     """
 
     sweep: str
@@ -49,6 +50,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data_note: str | None = None
     parallel: int = 1
     import_s: float = 0.0
+    void_after: int = 0
 
     def placement(self, spec: TrialSpec) -> dict[str, str]:
         """Return task -> host of a trial."""
@@ -134,6 +136,7 @@ def make_plan(
         data_note,
         parallel,
         import_s=model.import_s,
+        void_after=config.run.void_after,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from dnnbench.sweep.plan import Plan
     from dnnbench.trial.messages import AnyEvent
-    from dnnbench.trial.outcome import TrialOutcome
+    from dnnbench.trial.outcome import Status, TrialOutcome
     from dnnbench.trial.spec import CellKey, TrialSpec
 
 
@@ -96,6 +96,9 @@ _STATE_AFTER: Final[dict[type[Event], str]] = {
 }
 
 
+_COUNTED: Final[tuple[Status, ...]] = ("degraded", "diverged", "failed", "interrupted", "not run")
+
+
 class TrialProgress:
     """A running trial.
 
@@ -126,7 +129,6 @@ class SweepProgress:
 
     Attributes:
         total: trials of the plan.
-        ended: trials that are over, whatever their status.
         running: id -> the trials that run, in the order of their start.
     """
 
@@ -138,14 +140,11 @@ class SweepProgress:
     ) -> None:
         self.plan = plan
         self.total = len(plan.orders)
-        self.ended = self.total - len(pending)
-        self.degraded = 0
-        self.diverged = 0
-        self.failed = 0
-        self.not_run = 0
         self.running: dict[str, TrialProgress] = {}
         self._clock = clock
         self._pending = {spec.id: spec for spec in pending}
+        self._ended_before = self.total - len(pending)
+        self._statuses: dict[str, Status] = {}
         self._has_begun = False
         self._start_s = clock()
         self._measured_s: dict[CellKey, list[float]] = defaultdict(list)
@@ -153,13 +152,26 @@ class SweepProgress:
         self._measured_sum_s = 0.0
 
     @property
+    def ended(self) -> int:
+        """Trials that are over, whatever their status."""
+        return self._ended_before + len(self._statuses)
+
+    @property
+    def counts(self) -> dict[Status, int]:
+        """Status -> trials that ended with it in this run, of those that are not ``ok``."""
+        counts = Counter(self._statuses.values())
+        return {status: counts[status] for status in _COUNTED if counts[status]}
+
+    @property
     def elapsed_s(self) -> float:
         """Seconds since the sweep was started or resumed."""
         return self._clock() - self._start_s
 
     def trial_started(self, spec: TrialSpec) -> None:
-        """Begin a trial with fresh roles."""
+        """Begin a trial with fresh roles, perhaps again after a failure."""
         self._has_begun = True
+        self._statuses.pop(spec.id, None)
+        self._pending[spec.id] = spec
         self.running[spec.id] = TrialProgress(spec, self._clock())
 
     def event(self, spec: TrialSpec, event: AnyEvent) -> None:
@@ -171,13 +183,9 @@ class SweepProgress:
         spec = outcome.order
         self._has_begun = True
         self.running.pop(spec.id, None)
-        self.ended += 1
+        self._statuses[spec.id] = outcome.status
         self._pending.pop(spec.id, None)
         if outcome.status != "ok":  # its duration does not predict the others
-            self.degraded += outcome.status == "degraded"
-            self.diverged += outcome.status == "diverged"
-            self.failed += outcome.status in ("failed", "interrupted")
-            self.not_run += outcome.status == "not run"
             return
         self._measured_s[spec.cell].append(outcome.duration_s)
         if spec.id in self.plan.estimated_s:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from dnnbench.sweep.runner import Observer
+    from dnnbench.sweep.observer import Observer
     from dnnbench.sweep.store import SweepStore
     from dnnbench.trial.messages import AnyEvent
     from dnnbench.trial.spec import TrialSpec

@@ -29,6 +29,7 @@ from dnnbench.sweep.documents import (
 )
 from dnnbench.sweep.plan import Plan
 from dnnbench.sweep.stored_checks import odd_in_outcome, odd_in_plan
+from dnnbench.sweep.void import with_void
 from dnnbench.trial.machine import MachineSnapshot
 from dnnbench.trial.outcome import TrialOutcome
 
@@ -106,11 +107,13 @@ class SweepStore:
     Attributes:
         path: the directory.
         notes: for the reader, such as on an outcome that a crash left incomplete.
+        earlier: outcomes of attempts before a trial's last one, as of the last reading.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.notes: list[str] = []
+        self.earlier: list[TrialOutcome] = []
         self._attempts: dict[str, Path] = {}
         self._sessions: list[Session] = []
 
@@ -203,19 +206,28 @@ class SweepStore:
     def outcomes(self) -> list[TrialOutcome]:
         """Return the last outcome of every trial, in the order in which they were stored.
 
+        Successes in a void cell have the status ``void``. Outcomes of earlier attempts are in
+        ``earlier``.
+
         Raises:
             ResultsError: a line is damaged. A torn last line, as a crash leaves it, is only noted.
         """
+        return with_void(self._last_outcomes(), self.plan)
+
+    def _last_outcomes(self) -> list[TrialOutcome]:
+        """Return the last outcome of every trial as it was stored; keep the others."""
         path = self.path / TRIALS
         planned = {order.id: order for order in self.plan.orders}
         latest: dict[str, TrialOutcome] = {}
+        self.earlier = []
         try:
             with open_regular(path, ResultsError) as file:
                 check_header(file.readline(_HEADER_BYTES), "trials", f"{path}:1")
                 for number, line in enumerate(_lines(file, str(path)), start=2):
                     outcome = self._outcome(line, f"{path}:{number}", planned)
                     if outcome is not None:
-                        latest.pop(outcome.order.id, None)
+                        if before := latest.pop(outcome.order.id, None):
+                            self.earlier.append(before)
                         latest[outcome.order.id] = outcome
         except OSError as error:
             raise ResultsError(f"cannot be read: {error.strerror}", where=str(path)) from None
@@ -242,7 +254,7 @@ class SweepStore:
         A degraded trial has none for its cell: it had fewer workers.
         A diverged trial has its result: to repeat it until it survives would bias the means.
         """
-        done = {o.order.id for o in self.outcomes() if o.status in ("ok", "diverged")}
+        done = {o.order.id for o in self._last_outcomes() if o.status in ("ok", "diverged")}
         return [order for order in self.plan.orders if order.id not in done]
 
     def has_outcomes(self) -> bool:

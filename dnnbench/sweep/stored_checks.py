@@ -99,6 +99,8 @@ def _odd_records(outcome: TrialOutcome, tasks: set[str]) -> Iterator[str]:
     keys.update(("accuracy", r.epoch) for r in outcome.evaluations)
     if again := next((key for key, count in keys.items() if count > 1), None):
         yield f"{spec.id} has a result twice: {again}"
+    if outcome.status == "void":
+        yield f"{spec.id} is 'void', which follows from other trials and is never stored"
     if outcome.status == "ok" and not (outcome.epochs and outcome.training_s):
         yield f"{spec.id} succeeded but has no measured epoch"
     if (outcome.divergence is not None) != (outcome.status == "diverged"):

@@ -24,9 +24,10 @@ from dnnbench.trial.bounds import (
 from dnnbench.trial.spec import TrialSpec
 from dnnbench.trial.usage import HostUse
 
-Status = Literal["ok", "degraded", "diverged", "failed", "interrupted", "not run"]
+Status = Literal["ok", "degraded", "diverged", "failed", "interrupted", "not run", "void"]
 """``degraded``: trained to the end, but lost workers on the way; in no average. ``diverged``: the
-training did, the hosts are sound; a result, but one without accuracy."""
+training did, the hosts are sound; a result, but one without accuracy. ``void``: ``ok``, but in a
+cell that is void, hence in no average; never stored, but found when outcomes are read."""
 
 
 class Staleness(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

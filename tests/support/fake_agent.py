@@ -40,6 +40,8 @@ from support.factories import make_use
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dnnbench.errors import CauseKind
+
     Answer = Callable[["FakeAgent", Any], list[AnyEvent]]
 
 FIRST_PORT = 4000
@@ -77,11 +79,11 @@ class FakeAgent:
                 self.running.remove(event.task)
             self.inbox.put(Arrival(self.host, event))
 
-    def die(self) -> None:
+    def die(self, kind: CauseKind | None = None) -> None:
         """End like a killed agent or a host that is switched off: its roles end, too."""
         self.is_gone = True
         self.running.clear()
-        self.inbox.put(Arrival(self.host, HostError(DIED, where=self.host)))
+        self.inbox.put(Arrival(self.host, HostError(DIED, where=self.host).of_kind(kind)))
 
     def start(self, order: Start) -> list[AnyEvent]:
         self.running += order.tasks

@@ -83,6 +83,8 @@ class Stage:
             "sweep.repeats": 2,
             "sweep.results_dir": str(path),
             "run.on_worker_loss": "fail",
+            "run.retries": 0,
+            "run.void_after": 0,
         }
         resolved = load(None, {}, settings | options)
         data = DataSpec(catalogue.SYNTHETIC, None, catalogue.SYNTHETIC_DIGEST)

@@ -9,7 +9,7 @@ from dnnbench.sweep import rehearsal as r
 from dnnbench.text.words import count_text, duration_text
 
 if TYPE_CHECKING:
-    from dnnbench.sweep.runner import Observer
+    from dnnbench.sweep.observer import Observer
     from dnnbench.sweep.store import SweepStore
 
 

@@ -315,14 +315,7 @@ def _sweep_line(sweep: SweepProgress) -> RenderableType:
     from rich.table import Table
 
     text = f"{sweep.ended} of {sweep.total} trials"
-    if sweep.degraded:
-        text += f", {sweep.degraded} degraded"
-    if sweep.diverged:
-        text += f", {sweep.diverged} diverged"
-    if sweep.failed:
-        text += f", {sweep.failed} failed"
-    if sweep.not_run:
-        text += f", {sweep.not_run} not run"
+    text += "".join(f", {count} {status}" for status, count in sweep.counts.items())
     left = f"{duration_text(sweep.elapsed_s)}, {_left_text(sweep)}"
     line = Table.grid(padding=(0, 2, 0, 0), expand=True)
     line.add_column(no_wrap=True)

@@ -216,7 +216,8 @@ class KeptAgent:
                 return
             if time.monotonic() - self._heard_s >= self._grace_s:
                 problem = f"lost: no connection for {self._grace_s:g} s: {trouble.problem}"
-                raise HostError(problem, remedy=trouble.remedy)
+                kind = trouble.kind or "disconnected"
+                raise HostError(problem, remedy=trouble.remedy).of_kind(kind)
             if self._heard_s > began_s:
                 pause_s = _FIRST_PAUSE_S
             self._report(trouble)

@@ -113,8 +113,20 @@ TABLE: Final = RowTable(
         ),
         Field("trials_failed", "", "failed trials", _of_cell("failed")),
         Field("trials_interrupted", "", "interrupted trials", _of_cell("interrupted")),
-        Field("trials_not_run", "", "trials for which hosts were missing", _of_cell("not_run")),
+        Field(
+            "trials_not_run",
+            "",
+            "trials that were not run: hosts were missing, or the cell was void",
+            _of_cell("not_run"),
+        ),
         Field("trials_missing", "", "trials without any outcome", _of_cell("missing")),
+        Field(
+            "trials_void",
+            "",
+            "successful trials of a void cell, which are not averaged",
+            _of_cell("succeeded_in_vain"),
+        ),
+        Field("void", "", "why the cell is void; empty if it is not", _of_cell("void")),
         Field(
             "epoch_published_s",
             "s",

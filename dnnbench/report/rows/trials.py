@@ -16,15 +16,21 @@ if TYPE_CHECKING:
 
 
 class _Item(NamedTuple):
-    """A trial with its averages; they are None unless it succeeded."""
+    """A trial with its averages, which are None unless it succeeded, and its attempts."""
 
     outcome: TrialOutcome
     figures: TrialFigures | None
+    attempts: int
 
 
 def _items(subject: Subject) -> Iterator[_Item]:
     for outcome in subject.outcomes:
-        yield _Item(outcome, measure(outcome) if outcome.status == "ok" else None)
+        begun = int(outcome.status != "not run")
+        yield _Item(
+            outcome,
+            measure(outcome) if outcome.status in ("ok", "void") else None,
+            subject.analysis.attempts.get(outcome.order.id, begun),
+        )
 
 
 def _measured(name: str) -> Callable[[_Item], object]:
@@ -58,9 +64,11 @@ TABLE: Final = RowTable(
         Field(
             "status",
             "",
-            "`ok`, `degraded`, `diverged`, `failed`, `interrupted` or `not run`",
+            "`ok`, `degraded`, `diverged`, `failed`, `interrupted`, `not run`, or `void`: "
+            "successful in a void cell",
             lambda i: i.outcome.status,
         ),
+        Field("attempts", "", "times that the trial was begun", lambda i: i.attempts),
         Field("cause", "", "first failure or divergence, with its place", _cause),
         Field("started_at", "", "start, UTC, ISO 8601", lambda i: i.outcome.started_at),
         Field("duration_s", "s", "from start to end of the trial", lambda i: i.outcome.duration_s),

@@ -173,6 +173,26 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             metavar="N",
         ),
     ] = 0
+    retries: Annotated[
+        int,
+        Meta(ge=0, le=10),
+        Setting(
+            "Times that a trial is run again at once after a failure that may be of the moment.",
+            "One, for a connection that broke or a process that was killed. Causes that stay, such "
+            "as lack of memory, are never tried again; docs/reliability.md lists them.",
+            metavar="N",
+        ),
+    ] = 1
+    void_after: Annotated[
+        int,
+        Meta(ge=0, le=1000),
+        Setting(
+            "Failed repeats that make a cell void, 0 for none: it has no averages, and its other "
+            "trials are skipped.",
+            "Two: what fails often is no sample. --resume runs the failed and the skipped trials.",
+            metavar="N",
+        ),
+    ] = 2
     max_hours: Annotated[
         Hours | None,
         Setting(

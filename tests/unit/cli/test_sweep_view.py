@@ -135,7 +135,7 @@ def test_a_failed_trial_is_counted_but_teaches_nothing_about_time(clock: Clock) 
     plan = plan_of(4)
     sweep = SweepProgress(plan, plan.orders, clock)
     sweep.trial_ended(make_failed(plan.orders[0], duration_s=1e6))
-    assert (sweep.ended, sweep.failed) == (1, 1)
+    assert (sweep.ended, sweep.counts) == (1, {"failed": 1})
     assert sweep.remaining_s() == pytest.approx(plan.estimated_s[plan.orders[1].id])
 
 
@@ -144,7 +144,7 @@ def test_a_diverged_trial_is_no_failure_and_its_line_says_where(clock: Clock) ->
     sweep = SweepProgress(plan, plan.orders, clock)
     diverged = make_diverged(plan.orders[0])
     sweep.trial_ended(diverged)
-    assert (sweep.ended, sweep.diverged, sweep.failed) == (1, 1, 0)
+    assert (sweep.ended, sweep.counts) == (1, {"diverged": 1})
     (line,) = outcome_lines(diverged)
     assert line == "diverged after 2 s: loss is not finite at step 12 of epoch 1 (worker:1)"
 
@@ -153,7 +153,21 @@ def test_a_trial_that_is_not_run_is_no_failure(clock: Clock) -> None:
     plan = plan_of(4)
     sweep = SweepProgress(plan, plan.orders, clock)
     sweep.trial_ended(make_not_run(plan.orders[0]))
-    assert (sweep.ended, sweep.failed, sweep.not_run) == (1, 0, 1)
+    assert (sweep.ended, sweep.counts) == (1, {"not run": 1})
+
+
+def test_a_trial_that_is_run_again_counts_once(clock: Clock) -> None:
+    plan = plan_of(4)
+    first = plan.orders[0]
+    sweep = SweepProgress(plan, plan.orders, clock)
+    sweep.trial_started(first)
+    whole_s = sweep.remaining_s()
+    sweep.trial_ended(make_failed(first))
+    sweep.trial_started(first)
+    assert (sweep.ended, sweep.counts) == (0, {})
+    assert sweep.remaining_s() == whole_s
+    sweep.trial_ended(make_outcome(first))
+    assert (sweep.ended, sweep.counts) == (1, {})
 
 
 @pytest.mark.parametrize(
