@@ -38,10 +38,9 @@ from dnnbench.trial.spec import CellKey, ProtocolName, grid
 from dnnbench.trial.variation import Value, sort_key
 
 if TYPE_CHECKING:
-    from dnnbench.trial.outcome import Status
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from dnnbench.trial.outcome import TrialOutcome
+    from dnnbench.trial.outcome import Status, TrialOutcome
 
 
 class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

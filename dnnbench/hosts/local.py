@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 from dnnbench.errors import HostError
 from dnnbench.hosts.training_process import start_training
 from dnnbench.kernel import oom_kills
-from dnnbench.sweep.agents import Agents, Arrival, Inbox
+from dnnbench.sweep.agents import Agents
 from dnnbench.sweep.documents import writing
 from dnnbench.sweep.event_checks import read_event
 from dnnbench.sweep.failures import is_harmless, kind_of_exit
+from dnnbench.sweep.inbox import Arrival, Inbox
 from dnnbench.text.safe import one_line
 from dnnbench.trial.bounds import LINE_BYTES
 from dnnbench.trial.messages import encode

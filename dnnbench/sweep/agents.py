@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Protocol
 
 from dnnbench.errors import HostError
-from dnnbench.sweep.inbox import Arrival, Inbox
+from dnnbench.sweep.versions import refusal_of_agent
 from dnnbench.trial.messages import AgentReady
 
 if TYPE_CHECKING:
@@ -16,10 +16,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from dnnbench.sweep.inbox import Arrival, Inbox
     from dnnbench.sweep.placement import Host
     from dnnbench.trial.messages import Order
-
-__all__ = ["Agent", "AgentSource", "Agents", "Arrival", "Inbox", "combined"]
 
 _SLICE_S: Final = 0.5
 """Longest single wait, so that a stop of this process shows as a gap between two waits."""
@@ -125,7 +124,8 @@ class Agents:
     def await_ready(self, limit_s: float) -> dict[str, AgentReady]:
         """Wait until every agent has imported TensorFlow; return host -> its ``AgentReady``.
 
-        An agent that ends or is not ready in time is lost; the wait goes on for the others.
+        An agent that ends, cannot import it, has other versions than this side, or is not ready in
+        time is lost; the wait goes on for the others.
 
         Raises:
             HostError: no agent is left.
@@ -140,6 +140,8 @@ class Agents:
                 break
             if isinstance(arrival.what, HostError):
                 ready.pop(arrival.host, None)
+            elif error := refusal_of_agent(arrival.host, arrival.what):
+                self.lose(arrival.host, error)
             elif isinstance(arrival.what, AgentReady):
                 ready[arrival.host] = arrival.what
         if not ready:

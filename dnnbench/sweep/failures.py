@@ -31,13 +31,16 @@ _KINDS: Final[dict[str, CauseKind]] = {
     "UnavailableError": "disconnected",
 }
 """Text in the cause of a role or an agent -> its kind."""
-_HARMLESS: Final = re.compile(
+HARMLESS: Final = (
     r"I\d{4} "  # information, as TensorFlow marks it
     r"|WARNING: All log messages before absl::InitializeLog"
     r"|.*(failed call to cuInit|Could not find cuda|oneDNN custom operations"
     r"|This TensorFlow binary is optimized|To enable the following instructions)"
 )
-"""Start of the lines that TensorFlow logs on every machine without a GPU."""
+"""Regular expression of the beginnings of lines that TensorFlow logs on any machine without a GPU.
+
+The tools on a host get it from here.
+"""
 
 
 class Failed(Exception):  # noqa: N818 - a way out of a trial, not an error of its own
@@ -111,7 +114,7 @@ def kind_of_exit(code: int) -> CauseKind | None:
 
 def is_harmless(line: str) -> bool:
     """Return whether a line of a log is none that could explain a failure."""
-    return not line.strip() or _HARMLESS.match(line) is not None
+    return not line.strip() or re.match(HARMLESS, line) is not None
 
 
 def is_external(event: AnyEvent) -> bool:

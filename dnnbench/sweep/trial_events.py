@@ -10,7 +10,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from dnnbench.errors import HostError
-from dnnbench.sweep.agents import Arrival
 from dnnbench.sweep.event_checks import EventCheck
 from dnnbench.sweep.failures import (
     Failed,
@@ -23,6 +22,7 @@ from dnnbench.sweep.failures import (
     only_noticed,
     stalled,
 )
+from dnnbench.sweep.inbox import Arrival
 from dnnbench.sweep.outcome import OutcomeBuilder
 from dnnbench.trial.messages import (
     EpochEnd,

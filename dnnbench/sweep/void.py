@@ -1,4 +1,4 @@
-"""Void cells: those in which so many repeats failed that what is left of them is no sample.
+"""Cells that are void: too many of their repeats failed for the rest to be a sample of them.
 
 A trial that fails may be one that would have been slow. The mean over the survivors of several
 such is not that of the cell, so none is shown.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def is_void(failed: int, limit: int) -> bool:
-    """Return whether so many failed repeats void a cell; never if the limit is 0."""
+    """Return whether this number of failed repeats voids a cell; never if the limit is 0."""
     return 0 < limit <= failed
 
 

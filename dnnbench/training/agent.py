@@ -24,6 +24,7 @@ import msgspec
 from dnnbench.errors import DataError, DnnbenchError
 from dnnbench.kernel import oom_kills
 from dnnbench.training.libraries import import_libraries
+from dnnbench.training.lines import Lines, write_all
 from dnnbench.training.prepare import Preparer
 from dnnbench.training.roles import parameter_server, worker
 from dnnbench.training.roles.channel import Channel
@@ -61,36 +62,10 @@ if TYPE_CHECKING:
     from dnnbench.training.prepare import PreparedTrial
     from dnnbench.trial.usage import Reading
 
-_READ_BYTES = 1 << 16
 _LOG_LINE_BYTES = 1 << 16
 """Longest line of a log in one event, which stays far below `LINE_BYTES` with all its escapes."""
 _CAUSE_CHARACTERS = 2000
 _BOILERPLATE = ("Graph execution error", "Detected at node", "Node:", "From /job:")
-
-
-class _Lines:
-    """Splits what arrives on a file descriptor into lines.
-
-    Args:
-        fd: to read from.
-        longest_bytes: a longer line is split; None to keep lines whole.
-    """
-
-    def __init__(self, fd: int, longest_bytes: int | None = None) -> None:
-        self.fd = fd
-        self.rest = b""
-        self._longest_bytes = longest_bytes
-
-    def read(self) -> list[bytes] | None:
-        """Return the complete lines that have arrived; None at the end of the file."""
-        chunk = os.read(self.fd, _READ_BYTES)
-        if not chunk:
-            return None
-        *lines, self.rest = (self.rest + chunk).split(b"\n")
-        if self._longest_bytes and len(self.rest) >= self._longest_bytes:
-            lines.append(self.rest)
-            self.rest = b""
-        return lines
 
 
 class _Role:
@@ -100,8 +75,8 @@ class _Role:
         self.task = task
         self.pid = pid
         self.orders_fd = orders_fd
-        self.events = _Lines(events_fd)
-        self.log = _Lines(log_fd, _LOG_LINE_BYTES)
+        self.events = Lines(events_fd)
+        self.log = Lines(log_fd, _LOG_LINE_BYTES)
         self.open_fds = {events_fd, log_fd}
         self.oom_kills = oom_kills()  # before its end
 
@@ -134,7 +109,7 @@ class Agent:
 
     def run(self) -> None:
         """Serve until standard input ends."""
-        orders = _Lines(sys.stdin.fileno())
+        orders = Lines(sys.stdin.fileno())
         self._selector.register(orders.fd, selectors.EVENT_READ)
         try:
             while self._turn(orders):
@@ -150,11 +125,9 @@ class Agent:
         self._write(encode(event))
 
     def _write(self, line: bytes) -> None:
-        rest = memoryview(line)
-        while rest:
-            rest = rest[os.write(self._events_fd, rest) :]
+        write_all(self._events_fd, line)
 
-    def _turn(self, orders: _Lines) -> bool:
+    def _turn(self, orders: Lines) -> bool:
         """Wait for something to arrive, and deal with it; False once the orders have ended."""
         # A role's log goes before its events, which it wrote later: a failure is reported with the
         # last lines of the log.
@@ -269,7 +242,7 @@ class Agent:
         for lines in (role.events, role.log):
             self._selector.register(lines.fd, selectors.EVENT_READ, (role, lines))
 
-    def _pass_on(self, role: _Role, lines: _Lines) -> None:
+    def _pass_on(self, role: _Role, lines: Lines) -> None:
         """Pass on what a role wrote; once both its pipes have ended, its exit code."""
         arrived = lines.read()
         if arrived is None and lines is role.log and lines.rest:
@@ -336,7 +309,13 @@ def main(events_fd: int) -> None:
     if _is_hung_up(sys.stdin.fileno()):  # the controller ended before that
         return
     start_s = time.monotonic()
-    import_libraries()  # preloaded for the roles and the building of graphs
+    try:
+        import_libraries()  # preloaded for the roles and the building of graphs
+    except ImportError as error:
+        traceback.print_exc()
+        cause = f"cannot import TensorFlow: {_one_line(error)}"
+        write_all(events_fd, encode(AgentFailed(task=AGENT, cause=cause, kind="version")))
+        sys.exit(1)
     preload_s = time.monotonic() - start_s
     gc.freeze()  # a collection in a role would write to, and so copy, every page of these objects
     agent = Agent(Preparer(), events_fd)

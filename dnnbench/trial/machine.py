@@ -62,9 +62,6 @@ class MachineSnapshot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def snapshot() -> MachineSnapshot:
     """Take a snapshot of this machine."""
-    versions = {name: _version(name) for name in PACKAGES}
-    if "tensorflow" in versions:  # tensorflow-cpu is the same without its GPU part
-        versions["tensorflow"] = versions["tensorflow"] or _version("tensorflow-cpu")
     return MachineSnapshot(
         taken_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         hostname=platform.node(),
@@ -74,12 +71,20 @@ def snapshot() -> MachineSnapshot:
         memory_bytes=memory_bytes(),
         kernel=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
-        versions={"dnnbench": dnnbench.__version__, **versions},
+        versions=installed_versions(),
         git_commit=git_commit(_SOURCE),
         load_average=load_average(),
         boot_id=read(_BOOT_ID).strip() or None,
         variables=recorded(os.environ),
     )
+
+
+def installed_versions() -> dict[str, str | None]:
+    """Return package -> version, of dnnbench and of what it trains with; None if not installed."""
+    versions = {name: _version(name) for name in PACKAGES}
+    # tensorflow-cpu is the same without its GPU part
+    versions["tensorflow"] = versions["tensorflow"] or _version("tensorflow-cpu")
+    return {"dnnbench": dnnbench.__version__, **versions}
 
 
 def load_average() -> tuple[float, float, float]:

@@ -15,7 +15,8 @@ from support import PROJECT, SUPPORT, TESTS
 from support.factories import make_order
 from support.processes import Witness
 
-from dnnbench.training.agent import Agent, _Lines, _one_line, _Role
+from dnnbench.training.agent import Agent, _one_line, _Role
+from dnnbench.training.lines import Lines
 from dnnbench.trial.messages import (
     AgentFailed,
     AgentReady,
@@ -40,6 +41,7 @@ from dnnbench.trial.tasks import ClusterSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 SCRIPT = SUPPORT / "agent_without_tensorflow.py"
 TIMEOUT_S = 10.0
@@ -148,7 +150,7 @@ def test_what_a_role_logged_before_an_event_arrives_before_it(
         agent._selector.register(lines.fd, selectors.EVENT_READ, (role, lines))
     os.write(events[1], b"an event\n")  # the kernel tells first what became ready first
     os.write(log[1], b"the last line\n")
-    assert agent._turn(_Lines(orders[0]))
+    assert agent._turn(Lines(orders[0]))
     logged, event = capfd.readouterr().out.splitlines()
     assert "the last line" in logged
     assert event == "an event"
@@ -246,3 +248,25 @@ def test_an_agent_whose_controller_is_gone_does_not_even_import_tensorflow() -> 
     assert done.stdout == ""
     assert "dnnbench.trial.messages" in done.stderr
     assert "tensorflow" not in done.stderr
+
+
+def test_an_agent_whose_libraries_do_not_fit_reports_the_version_and_ends(tmp_path: Path) -> None:
+    (tmp_path / "keras.py").write_text("raise ImportError('keras needs another numpy')")
+    before = os.pathsep.join([str(tmp_path), str(PROJECT)])
+    start, main = "dnnbench.training.start", "dnnbench.training.agent"
+    orders, controller = os.pipe()
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", start, main, before, ""],
+        stdin=orders,
+        capture_output=True,
+        cwd=PROJECT,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    os.close(orders)
+    os.close(controller)
+    event = decode_event(done.stdout)
+    assert isinstance(event, AgentFailed)
+    assert event.cause == "cannot import TensorFlow: ImportError: keras needs another numpy"
+    assert (event.kind, done.returncode) == ("version", 1)
+    assert b"keras.py" in done.stderr

@@ -19,7 +19,7 @@ from dnnbench.hosts.agents.kept import KeptAgent
 from dnnbench.hosts.provision.bundle import tools
 from dnnbench.hosts.ssh.connection import connect
 from dnnbench.hosts.ssh.settings import resolve
-from dnnbench.sweep.agents import Inbox
+from dnnbench.sweep.inbox import Inbox
 from dnnbench.trial.messages import AgentReady, Log, Start
 
 if TYPE_CHECKING:
@@ -192,9 +192,23 @@ def test_the_end_of_an_agent_is_told_with_its_last_words(
     host: KeptHost, controller: Controller
 ) -> None:
     (agent,) = children_of(host.keepers[0])
-    (host.state() / "agent.log").write_text("out of memory\n")
+    lines = ["out of memory", "I0000 00:00:1795629214.1 2779 port.cc:153] oneDNN is on.", ""]
+    (host.state() / "agent.log").write_text("\n".join(lines))
     os.kill(agent, signal.SIGKILL)
-    assert controller.expect_loss().problem == "the agent was killed by SIGKILL: out of memory"
+    error = controller.expect_loss()
+    assert error.problem == "the agent was killed by SIGKILL: out of memory"
+    assert error.kind == "crashed"
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"), [(signal.SIGILL, "illegal-instruction"), (signal.SIGTERM, "crashed")]
+)
+def test_the_end_of_an_agent_has_the_kind_of_its_cause(
+    host: KeptHost, controller: Controller, number: int, kind: str
+) -> None:
+    (agent,) = children_of(host.keepers[0])
+    os.kill(agent, number)
+    assert controller.expect_loss().kind == kind
 
 
 def test_a_host_that_cannot_be_reached_is_lost_after_the_grace_not_before(host: KeptHost) -> None:
@@ -207,6 +221,7 @@ def test_a_host_that_cannot_be_reached_is_lost_after_the_grace_not_before(host: 
     assert time.monotonic() - start_s >= 0.5
     assert error.problem == "lost: no connection for 0.5 s: no route to it"
     assert error.remedy == "is it up?"
+    assert error.kind == "disconnected"
     controller.agent.close()
 
 

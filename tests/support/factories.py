@@ -9,7 +9,7 @@ import msgspec
 from dnnbench.analysis.analyse import Context
 from dnnbench.analysis.crowding import HostFacts
 from dnnbench.hosts.agents.clusters import Part
-from dnnbench.trial.machine import MachineSnapshot
+from dnnbench.trial.machine import MachineSnapshot, installed_versions
 from dnnbench.trial.messages import AgentReady
 from dnnbench.trial.outcome import (
     Divergence,
@@ -55,7 +55,7 @@ def make_ready(pid: int = 1, cores: float = 2.0) -> AgentReady:
         memory_bytes=1 << 34,
         kernel="Linux 6.1",
         python="3.11.7",
-        versions={"tensorflow": "2.21.0"},
+        versions=installed_versions(),
         git_commit=None,
         load_average=(0.1, 0.2, 0.3),
     )

@@ -6,7 +6,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from dnnbench.errors import HostError
-from dnnbench.sweep.agents import Arrival, Inbox
+from dnnbench.sweep.inbox import Arrival, Inbox
 from dnnbench.trial.messages import (
     AnyEvent,
     Connect,

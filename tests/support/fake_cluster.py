@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from dnnbench.settings.schema import RunConfig
 from dnnbench.sweep import trial_run
-from dnnbench.sweep.agents import Agents, Inbox
+from dnnbench.sweep.agents import Agents
+from dnnbench.sweep.inbox import Inbox
 from dnnbench.sweep.placement import Host
 from dnnbench.trial.tasks import task_names
 from support.factories import make_order

@@ -36,7 +36,8 @@ class FakeSource:
         _log_dir: Path,
         _notify: Callable[[str], None],
     ) -> Agents:
-        from dnnbench.sweep.agents import Agents, Arrival, Inbox
+        from dnnbench.sweep.agents import Agents
+        from dnnbench.sweep.inbox import Arrival, Inbox
         from support.factories import make_ready
         from support.fake_agent import FakeAgent
 

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from dnnbench.errors import HostError
+from dnnbench.sweep.failures import HARMLESS
 from support import PROJECT, SUPPORT, TESTS
 from support.processes import Witness
 
@@ -173,6 +174,7 @@ class KeptHost:
             "pythonpath": PYTHON_PATH,
             "inherited": ["PATH", "HOME", "LC_*"],
             "environment": {},
+            "harmless": HARMLESS,
             "requires": ["env"],
             "firewall": None,
             **changes,

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from dnnbench.data import catalogue
 from dnnbench.hosts.local import LocalAgent
 from dnnbench.settings.schema import RunConfig
-from dnnbench.sweep.agents import Agents, Inbox
+from dnnbench.sweep.agents import Agents
+from dnnbench.sweep.inbox import Inbox
 from dnnbench.sweep.placement import local_inventory
 from dnnbench.sweep.trial_run import run_trial
 from dnnbench.trial.spec import DataSpec, ModelSpec, ProtocolSpec, TrialSpec

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from dnnbench.sweep.agents import Inbox
+from dnnbench.sweep.inbox import Inbox
 from dnnbench.trial.messages import Event, decode_order, encode
 from support.factories import make_ready
 from support.fake_agent import FakeAgent

@@ -11,7 +11,8 @@ from dnnbench.data import catalogue
 from dnnbench.errors import HostError
 from dnnbench.settings.load import load
 from dnnbench.sweep import results, runner, store
-from dnnbench.sweep.agents import Agents, Arrival, Inbox, combined
+from dnnbench.sweep.agents import Agents, combined
+from dnnbench.sweep.inbox import Arrival, Inbox
 from dnnbench.sweep.placement import Host, local_inventory
 from dnnbench.sweep.plan import make_plan
 from dnnbench.trial.machine import snapshot

@@ -14,6 +14,7 @@ from dnnbench.hosts.agents.identity import here, owner, process_of, this_process
 from dnnbench.hosts.onhost import process_table
 from dnnbench.hosts.provision.answers import convert
 from dnnbench.hosts.provision.wanted import environment_of
+from dnnbench.sweep.failures import HARMLESS
 from dnnbench.text.safe import one_line
 from dnnbench.trial.bounds import Count, Moment, Port, ProcessId, Remaining, Text
 from dnnbench.trial.role_environment import ENVIRONMENT, MEASURED, NEEDED
@@ -148,7 +149,7 @@ def parts_of(tools: HostTools) -> tuple[list[Part], list[Leftover]]:
             f"{problem}: {one_line(str(error))}",
             where=tools.host,
             remedy="stop it with that version's `dnnbench stop`, or wait for the end of its lease",
-        ) from error
+        ).of_kind("version") from error
     return standing.clusters, standing.orphans
 
 
@@ -253,6 +254,7 @@ def start_keeper(
         python=f"{facts.directory}/env/{environment}/bin/python",
         pythonpath=[f"{facts.directory}/{wanted.package}"],
         inherited=[*NEEDED, *MEASURED],
+        harmless=HARMLESS,
         # Otherwise, Keras creates a directory in the home.
         environment={**ENVIRONMENT, "KERAS_HOME": f"{facts.directory}/keras"},
         requires=[],

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from dnnbench.errors import HostError
+from dnnbench.errors import CauseKind, HostError
 from dnnbench.sweep.event_checks import malformed
 from dnnbench.text.safe import one_line
 from dnnbench.trial.bounds import Count
@@ -24,11 +24,13 @@ class Problem(msgspec.Struct, frozen=True):
     problem: str
     remedy: str | None = None
     passing: bool = False
+    kind: CauseKind | None = None
 
     def as_error(self) -> HostError:
         """Return the error to raise."""
-        kind = HostError if self.passing else FinalError
-        return kind(one_line(self.problem), remedy=self.remedy and one_line(self.remedy))
+        error = HostError if self.passing else FinalError
+        remedy = self.remedy and one_line(self.remedy)
+        return error(one_line(self.problem), remedy=remedy).of_kind(self.kind)
 
 
 class Welcome(msgspec.Struct, frozen=True):
@@ -50,6 +52,7 @@ class Message(msgspec.Struct, frozen=True):
     ended: int | msgspec.UnsetType | None = msgspec.UNSET
     cause: str = ""
     remedy: str | None = None
+    kind: CauseKind | None = None
     refused: Problem | None = None
     error: Problem | None = None
 

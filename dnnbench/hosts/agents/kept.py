@@ -18,8 +18,8 @@ import msgspec
 from dnnbench.errors import HostError
 from dnnbench.hosts.agents.clusters import GRACE_S
 from dnnbench.hosts.agents.keeper_messages import NULL, FinalError, read_message
-from dnnbench.sweep.agents import Arrival
 from dnnbench.sweep.event_checks import read_event, too_long
+from dnnbench.sweep.inbox import Arrival
 from dnnbench.text.safe import one_line
 from dnnbench.trial.bounds import LINE_BYTES
 from dnnbench.trial.messages import encode
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dnnbench.hosts.agents.keeper_messages import Welcome
-    from dnnbench.sweep.agents import Inbox
+    from dnnbench.sweep.inbox import Inbox
     from dnnbench.trial.messages import Order
 
 BEAT_S: Final = 5.0
@@ -287,7 +287,7 @@ class KeptAgent:
         elif message.ended is not msgspec.UNSET:
             if self._farewell != _END:
                 remedy = one_line(message.remedy or "see dnnbench status --orphans")
-                raise FinalError(one_line(message.cause), remedy=remedy)
+                raise FinalError(one_line(message.cause), remedy=remedy).of_kind(message.kind)
             self._over.set()
 
     def _attach(self, welcome: Welcome) -> None:

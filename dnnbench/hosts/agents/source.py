@@ -10,7 +10,8 @@ from dnnbench.hosts.agents.kept import KeptAgent
 from dnnbench.hosts.agents.launching import Cluster, Request, find_or_launch
 from dnnbench.hosts.connected import ConnectedHosts
 from dnnbench.hosts.parallel import each
-from dnnbench.sweep.agents import Agents, Inbox, combined
+from dnnbench.sweep.agents import Agents, combined
+from dnnbench.sweep.inbox import Inbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -79,7 +79,7 @@ def _carry_out(name: str, function: str, values: list[str], pushed: bytes | None
 
 
 def _refuse(error: wire.HostProblem) -> int:
-    wire.write({"error": {"problem": error.problem, "remedy": error.remedy}})
+    wire.write({"error": vars(error)})
     return EXIT_PROBLEM
 
 

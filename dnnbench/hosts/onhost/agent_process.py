@@ -37,6 +37,7 @@ class AgentProcess:
 
     def __init__(self, request: Request, state: State) -> None:
         self._state = state
+        self._harmless = request.get("harmless", "")
         self._oom_kills = kernel.oom_kills()
         self.code: int | None = None
         python = os.path.join(state.directory, request["python"])
@@ -60,7 +61,8 @@ class AgentProcess:
                 )
             except OSError as error:
                 problem = f"cannot start {python}: {error.strerror}"
-                raise HostProblem(problem, "run dnnbench provision for this host") from None
+                remedy = "run dnnbench provision for this host"
+                raise HostProblem(problem, remedy, "version") from None
         assert self._process.stdin
         assert self._process.stdout
         with self._process.stdin as orders, self._process.stdout as events:
@@ -78,14 +80,23 @@ class AgentProcess:
         return self.code == -signal.SIGKILL and kernel.oom_kills() > self._oom_kills
 
     @property
+    def kind(self) -> str | None:
+        """The kind of its end, as in ``dnnbench.errors.CauseKind``; None where it is of none."""
+        if self.lacked_memory:
+            return "out-of-memory"
+        if self.code == -signal.SIGILL:
+            return "illegal-instruction"
+        return "crashed" if self.code is not None and self.code < 0 else None
+
+    @property
     def last_words(self) -> str:
-        """How it ended, with the last line of its log."""
+        """How it ended, with the last line of its log that could say why."""
         if self.lacked_memory:
             return (
                 "the agent was killed, probably for lack of memory: since it started, the kernel "
                 "has killed a process there for that reason"
             )
-        last = last_line(self._state.agent_log)
+        last = last_line(self._state.agent_log, self._harmless)
         how = f"ended with {self.code}"
         if self.code is not None and self.code < 0:
             how = f"was killed by {_signal_name(-self.code)}"

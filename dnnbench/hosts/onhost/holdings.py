@@ -104,7 +104,7 @@ def hold_ports(port_range: Sequence[int], count: int) -> tuple[list[int], list[s
         for holder in holders:
             holder.close()
         problem = f"needs {count} ports in {first}-{last}, {len(held)} free"
-        raise HostProblem(problem, "widen [cluster] ports")
+        raise HostProblem(problem, "widen [cluster] ports", "port")
     return held, holders
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
 
 _STANDARD_ERROR = 2
@@ -16,12 +17,22 @@ def note(text: str) -> None:
         os.write(_STANDARD_ERROR, f"{time.strftime('%F %T')} {text}\n".encode())
 
 
-def last_line(path: str) -> str:
-    """Return the last line that is not blank; empty if there is none."""
+def last_line(path: str, harmless: str = "") -> str:
+    """Return the last line that is not blank; empty if there is none.
+
+    Args:
+        path: of the log.
+        harmless: regular expression of the beginnings of lines that explain no failure.
+    """
     try:
         with open(path, "rb") as file:
             file.seek(max(file.seek(0, os.SEEK_END) - _TAIL_BYTES, 0))
             lines = file.read().decode(errors="replace").split("\n")
     except OSError:
         return ""
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+    telling = (
+        line.strip()
+        for line in reversed(lines)
+        if line.strip() and not (harmless and re.match(harmless, line))
+    )
+    return next(telling, "")

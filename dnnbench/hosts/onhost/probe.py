@@ -87,7 +87,8 @@ def _listen(low: int, high: int, deadline_s: float) -> int:
             continue
         threading.Thread(target=_serve, args=(listener, deadline_s), daemon=True).start()
         return port
-    raise HostProblem(f"no port in {low}-{high} is free", "set another range in [cluster] ports")
+    problem = f"no port in {low}-{high} is free"
+    raise HostProblem(problem, "set another range in [cluster] ports", "port")
 
 
 class _Visitor:

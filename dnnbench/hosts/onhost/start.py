@@ -45,7 +45,7 @@ def run(request: Request) -> Iterator[Answer]:
     for path in request["requires"]:
         if not os.path.exists(os.path.join(state.directory, path)):
             problem = f"is not provisioned: {os.path.join(state.directory, path)} is missing"
-            raise HostProblem(problem, "run dnnbench provision for this host")
+            raise HostProblem(problem, "run dnnbench provision for this host", "version")
     if is_kept(state.read()):
         problem = f"cluster {request['cluster']} is already running there"
         raise HostProblem(problem, "run dnnbench status for this host")
@@ -87,7 +87,7 @@ def _answer_from(reading: int, state: State) -> Answer:
         raise HostProblem(problem, f"see {state.keeper_log}")
     answer: Answer = json.loads(text)
     if "problem" in answer:
-        raise HostProblem(answer["problem"], answer["remedy"])
+        raise HostProblem(answer["problem"], answer["remedy"], answer.get("kind"))
     return answer
 
 

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any, Dict
 
 from . import directory, process_table
-from .wire import HostProblem, decoded
+from .wire import HostProblem, decoded, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -162,7 +162,8 @@ def problem_of(error: OSError, path: str) -> HostProblem:
         remedy = "free some space, or set [cluster] directory to another disk"
     else:
         remedy = "set [cluster] directory to one that you may write"
-    return HostProblem(f"cannot write {error.filename or path}: {error.strerror}", remedy)
+    problem = f"cannot write {error.filename or path}: {error.strerror}"
+    return HostProblem(problem, remedy, kind_of(error))
 
 
 def _boot_id() -> str:

@@ -15,11 +15,16 @@ _REQUEST_BYTES = 16 << 20
 
 
 class HostProblem(Exception):  # noqa: N818 - it becomes a HostError on the control side
-    """A problem for the user to solve: ends the command as ``{"error": {"problem", "remedy"}}``."""
+    """A problem for the user to solve: ends the command as ``{"error": {"problem", "remedy"}}``.
 
-    def __init__(self, problem: str, remedy: str | None = None) -> None:
+    Attributes:
+        kind: as in ``dnnbench.errors.CauseKind``; None where it is of no kind.
+    """
+
+    def __init__(self, problem: str, remedy: str | None = None, kind: str | None = None) -> None:
         self.problem = problem
         self.remedy = remedy
+        self.kind = kind
         super().__init__(problem)
 
 
@@ -78,4 +83,9 @@ def problem_of(error: OSError) -> HostProblem | None:
     if error.errno not in remedies:
         return None
     place = f"{error.filename}: " if error.filename else ""
-    return HostProblem(f"{place}{error.strerror}", remedies[error.errno])
+    return HostProblem(f"{place}{error.strerror}", remedies[error.errno], kind_of(error))
+
+
+def kind_of(error: OSError) -> str | None:
+    """Return the kind of a file system error: ``disk-full``, or none."""
+    return "disk-full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else None

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from dnnbench.errors import HostError
+from dnnbench.errors import CauseKind, HostError
 from dnnbench.text.safe import one_line
 
 T = TypeVar("T")
@@ -17,6 +17,7 @@ class _Problem(msgspec.Struct, frozen=True):
 
     problem: str
     remedy: str | None = None
+    kind: CauseKind | None = None
 
 
 def decode(line: bytes) -> dict[str, Any]:
@@ -55,4 +56,4 @@ def refuse_error(host: str, answer: dict[str, Any]) -> None:
     if "error" in answer:
         found = convert(host, answer["error"], _Problem)
         remedy = found.remedy and one_line(found.remedy)
-        raise HostError(one_line(found.problem), where=host, remedy=remedy)
+        raise HostError(one_line(found.problem), where=host, remedy=remedy).of_kind(found.kind)

@@ -19,6 +19,7 @@ from dnnbench.trial.bounds import Count, Moment, Port, PositiveQuantity, Text
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from dnnbench.errors import CauseKind
     from dnnbench.hosts.provision.tools import HostTools
     from dnnbench.hosts.provision.wanted import Wanted
     from dnnbench.settings.schema import Config
@@ -117,15 +118,16 @@ class Facts(msgspec.Struct, frozen=True):
         """Addresses that may be reached from the whole internet."""
         return [text for text in self.addresses if ipaddress.ip_address(text).is_global]
 
-    def lacking(self, wanted: Wanted) -> list[str]:
-        """Return what still has to be provisioned."""
+    def lacking(self, wanted: Wanted) -> dict[str, CauseKind]:
+        """Return what still has to be provisioned, with the kind of failure that this is."""
         environment, _ = environment_of(self.machine, wanted.device)
-        found = {
-            "TensorFlow's environment": environment in self.environments,
-            "this version of dnnbench": wanted.wheel.digest in self.packages,
-            "the data set": all(self.data.get(file.path) == "ok" for file in wanted.data),
+        has_data = all(self.data.get(file.path) == "ok" for file in wanted.data)
+        found: dict[str, tuple[CauseKind, bool]] = {
+            "TensorFlow's environment": ("version", environment in self.environments),
+            "this version of dnnbench": ("version", wanted.wheel.digest in self.packages),
+            "the data set": ("data", has_data),
         }
-        return [what for what, exists in found.items() if not exists]
+        return {what: kind for what, (kind, exists) in found.items() if not exists}
 
     def warnings(self, host: str, config: Config) -> list[str]:
         """Return notes on problems that do not prevent a trial."""
@@ -195,13 +197,13 @@ def refuse_unfit(facts: Facts, config: Config, host: str) -> None:
             "packages need",
             where=host,
             remedy="use another host, or build TensorFlow for this one",
-        )
+        ).of_kind("illegal-instruction")
     if not facts.ports_free:
         raise HostError(
             f"no port in {config.cluster.ports} is free",
             where=host,
             remedy="set another range in [cluster] ports",
-        )
+        ).of_kind("port")
 
 
 def refuse_unprovisioned(facts: Facts, wanted: Wanted, host: str) -> None:
@@ -215,7 +217,7 @@ def refuse_unprovisioned(facts: Facts, wanted: Wanted, host: str) -> None:
             f"is not provisioned: {' and '.join(lacking)} missing",
             where=host,
             remedy="run `dnnbench provision`",
-        )
+        ).of_kind(next(iter(lacking.values())))
 
 
 def chosen_python(facts: Facts, config: Config, host: str) -> HostPython | None:
@@ -237,7 +239,7 @@ def chosen_python(facts: Facts, config: Config, host: str) -> HostPython | None:
             f"environment needs {needed_bytes / _GB:.1f} GB",
             where=host,
             remedy="free some space there, or set [cluster] directory to another disk",
-        )
+        ).of_kind("disk-full")
     fitting = [python for python in facts.pythons if _minor(python) in PYTHON_VERSIONS]
     able = [python for python in fitting if python.venv]
     if not able:
@@ -260,7 +262,7 @@ def _no_python(facts: Facts, config: Config, fitting: Sequence[HostPython], host
         f"expected {PYTHON_RANGE}, found {found}",
         where=host,
         remedy=f"install one there, or {other}",
-    )
+    ).of_kind("version")
 
 
 def _rank(python: HostPython) -> int:

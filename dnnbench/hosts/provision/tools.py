@@ -15,6 +15,7 @@ from dnnbench.text.safe import one_line
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dnnbench.errors import CauseKind
     from dnnbench.hosts.connectors.interface import Completed, Connection, Conversation
     from dnnbench.settings.schema import Config
 
@@ -127,18 +128,21 @@ class HostTools:
 
     def _failed(self, done: Completed) -> HostError:
         """Return an error for a command of the tools that gave no answer."""
+        kind: CauseKind | None = None
         lines = done.stderr.decode(errors="replace").strip().splitlines()
         last = one_line("".join(lines[-1:]))
         problem, remedy = f"the tools ended with {done.code}: {last or 'no message'}", None
         if done.code in _NO_COMMAND:
             problem, remedy = f"expected {self._python}, found none", self._python_remedy
+            kind = "version"
         elif done.code == MISSING:
             problem, remedy = "the tools were damaged on the way to the host", None
         elif any(line.startswith(_TOO_OLD) for line in lines[-_LAST_LINES:]):
             problem, remedy = f"{self._python} there is older than 3.7", self._python_remedy
+            kind = "version"
         else:
             self.connection.refuse_unusable()
-        return HostError(problem, where=self.host, remedy=remedy)
+        return HostError(problem, where=self.host, remedy=remedy).of_kind(kind)
 
     @property
     def _python_remedy(self) -> str:

@@ -119,7 +119,7 @@ def test_the_build_with_a_gpu_is_an_environment_of_its_own() -> None:
     assert needed[0].startswith("tensorflow[and-cuda]==")
     wanted = msgspec.structs.replace(wanted_for(GPU, None), device="gpu")
     assert wanted_for(GPU, None) == wanted
-    assert facts(environments=[KEY]).lacking(wanted)[0] == "TensorFlow's environment"
+    assert facts(environments=[KEY]).lacking(wanted)["TensorFlow's environment"] == "version"
     assert "TensorFlow's environment" not in facts(environments=[key]).lacking(wanted)
     with pytest.raises(HostError, match="environment needs 8"):
         chosen_python(facts(disk_free_bytes=7 * 10**9), GPU, "node1")

@@ -15,7 +15,7 @@ from support.factories import make_ready
 from dnnbench.errors import HostError
 from dnnbench.hosts.agents import kept
 from dnnbench.hosts.agents.kept import KeptAgent
-from dnnbench.sweep.agents import Inbox
+from dnnbench.sweep.inbox import Inbox
 from dnnbench.trial.bounds import LINE_BYTES
 from dnnbench.trial.messages import Event, Log, encode
 

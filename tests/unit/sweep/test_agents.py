@@ -6,15 +6,18 @@ import threading
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
+from support.factories import make_ready
 from support.fake_agent import FakeAgent
 
 from dnnbench.errors import HostError
 from dnnbench.sweep import agents as agents_module
 from dnnbench.sweep import inbox as inbox_module
-from dnnbench.sweep.agents import Agents, Arrival, Inbox, combined
+from dnnbench.sweep.agents import Agents, combined
+from dnnbench.sweep.inbox import Arrival, Inbox
 from dnnbench.sweep.placement import Host
-from dnnbench.trial.messages import Log
+from dnnbench.trial.messages import AgentFailed, AgentReady, Log
 
 if TYPE_CHECKING:
     from dnnbench.trial.messages import AnyEvent
@@ -207,3 +210,43 @@ def test_news_between_two_trials_are_read_though_a_host_sends_without_end(clock:
 
     agents_on(Flood()).drain()
     assert clock.now_s < 1000.0 + 4 * LIMIT_S
+
+
+def ready(**versions: str) -> AgentReady:
+    event = make_ready()
+    machine = msgspec.structs.replace(event.machine, versions=event.machine.versions | versions)
+    return msgspec.structs.replace(event, machine=machine)
+
+
+def test_a_host_with_another_version_than_this_side_is_lost_at_once() -> None:
+    inbox = Inbox()
+    agents = agents_on(inbox)
+    inbox.put(Arrival("host-0", ready(tensorflow="2.99.0")))
+    inbox.put(Arrival("host-1", ready()))
+    assert list(agents.await_ready(LIMIT_S)) == ["host-1"]
+    error = agents.lost["host-0"]
+    assert error.kind == "version"
+    assert "expected tensorflow" in error.problem
+    assert "found 2.99.0" in error.problem
+    assert error.remedy
+    assert "provision" in error.remedy
+
+
+def test_versions_that_one_side_does_not_know_are_not_compared() -> None:
+    inbox = Inbox()
+    agents = agents_on(inbox)
+    unknown = msgspec.structs.replace(make_ready().machine, versions={"tensorflow": None})
+    for host in NAMES:
+        inbox.put(Arrival(host, msgspec.structs.replace(make_ready(), machine=unknown)))
+    assert list(agents.await_ready(LIMIT_S)) == NAMES
+
+
+def test_an_agent_that_cannot_import_tensorflow_is_lost_with_its_cause() -> None:
+    inbox = Inbox()
+    agents = agents_on(inbox)
+    cause = "cannot import TensorFlow: ImportError: numpy 3"
+    inbox.put(Arrival("host-0", AgentFailed(task="agent", cause=cause, kind="version")))
+    inbox.put(Arrival("host-0", HostError("the agent ended with 1", where="host-0")))
+    inbox.put(Arrival("host-1", make_ready()))
+    assert list(agents.await_ready(LIMIT_S)) == ["host-1"]
+    assert (agents.lost["host-0"].problem, agents.lost["host-0"].kind) == (cause, "version")

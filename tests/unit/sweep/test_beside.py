@@ -14,7 +14,8 @@ from support.stage import Stage
 
 from dnnbench.errors import ConfigError, HostError, LimitError, TrialError
 from dnnbench.settings.load import load
-from dnnbench.sweep.agents import Agents, Arrival, Inbox
+from dnnbench.sweep.agents import Agents
+from dnnbench.sweep.inbox import Arrival, Inbox
 from dnnbench.sweep.limits import Limit
 from dnnbench.sweep.placement import Host, count_beside, place
 from dnnbench.sweep.plan import make_plan

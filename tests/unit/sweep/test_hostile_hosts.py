@@ -18,8 +18,9 @@ from dnnbench.data import catalogue
 from dnnbench.errors import HostError
 from dnnbench.settings.load import load
 from dnnbench.sweep import results, trial_events, trial_run
-from dnnbench.sweep.agents import Agents, Arrival, Inbox
+from dnnbench.sweep.agents import Agents
 from dnnbench.sweep.event_checks import read_event
+from dnnbench.sweep.inbox import Arrival, Inbox
 from dnnbench.sweep.placement import Host
 from dnnbench.sweep.plan import make_plan
 from dnnbench.sweep.runner import run_sweep

@@ -20,7 +20,7 @@ from support.fake_agent import (
 from dnnbench.analysis.trial_figures import measure
 from dnnbench.errors import HostError
 from dnnbench.sweep import trial_events, trial_run
-from dnnbench.sweep.agents import Arrival
+from dnnbench.sweep.inbox import Arrival
 from dnnbench.trial.messages import (
     AgentFailed,
     AnyEvent,
