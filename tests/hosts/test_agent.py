@@ -15,7 +15,7 @@ from support import PROJECT, SUPPORT, TESTS
 from support.factories import make_order
 from support.processes import Witness
 
-from dnnbench.training.agent import Agent, _Lines, _one_line, _Role
+from dnnbench.training.agent import Agent, _Lines, telling_line, _Role
 from dnnbench.trial.messages import (
     AgentFailed,
     AgentReady,
@@ -127,7 +127,7 @@ def test_every_line_of_a_role_arrives_before_its_exit(agent: AgentProcess) -> No
     ]
 
 
-def test_an_exception_is_told_in_one_line_and_logged_whole(agent: AgentProcess) -> None:
+def test_an_exception_is_told_intelling_line_and_logged_whole(agent: AgentProcess) -> None:
     agent.start("stumble", "worker:0")
     agent.send(CONNECT)
     assert agent.await_(RoleExited).code == 1
@@ -233,7 +233,7 @@ def test_an_order_that_makes_no_sense_is_refused_and_the_agent_goes_on(
     ],
 )
 def test_the_line_of_an_error_is_the_one_that_says_most(text: str, line: str) -> None:
-    assert _one_line(ValueError(text)) == line
+    assert telling_line(ValueError(text)) == line
 
 
 def test_an_agent_whose_controller_is_gone_does_not_even_import_tensorflow() -> None:
