@@ -15,7 +15,8 @@ from support import PROJECT, SUPPORT, TESTS
 from support.factories import make_order
 from support.processes import Witness
 
-from dnnbench.training.agent import Agent, _Lines, telling_line, _Role
+from dnnbench.training.agent import Agent, _Lines, _Role
+from dnnbench.training.roles.channel import telling_line
 from dnnbench.trial.messages import (
     AgentFailed,
     AgentReady,
