@@ -74,7 +74,7 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         roles_per_core: on the host with the most roles per core.
         own_hosts: whether every role of every trial had a machine to itself.
         n: successful trials, the ones that are averaged.
-        degraded: trials that lost workers and went on; they are in no average.
+        degraded: trials that lost workers or parameter servers and went on; they are in no average.
         diverged: trials whose loss or parameters were not finite; they are in no average.
         not_learned: of the ``n``, those that ended no better than they began.
         not_run: trials for which too few hosts were up.

@@ -56,13 +56,13 @@ def not_counted(
         task=failure.task if failure else None,
         host=failure.host if failure else None,
         repeated=spec.repeat in trials[spec.cell],
-        kind=failure.kind if failure else next((w.kind for w in outcome.lost_workers), None),
+        kind=failure.kind if failure else next((loss.kind for loss in outcome.losses), None),
     )
 
 
 def _what_is_left(outcome: TrialOutcome) -> str:
-    """Describe a trial that went on without workers, with the figures that no average has."""
-    lost = "; ".join(str(worker) for worker in outcome.lost_workers)
+    """Describe a trial that went on after a loss, with the figures that no average has."""
+    lost = "; ".join(map(str, outcome.losses))
     seconds = [record.duration_s for record in outcome.epochs]
     figures = [f"{sum(seconds) / len(seconds):.3g} s per epoch"] if seconds else []
     final = [e.test_accuracy for e in outcome.evaluations if e.epoch is None]

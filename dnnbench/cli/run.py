@@ -258,8 +258,8 @@ def _conclude(
     degraded = [outcome for outcome in outcomes if outcome.status == "degraded"]
     if degraded:
         printer.note(
-            f"note: {len(degraded)} of {len(store.plan.orders)} trials lost workers and are in no "
-            f"average; `dnnbench run --resume{_argument(store)}` repeats them"
+            f"note: {len(degraded)} of {len(store.plan.orders)} trials lost workers or parameter "
+            f"servers and are in no average; `dnnbench run --resume{_argument(store)}` repeats them"
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -44,8 +45,10 @@ class LocalAgent:
         self._log_file = log_file
         self._inbox = inbox
         self._oom_kills = oom_kills()  # before its end
+        self._checkpoints = log_file.with_suffix(".checkpoints")
+        self._remove_checkpoints()  # which a killed controller has left
         with writing(log_file), log_file.open("ab") as log:
-            self._process = start_training("agent", log)
+            self._process = start_training("agent", log, self._checkpoints)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -71,6 +74,10 @@ class LocalAgent:
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
         self._reader.join(_CLOSE_TIMEOUT_S)
+        self._remove_checkpoints()  # which a killed agent has left
+
+    def _remove_checkpoints(self) -> None:
+        shutil.rmtree(self._checkpoints, ignore_errors=True)
 
     def _read(self) -> None:
         assert self._process.stdout

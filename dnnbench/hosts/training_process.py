@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import IO, Final
 
 import dnnbench
-from dnnbench.trial.role_environment import ENVIRONMENT, inherited
+from dnnbench.trial.role_environment import CHECKPOINTS, ENVIRONMENT, inherited
 
 _PACKAGE_PARENT: Final = Path(dnnbench.__file__).resolve().parent.parent
 
 
-def start_training(module: str, log: IO[bytes] | int) -> subprocess.Popen[bytes]:
+def start_training(
+    module: str, log: IO[bytes] | int, checkpoints: Path | None = None
+) -> subprocess.Popen[bytes]:
     """Start a module of `dnnbench.training`, with pipes to its standard input and output.
 
     It runs this very package, whatever the current directory contains; a user's own model in that
@@ -23,8 +25,12 @@ def start_training(module: str, log: IO[bytes] | int) -> subprocess.Popen[bytes]
     Args:
         module: below ``dnnbench.training``; see `dnnbench.training.start`.
         log: file for what the process and its libraries print.
+        checkpoints: directory for those of parameter servers, where the module has any.
     """
     before = os.pathsep.join([str(_PACKAGE_PARENT), os.environ.get("PYTHONPATH", "")])
+    environment = {**inherited(os.environ), **ENVIRONMENT}
+    if checkpoints:
+        environment[CHECKPOINTS] = str(checkpoints.resolve())
     start, main = "dnnbench.training.start", f"dnnbench.training.{module}"
     return subprocess.Popen(
         [sys.executable, "-S", "-m", start, main, before, str(Path.cwd())],
@@ -32,6 +38,6 @@ def start_training(module: str, log: IO[bytes] | int) -> subprocess.Popen[bytes]
         stdout=subprocess.PIPE,
         stderr=log,
         cwd=_PACKAGE_PARENT,
-        env={**inherited(os.environ), **ENVIRONMENT},
+        env=environment,
         start_new_session=True,  # Ctrl-C reaches the controller alone, which then ends it
     )

@@ -56,12 +56,13 @@ def accuracy_text(cell: Cell, estimate: Estimate | None) -> str:
 
 
 def survivors_text(analysis: Analysis) -> list[str]:
-    """Return notes on how means treat trials that lost workers, diverged or did not learn."""
+    """Return notes on how means treat trials that lost roles, diverged or did not learn."""
     notes = []
     if any(cell.degraded for cell in analysis.cells):
         notes.append(
-            "A degraded trial lost workers and went on with fewer. It is in no mean, as a cell has "
-            "one number of workers; its figures are listed with the excluded trials."
+            "A degraded trial lost workers and went on with fewer, or a parameter server and went "
+            "on from its checkpoint. It is in no mean, as it was not measured like the others; its "
+            "figures are listed with the excluded trials."
         )
     if any(cell.diverged for cell in analysis.cells):
         notes.append(

@@ -18,6 +18,8 @@ from dnnbench.trial.bounds import LINE_BYTES
 from dnnbench.trial.messages import (
     AgentFailed,
     AgentReady,
+    Checkpointed,
+    CheckpointFailed,
     Diverged,
     EpochEnd,
     Evaluated,
@@ -33,7 +35,7 @@ from dnnbench.trial.messages import (
     WarmStarted,
     decode_event,
 )
-from dnnbench.trial.tasks import AGENT, WORKER, accountants, split_task
+from dnnbench.trial.tasks import AGENT, PARAMETER_SERVER, WORKER, accountants, split_task
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
@@ -48,6 +50,7 @@ EVENTS_OF_A_TASK: Final = 1_000_000
 _SHOWN_BYTES: Final = 80
 _SHOWN_CHARACTERS: Final = 40
 _OF_AGENTS: Final = (AgentReady, Prepared, HostUsed, Responding, AgentFailed)
+_OF_SERVERS: Final = (Checkpointed, CheckpointFailed)
 _OF_WORKERS: Final = (WarmedUp, Progress, EpochEnd, Trained, Diverged)
 
 
@@ -66,7 +69,7 @@ def read_event(host: str, line: bytes) -> AnyEvent:
         raise malformed(host, "an event", line, error) from None
     if isinstance(event, Log):
         return msgspec.structs.replace(event, line=_log_line(event.line))
-    if isinstance(event, (RoleFailed, AgentFailed)):
+    if isinstance(event, (RoleFailed, AgentFailed, CheckpointFailed)):
         return msgspec.structs.replace(event, cause=one_line(event.cause))
     return event
 
@@ -136,6 +139,8 @@ class EventCheck:
             return event.task in self._accountants
         if isinstance(event, _OF_WORKERS):
             return job == WORKER
+        if isinstance(event, _OF_SERVERS):
+            return job == PARAMETER_SERVER
         return isinstance(event, Responding) or not isinstance(event, _OF_AGENTS)
 
     def _odd_result(self, event: AnyEvent) -> str | None:

@@ -12,6 +12,7 @@ import msgspec
 
 from dnnbench.sweep.failures import is_harmless
 from dnnbench.trial.messages import (
+    Checkpointed,
     Diverged,
     EpochEnd,
     Evaluated,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         EpochRecord,
         EvaluationRecord,
         Failure,
+        LostServer,
         LostWorker,
         Status,
         WarmupRecord,
@@ -52,11 +54,16 @@ class OutcomeBuilder:
     Attributes:
         served: task -> its final account, of each task that has sent one.
         lost_workers: those that the trial went on without.
+        lost_servers: those that were started again.
+        checkpoints: parameter server -> its last checkpoint, and when this process learned of it.
     """
 
     def __init__(self) -> None:
         self.served: dict[str, Served] = {}
         self.lost_workers: list[LostWorker] = []
+        self.lost_servers: list[LostServer] = []
+        self.checkpoints: dict[str, tuple[Checkpointed, float]] = {}
+        self._set_back: dict[str, int] = {}
         self._start_s = time.monotonic()
         self._start_up_s = 0.0
         self._training_s = 0.0
@@ -92,6 +99,8 @@ class OutcomeBuilder:
         elif isinstance(event, Trained):
             self._pushed[event.task] = event.updates_pushed
             self._replicas[event.task] = event.replica_sha256
+        elif isinstance(event, Checkpointed):
+            self.checkpoints[event.task] = event, time.monotonic()
         elif isinstance(event, HostUsed):
             self._use[host] = event.use
         else:
@@ -113,6 +122,40 @@ class OutcomeBuilder:
     def log_tail(self, task: str) -> list[str]:
         """Return the last lines that a task wrote, of those that could explain a failure."""
         return list(self._logs.get(task, []))
+
+    def has_trained(self, task: str) -> bool:
+        """Return whether a worker has done its epochs."""
+        return task in self._pushed
+
+    def epochs_of(self, task: str) -> int:
+        """Return how many epochs a worker has done."""
+        return sum(record.task == task for record in self._epochs)
+
+    def restored(self, task: str, updates: int) -> None:
+        """Note to how many updates a parameter server's shard has been set back."""
+        self._set_back[task] = updates - sum(self._pushed.values())
+        index = max(n for n, lost in enumerate(self.lost_servers) if lost.task == task)
+        self.lost_servers[index] = msgspec.structs.replace(
+            self.lost_servers[index], updates_restored=updates
+        )
+
+    def odd_count(self) -> tuple[str, str] | None:
+        """Return a parameter server with fewer or more updates than were pushed, and why it is odd.
+
+        The two are equal. If roles were lost, others pushed more than is known of.
+        """
+        pushed = sum(self._pushed.values())
+        is_whole = not self.lost_workers and not self.lost_servers
+        for task, served in self.served.items():
+            expected, found = pushed + self._set_back.get(task, 0), served.updates_applied
+            if found < expected or (is_whole and found > expected):
+                least = "" if is_whole else "at least "
+                return task, (
+                    f"expected {least}{expected:,} updates, as many as were pushed, found "
+                    f"{found:,}: its parameters were initialised afresh, or changed by a process "
+                    "that is not of this trial"
+                )
+        return None
 
     def gap(
         self, spec: TrialSpec, workers: Iterable[str], evaluator: str
@@ -172,6 +215,7 @@ class OutcomeBuilder:
             use=self._use,
             parameters=self._parameters,
             lost_workers=self.lost_workers,
+            lost_servers=self.lost_servers,
         )
 
     def _status(self, failure: Failure | None) -> Status:
@@ -179,7 +223,7 @@ class OutcomeBuilder:
             return "diverged"
         if failure:
             return "failed"
-        return "degraded" if self.lost_workers else "ok"
+        return "degraded" if self.lost_workers or self.lost_servers else "ok"
 
 
 def without_result(

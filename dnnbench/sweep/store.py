@@ -251,7 +251,7 @@ class SweepStore:
     def pending(self) -> list[TrialSpec]:
         """Return the trials without a result, including failed and interrupted ones, in order.
 
-        A degraded trial has none for its cell: it had fewer workers.
+        A degraded trial has none for its cell: it had fewer workers, or an interruption.
         A diverged trial has its result: to repeat it until it survives would bias the means.
         """
         done = {o.order.id for o in self._last_outcomes() if o.status in ("ok", "diverged")}

@@ -35,6 +35,7 @@ from dnnbench.trial.messages import (
     Trained,
 )
 from dnnbench.trial.outcome import Failure
+from dnnbench.trial.protocols import find_protocol
 from dnnbench.trial.tasks import AGENT
 
 if TYPE_CHECKING:
@@ -97,8 +98,13 @@ class TrialEvents:
         self._may_end = True
 
     def dismiss(self, tasks: Iterable[str]) -> None:
-        """Ignore from now on what these tasks fail with."""
+        """Ignore from now on what these tasks fail with, and what was read ahead of them."""
         self._dismissed.update(tasks)
+        self._kept = deque(
+            arrival
+            for arrival in self._kept
+            if isinstance(arrival.what, HostError) or arrival.what.task not in self._dismissed
+        )
 
     def leave(self, host: str) -> None:
         """Go on without a lost host."""
@@ -177,13 +183,18 @@ class TrialEvents:
             self._next(deadline_s, waiting_for, limit_s)
 
     def complete(self, workers: Collection[str]) -> None:
-        """Refuse a trial that lacks a result.
+        """Refuse a trial that lacks a result, or an update.
 
         Raises:
-            Failed: a worker has not sent one.
+            Failed: a worker has not sent one, or a shard does not hold what was pushed to it.
         """
         if gap := self.account.gap(self._spec, workers, self._check.evaluator):
             task, cause = gap
+            raise Failed(Failure(cause=cause, task=task, host=self._placement[task]))
+        if not find_protocol(self._spec.protocol.name).synchronous and (
+            odd := self.account.odd_count()
+        ):
+            task, cause = odd
             raise Failed(Failure(cause=cause, task=task, host=self._placement[task]))
 
     def exits(self, limit_s: float) -> set[str]:

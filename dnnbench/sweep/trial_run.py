@@ -174,7 +174,7 @@ class _Trial:
 
         A host on which a role survives the kill is lost.
         """
-        if not self._events.running:
+        if not self._events.running and not self._limits.checkpoints_every_s(self._spec):
             return
         for host in self._events.hosts:
             with suppress(HostError):  # go on with the other hosts
@@ -223,11 +223,12 @@ class _Trial:
             task: f"{address[self._placement[task]]}:{event.port}" for task, event in ports.items()
         }
         self._phase("starting TensorFlow's servers")
-        self._send(Connect(cluster=ClusterSpec.from_tasks(self._addresses)))
+        cluster = ClusterSpec.from_tasks(self._addresses)
+        self._send(Connect(cluster, self._limits.checkpoints_every_s(self._spec)))
         self._events.from_tasks(ServerReady, self._placement)
 
     def _restart(self, task: str, first_epoch: int) -> None:
-        """Fork a lost worker again, at its old address."""
+        """Fork a lost role again, at its old address."""
         host = self._placement[task]
         restart = Restart(
             task=task,
@@ -235,6 +236,7 @@ class _Trial:
             port=int(self._addresses[task].rpartition(":")[2]),
             cluster=ClusterSpec.from_tasks(self._addresses),
             first_epoch=first_epoch,
+            checkpoint_s=self._limits.checkpoints_every_s(self._spec),
         )
         self._send_to(host, restart)
 

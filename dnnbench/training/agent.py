@@ -27,7 +27,8 @@ from dnnbench.training.libraries import import_libraries
 from dnnbench.training.lines import Lines, write_all
 from dnnbench.training.prepare import Preparer
 from dnnbench.training.roles import parameter_server, worker
-from dnnbench.training.roles.channel import Channel
+from dnnbench.training.roles.channel import Channel, telling_line
+from dnnbench.training.roles.checkpoints import remove_checkpoints
 from dnnbench.training.roles.process import die_with_parent, redirect_standard_streams
 from dnnbench.trial.machine import snapshot
 from dnnbench.trial.messages import (
@@ -49,7 +50,6 @@ from dnnbench.trial.messages import (
     RoleFailed,
     Start,
     Stop,
-    WarmStart,
     WarmUp,
     decode_order,
     encode,
@@ -65,7 +65,6 @@ if TYPE_CHECKING:
 _LOG_LINE_BYTES = 1 << 16
 """Longest line of a log in one event, which stays far below `LINE_BYTES` with all its escapes."""
 _CAUSE_CHARACTERS = 2000
-_BOILERPLATE = ("Graph execution error", "Detected at node", "Node:", "From /job:")
 
 
 class _Role:
@@ -105,6 +104,7 @@ class Agent:
         self._prepared: PreparedTrial | None = None
         self._roles: dict[str, _Role] = {}
         self._before: Reading | None = None
+        self._is_over = True  # the trial: its checkpoints go with its last role
         self._selector = selectors.DefaultSelector()
 
     def run(self) -> None:
@@ -119,6 +119,7 @@ class Agent:
                 role.kill()
             for role in self._roles.values():
                 os.waitpid(role.pid, 0)
+            remove_checkpoints()
 
     def send(self, event: Event) -> None:
         """Send an event of the agent itself."""
@@ -149,12 +150,13 @@ class Agent:
             if isinstance(order, Prepare):
                 self._prepare(order)
             elif isinstance(order, Start):
+                self._is_over = False
                 for task in order.tasks:
                     self._start(task, order.threads, (order.ports or {}).get(task, 0))
             elif isinstance(order, Restart):
                 self._restart(order)
             elif isinstance(order, Stop):
-                self._kill(order.tasks)
+                self._stop(order.tasks)
             else:
                 if isinstance(order, Respond):
                     self.send(Responding(task=AGENT, cores=0.0))
@@ -165,11 +167,17 @@ class Agent:
             kind: CauseKind | None = "data" if isinstance(error, DataError) else None
             self.send(AgentFailed(task=AGENT, cause=str(error)[:_CAUSE_CHARACTERS], kind=kind))
 
-    def _kill(self, tasks: list[str] | None) -> None:
-        """Kill the roles of these tasks, or all."""
+    def _stop(self, tasks: list[str] | None) -> None:
+        """Kill the roles of these tasks, or all, which ends the trial."""
         for role in self._roles.values():
             if tasks is None or role.task in tasks:
                 role.kill()
+        self._is_over = self._is_over or tasks is None
+        self._tidy()
+
+    def _tidy(self) -> None:
+        if self._is_over and not self._roles:
+            remove_checkpoints()
 
     def _watch_use(self, order: Order) -> None:
         """Read the machine's use before the measured part, and send it after that part."""
@@ -193,14 +201,12 @@ class Agent:
         )
 
     def _restart(self, order: Restart) -> None:
-        """Fork a lost worker again, and take it through what the others have done already."""
+        """Fork a lost role again, and take it through what the others have done already."""
         self._start(order.task, order.threads, order.port)
         role = self._roles.get(order.task)
-        if role is None or self._prepared is None:
+        if role is None:
             return
-        role.send(encode(Connect(cluster=order.cluster)))
-        if self._prepared.spec.warm_start_epochs:
-            role.send(encode(WarmStart()))
+        role.send(encode(Connect(order.cluster, order.checkpoint_s, again=True)))
         role.send(encode(WarmUp()))
         role.send(encode(Go(first_epoch=order.first_epoch)))
 
@@ -261,6 +267,7 @@ class Agent:
             _, status = os.waitpid(role.pid, 0)
             os.close(role.orders_fd)
             del self._roles[role.task]
+            self._tidy()
             code = os.waitstatus_to_exitcode(status)
             lacked_memory = code == -signal.SIGKILL and oom_kills() > role.oom_kills
             self.send(RoleExited(task=role.task, code=code, lacked_memory=lacked_memory))
@@ -281,17 +288,9 @@ def _run_role(channel: Channel, prepared: PreparedTrial, threads: int, port: int
     except Exception as error:  # noqa: BLE001 - the controller learns what ended the role
         traceback.print_exc()
         sys.stderr.flush()
-        channel.emit(RoleFailed, cause=_one_line(error))
+        channel.emit(RoleFailed, cause=telling_line(error))
         return 1
     return 0
-
-
-def _one_line(error: Exception) -> str:
-    """Return an error's name and its most telling line; TensorFlow's first lines give the place."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    telling = [line for line in lines if line and not line.startswith(_BOILERPLATE)]
-    line = (telling or lines or [""])[0]
-    return f"{type(error).__name__}: {line[:_CAUSE_CHARACTERS]}"
 
 
 def _is_hung_up(fd: int) -> bool:
@@ -313,7 +312,7 @@ def main(events_fd: int) -> None:
         import_libraries()  # preloaded for the roles and the building of graphs
     except ImportError as error:
         traceback.print_exc()
-        cause = f"cannot import TensorFlow: {_one_line(error)}"
+        cause = f"cannot import TensorFlow: {telling_line(error)}"
         write_all(events_fd, encode(AgentFailed(task=AGENT, cause=cause, kind="version")))
         sys.exit(1)
     preload_s = time.monotonic() - start_s

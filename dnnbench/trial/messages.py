@@ -60,9 +60,17 @@ class Start(Order, frozen=True, tag="start"):
 
 
 class Connect(Order, frozen=True, tag="connect"):
-    """To all roles: start the TensorFlow server; parameter servers initialise their shard."""
+    """To all roles: start the TensorFlow server; parameter servers initialise their shard.
+
+    Attributes:
+        checkpoint_s: seconds between two checkpoints of a parameter server; 0 for none.
+        again: this role replaces a lost one: a parameter server restores its last checkpoint, and
+            ``worker:0`` makes no warm start.
+    """
 
     cluster: ClusterSpec
+    checkpoint_s: float = 0.0
+    again: bool = False
 
 
 class WarmStart(Order, frozen=True, tag="warm_start"):
@@ -80,18 +88,20 @@ class Go(Order, frozen=True, tag="go"):
     """To all roles, once every worker is warm: the measured part begins.
 
     Attributes:
-        first_epoch: later than 1 for a worker that was started again.
+        first_epoch: later than 1 for a worker that was started again; one more than the trial's
+            epochs if it has only to evaluate.
     """
 
     first_epoch: PositiveCount = 1
 
 
 class Restart(Order, frozen=True, tag="restart"):
-    """Fork a lost worker's role again, which goes through the orders up to ``Go`` alone.
+    """Fork a lost role again, which goes through the orders up to ``Go`` alone.
 
     Attributes:
-        port: of the lost role; the parameter servers know no other.
-        first_epoch: the one in which it was lost.
+        port: of the lost role; the other roles know no other.
+        first_epoch: of a worker, the one in which it was lost.
+        checkpoint_s: see `Connect`.
     """
 
     task: str
@@ -99,6 +109,7 @@ class Restart(Order, frozen=True, tag="restart"):
     port: int
     cluster: ClusterSpec
     first_epoch: PositiveCount
+    checkpoint_s: float = 0.0
 
 
 class Finish(Order, frozen=True, tag="finish"):
@@ -174,7 +185,13 @@ class PortReserved(Event, frozen=True, tag="port_reserved"):
 
 
 class ServerReady(Event, frozen=True, tag="server_ready"):
-    """A role's TensorFlow server listens; a parameter server has initialised its shard."""
+    """A role's TensorFlow server listens; a parameter server has initialised its shard.
+
+    Attributes:
+        updates: that a restored shard holds; None of one that was initialised, and of a worker.
+    """
+
+    updates: Count | None = None
 
 
 class PortClash(Event, frozen=True, tag="port_clash"):
@@ -230,6 +247,24 @@ class Served(Event, frozen=True, tag="served"):
 
     cpu_s: Seconds
     updates_applied: Count
+
+
+class Checkpointed(Event, frozen=True, tag="checkpointed"):
+    """A parameter server has a new checkpoint on its host's disk.
+
+    Attributes:
+        updates: that the shard held.
+        duration_s: since the shard was read.
+    """
+
+    updates: Count
+    duration_s: Seconds
+
+
+class CheckpointFailed(Event, frozen=True, tag="checkpoint_failed"):
+    """A checkpoint could not be written; ``cause`` is one line, and the one before is kept."""
+
+    cause: str
 
 
 class Evaluated(Event, frozen=True, tag="evaluated"):
@@ -298,6 +333,8 @@ AnyEvent = Union[  # noqa: UP007 - msgspec resolves this at run time on 3.10
     EpochEnd,
     Trained,
     Served,
+    Checkpointed,
+    CheckpointFailed,
     Evaluated,
     Diverged,
     Responding,

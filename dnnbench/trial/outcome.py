@@ -25,9 +25,10 @@ from dnnbench.trial.spec import TrialSpec
 from dnnbench.trial.usage import HostUse
 
 Status = Literal["ok", "degraded", "diverged", "failed", "interrupted", "not run", "void"]
-"""``degraded``: trained to the end, but lost workers on the way; in no average. ``diverged``: the
-training did, the hosts are sound; a result, but one without accuracy. ``void``: ``ok``, but in a
-cell that is void, hence in no average; never stored, but found when outcomes are read."""
+"""``degraded``: trained to the end, but lost workers or parameter servers on the way; in no
+average. ``diverged``: the training did, the hosts are sound; a result, but one without accuracy.
+``void``: ``ok``, but in a cell that is void, hence in no average; never stored, but found when
+outcomes are read."""
 
 
 class Staleness(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -194,6 +195,34 @@ class LostWorker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"{self.task} on {self.host} in {when}: {' '.join(self.cause.split())}{again}"
 
 
+class LostServer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A parameter server that ended in the measured part and was started again.
+
+    Attributes:
+        epoch: the earliest one that a worker had to repeat.
+        after_s: from the start of the measured epochs.
+        checkpoint_age_s: what its shard was set back by: time from the last checkpoint to the loss.
+        updates_restored: that the shard held after it was restored.
+    """
+
+    task: Text
+    host: Text
+    cause: LongText
+    epoch: PositiveCount
+    after_s: Seconds
+    checkpoint_age_s: Seconds
+    updates_restored: Count
+    kind: CauseKind | None = None
+
+    def __str__(self) -> str:
+        """One line: place, time, cause and checkpoint."""
+        when = f"epoch {self.epoch}, {self.after_s:.1f} s after the start"
+        return (
+            f"{self.task} on {self.host} in {when}: {' '.join(self.cause.split())}, set back by "
+            f"{self.checkpoint_age_s:.1f} s to {self.updates_restored:,} updates"
+        )
+
+
 class TrialOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What came of one trial; of one that was ``not run``, only why.
 
@@ -213,7 +242,7 @@ class TrialOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         use: host -> what else ran there; without hosts that do not tell, and empty in older files.
         parameters: trainable ones of the model; None in older files.
         warm_start: what ``worker:0`` trained alone, before the others began.
-        lost_workers: in the order of their loss; not empty if ``degraded``.
+        lost_workers, lost_servers: in the order of their loss; not both empty if ``degraded``.
     """
 
     order: TrialSpec
@@ -237,3 +266,9 @@ class TrialOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parameters: Count | None = None
     warm_start: WarmupRecord | None = None
     lost_workers: list[LostWorker] = []
+    lost_servers: list[LostServer] = []
+
+    @property
+    def losses(self) -> list[LostWorker | LostServer]:
+        """What it lost on the way, in the order of time."""
+        return sorted([*self.lost_workers, *self.lost_servers], key=lambda lost: lost.after_s)

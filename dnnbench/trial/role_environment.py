@@ -26,6 +26,10 @@ ENVIRONMENT: Final = {
 }
 """Set for every agent, before its Python starts."""
 
+CHECKPOINTS: Final = "DNNBENCH_CHECKPOINTS"
+"""Variable with the directory, on the agent's host, for the checkpoints of parameter servers. Who
+starts an agent sets it, and removes the directory once the agent is gone."""
+
 NEEDED: Final = (
     *("HOME", "LANG", "LC_*", "LOGNAME", "PATH", "SHELL", "TEMP", "TMP", "TMPDIR", "TZ", "USER"),
     *("LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONNOUSERSITE", "VIRTUAL_ENV"),

@@ -15,8 +15,9 @@ from support import PROJECT, SUPPORT, TESTS
 from support.factories import make_order
 from support.processes import Witness
 
-from dnnbench.training.agent import Agent, _one_line, _Role
+from dnnbench.training.agent import Agent, _Role
 from dnnbench.training.lines import Lines
+from dnnbench.training.roles.channel import telling_line
 from dnnbench.trial.messages import (
     AgentFailed,
     AgentReady,
@@ -235,7 +236,7 @@ def test_an_order_that_makes_no_sense_is_refused_and_the_agent_goes_on(
     ],
 )
 def test_the_line_of_an_error_is_the_one_that_says_most(text: str, line: str) -> None:
-    assert _one_line(ValueError(text)) == line
+    assert telling_line(ValueError(text)) == line
 
 
 def test_an_agent_whose_controller_is_gone_does_not_even_import_tensorflow() -> None:

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 FIRST_PORT = 4000
 PS_CPU_S = 3.0
 WARM_START_STEPS = 100
+STEPS_OF_FIRST, STEPS_OF_OTHERS = 100, 50
 DIED = "the agent ended with -9"
 
 
@@ -66,12 +67,16 @@ class FakeAgent:
         self._ports = count(FIRST_PORT)
         self.epochs = 2
         self.has_servers = True
+        self.updates = 0
 
     def send(self, order: Order) -> None:
         self.sent.append(order)
         if isinstance(order, Prepare):
             self.epochs = order.trial.epochs
             self.has_servers = order.trial.parameter_servers > 0
+        if isinstance(order, Connect):
+            others = len(order.cluster.worker) - 1
+            self.updates = 2 * (STEPS_OF_FIRST + others * STEPS_OF_OTHERS)
         if self.is_gone:
             raise HostError("the agent is gone", where=self.host)
         for event in self._answers[type(order)](self, order):
@@ -126,17 +131,20 @@ def warm_start(task: str, steps: int) -> list[AnyEvent]:
 
 
 def train_all(agent: FakeAgent, _order: Order) -> list[AnyEvent]:
-    steps = {"worker:0": 100}
+    steps = {"worker:0": STEPS_OF_FIRST}
     return [
         event
         for task in agent.workers()
-        for event in train(task, steps.get(task, 50), agent.epochs)
+        for event in train(task, steps.get(task, STEPS_OF_OTHERS), agent.epochs)
     ]
 
 
 def finish(agent: FakeAgent, order: Finish) -> list[AnyEvent]:
-    served = [Served(task=t, cpu_s=PS_CPU_S, updates_applied=300) for t in agent.accountants()]
-    evaluated = EvaluationRecord(None, 300, 0.9, 0.91)
+    served = [
+        Served(task=task, cpu_s=PS_CPU_S, updates_applied=agent.updates)
+        for task in agent.accountants()
+    ]
+    evaluated = EvaluationRecord(None, agent.updates, 0.9, 0.91)
     evaluator = order.evaluator
     return [
         HostUsed(task="agent", use=make_use()),

@@ -45,4 +45,4 @@ def outcome_lines(outcome: TrialOutcome) -> list[str]:
         parts.append(f"{seconds(mean_s / outcome.order.passes_per_epoch)} s/epoch{paced}")
     if outcome.evaluations:
         parts.append(f"test accuracy {outcome.evaluations[-1].test_accuracy:.2%}")
-    return [", ".join(parts), *(f"  | lost {worker}" for worker in outcome.lost_workers)]
+    return [", ".join(parts), *(f"  | lost {lost}" for lost in outcome.losses)]

@@ -47,6 +47,7 @@ class AgentProcess:
             **request["environment"],
             **marks.environment(request["cluster"], state.path),
             "PYTHONPATH": os.pathsep.join(path),
+            "DNNBENCH_CHECKPOINTS": state.checkpoints,
         }
         with open(state.agent_log, "ab") as log:
             try:

@@ -52,6 +52,7 @@ class State:
         self.path = os.path.join(self.directory, _CLUSTERS, cluster, host)
         self.agent_log = os.path.join(self.path, "agent.log")
         self.keeper_log = os.path.join(self.path, "keeper.log")
+        self.checkpoints = os.path.join(self.path, "checkpoints")
         self.models = os.path.join(self.path, "models")
         self.socket = os.path.join(self.path, "agent.sock")
         self._record = os.path.join(self.path, "agent.json")
@@ -97,7 +98,8 @@ class State:
         if but_logs:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.socket)
-            shutil.rmtree(self.models, ignore_errors=True)
+            for folder in (self.checkpoints, self.models):
+                shutil.rmtree(folder, ignore_errors=True)
             return
         shutil.rmtree(self.path, ignore_errors=True)
         with contextlib.suppress(OSError):  # another host uses it, or it is gone

@@ -101,7 +101,7 @@ TABLE: Final = RowTable(
         ),
         Field("trials_planned", "", "planned trials", _of_cell("planned")),
         Field("trials_ok", "", "successful trials, which are averaged", _of_cell("n")),
-        Field("trials_degraded", "", "trials that lost a worker and went on", _of_cell("degraded")),
+        Field("trials_degraded", "", "trials that lost a role and went on", _of_cell("degraded")),
         Field(
             "trials_diverged", "", "trials with a value that was not finite", _of_cell("diverged")
         ),

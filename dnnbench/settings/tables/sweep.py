@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -11,6 +11,9 @@ from dnnbench.settings.setting import CLUSTER, PRICED, PROVISIONED, Setting
 from dnnbench.settings.values import LocalPath, Name, Positive, Seconds
 from dnnbench.trial.protocols import PROTOCOLS, find_protocol, parameter_servers_of
 from dnnbench.trial.spec import CellKey, Nodes, ProtocolName, grid
+
+if TYPE_CHECKING:
+    from dnnbench.trial.spec import TrialSpec
 
 # Upper bounds, here and in the other tables, keep a typing error from filling the memory or
 # overflowing a clock. None of them limits a realistic measurement.
@@ -129,7 +132,7 @@ class SweepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Timeouts of a trial, what to do at the loss of a worker, and limits of a whole run."""
+    """Timeouts of a trial, what to do at the loss of a role, and limits of a whole run."""
 
     ready_timeout_s: Annotated[
         Seconds,
@@ -193,6 +196,24 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             metavar="N",
         ),
     ] = 2
+    restart_servers: Annotated[
+        int,
+        Meta(ge=0, le=1000),
+        Setting(
+            "Times per trial that a lost parameter server is started again, from its checkpoint.",
+            "With 0 there are no checkpoints, and a loss fails the trial; so it does for "
+            "synchronous protocols. Otherwise the workers repeat their epoch, and the trial is "
+            "degraded.",
+            metavar="N",
+        ),
+    ] = 0
+    checkpoint_s: Annotated[
+        Seconds,
+        Setting(
+            "Seconds between two checkpoints of a parameter server.",
+            "A lost one is set back by so much at most. Written beside the training, on its host.",
+        ),
+    ] = 5.0
     max_hours: Annotated[
         Hours | None,
         Setting(
@@ -214,6 +235,12 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             metavar="USD",
         ),
     ] = None
+
+    def checkpoints_every_s(self, spec: TrialSpec) -> float:
+        """Return the seconds between two checkpoints in a trial; 0 where none could be used."""
+        is_used = self.restart_servers > 0 and spec.parameter_servers > 0
+        is_used = is_used and not find_protocol(spec.protocol.name).synchronous
+        return self.checkpoint_s if is_used else 0.0
 
 
 class CostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

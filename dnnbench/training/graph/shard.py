@@ -86,9 +86,7 @@ class ServerShard:
             variables = [self.parameters, *self.slots.values(), *self.state.values()]
             tf.group(*(variable.initializer for variable in variables), name="initialize")
             tf.identity(self.parameters.read_value(), name="value")
-            self.lock: Any = (
-                tf.CriticalSection(name="lock", shared_name=f"{name}/lock") if is_shared else None
-            )
+            self.lock: Any = shard_lock(index) if is_shared else None
             self._count_at = tf.constant([size]), tf.constant([1])
             if RATE_FACTOR in self.slots:
                 self._add_rate_factor(size)
@@ -167,6 +165,13 @@ class ServerShard:
     def leave(self) -> tf.Operation | None:
         """Return nothing: no other worker waits for this one."""
         return None
+
+
+def shard_lock(index: int) -> tf.CriticalSection:
+    """Return the lock under which a shard's variables change, on the device in force."""
+    import tensorflow as tf
+
+    return tf.CriticalSection(name="lock", shared_name=f"shard_{index}/lock")
 
 
 def shard_graph(index: int, size: int, setting: StepSetting) -> bytes:

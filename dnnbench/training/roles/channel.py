@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 
 _SAMPLE_S = 0.2
+_CAUSE_CHARACTERS = 2000
+_BOILERPLATE = ("Graph execution error", "Detected at node", "Node:", "From /job:")
 _OrderT = TypeVar("_OrderT", bound=Order)
 
 
@@ -67,3 +69,11 @@ def _cores_in_use() -> float:
     cpu_s, start_s = time.process_time(), time.monotonic()
     time.sleep(_SAMPLE_S)
     return (time.process_time() - cpu_s) / (time.monotonic() - start_s)
+
+
+def telling_line(error: Exception) -> str:
+    """Return an error's name and its most telling line; TensorFlow's first lines give the place."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    telling = [line for line in lines if line and not line.startswith(_BOILERPLATE)]
+    line = (telling or lines or [""])[0]
+    return f"{type(error).__name__}: {line[:_CAUSE_CHARACTERS]}"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from dnnbench.training.roles.checkpoints import Checkpointer
 from dnnbench.training.roles.server import (
     import_graph,
     initialise_shard,
@@ -35,20 +37,31 @@ def serve(channel: Channel, index: int, prepared: PreparedTrial, threads: int, p
     import tensorflow as tf
 
     reserved = reserve_port(channel, port)
-    cluster = channel.expect(Connect).cluster
+    connect = channel.expect(Connect)
     config = session_config([f"/job:{PARAMETER_SERVER}/task:{index}"], threads)
-    server = start_server(channel, cluster, PARAMETER_SERVER, index, config)
+    server = start_server(channel, connect.cluster, PARAMETER_SERVER, index, config)
     del reserved
     graph = import_graph(prepared.step.shard_graphs[index])
+    checkpointer = (
+        Checkpointer(channel, index, graph, connect.checkpoint_s) if connect.checkpoint_s else None
+    )
     with tf.compat.v1.Session(server.target, graph=graph, config=config) as session:
-        initialise_shard(session, index, prepared)
-        channel.emit(ServerReady)
-        if prepared.spec.warm_start_epochs:
+        if checkpointer and connect.again:
+            channel.emit(ServerReady, updates=checkpointer.restore(session))
+        else:
+            initialise_shard(session, index, prepared)
+            channel.emit(ServerReady)
+        if prepared.spec.warm_start_epochs and not connect.again:
             channel.expect(WarmStart)
         channel.expect(WarmUp)
-        channel.expect(Go)
-        cpu_at_go_s = time.process_time()
-        channel.expect(Finish)
-        cpu_s = time.process_time() - cpu_at_go_s
+        with ExitStack() as stack:
+            # The first checkpoint, which takes longest, is written before the measured part.
+            writing_cpu_s = (
+                stack.enter_context(checkpointer.running(session)) if checkpointer else lambda: 0.0
+            )
+            channel.expect(Go)
+            cpu_at_go_s = time.process_time() - writing_cpu_s()
+            channel.expect(Finish)
+            cpu_s = time.process_time() - writing_cpu_s() - cpu_at_go_s
         channel.emit(Served, cpu_s=cpu_s, updates_applied=updates_applied(session, index))
         channel.expect(Leave)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dnnbench.training.graph.exchange import INITIALIZE_ACCRUED
+from dnnbench.training.roles.continuity import afresh
 from dnnbench.trial.outcome import EpochRecord, Staleness
 
 if TYPE_CHECKING:
@@ -88,12 +89,19 @@ class EpochTotals:
         self._ratios: list[float] = []
 
     def add(self, losses: Any, staleness: Any, ratio: float | None) -> None:
-        """Add one run's results."""
+        """Add one run's results.
+
+        Raises:
+            TrialError: a shard was initialised afresh between a pull and its push.
+        """
         self.steps += len(losses)
         self.loss += float(losses.sum())
         self.last_loss = float(losses[-1])
         self._final_loss = float(losses.mean(dtype=np.float64))
-        counts = np.bincount(staleness.ravel(), minlength=len(self._counts))
+        try:
+            counts = np.bincount(staleness.ravel(), minlength=len(self._counts))
+        except ValueError:  # a shard counts fewer updates at the push than at the pull
+            raise afresh(int(staleness.min(axis=0).argmin())) from None
         counts[: len(self._counts)] += self._counts
         self._counts = counts
         if ratio is not None:

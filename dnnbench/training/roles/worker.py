@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from dnnbench.training.roles.continuity import Continuity
 from dnnbench.training.roles.evaluation import evaluate
 from dnnbench.training.roles.process import release_unused_memory
 from dnnbench.training.roles.server import (
@@ -59,7 +60,7 @@ def work(channel: Channel, index: int, prepared: PreparedTrial, threads: int, po
     import tensorflow as tf
 
     reserved = reserve_port(channel, port)
-    cluster = channel.expect(Connect).cluster
+    connect = channel.expect(Connect)
     filters = [f"/job:{PARAMETER_SERVER}", f"/job:{WORKER}/task:{index}"]
     leader = "" if prepared.spec.parameter_servers else f"/job:{WORKER}/replica:0/task:0"
     config = session_config(filters, threads, group_leader=leader)
@@ -67,15 +68,17 @@ def work(channel: Channel, index: int, prepared: PreparedTrial, threads: int, po
         admit_gpu(config, index)
     target = ""  # a session of this process, which nobody else has to reach
     if prepared.spec.nodes > 1:
-        server = start_server(channel, cluster, WORKER, index, config)
+        server = start_server(channel, connect.cluster, WORKER, index, config)
         target = server.target
     del reserved
     graph = import_graph(prepared.step.worker_graph, worker=index)
     channel.emit(ServerReady)
-    channel.expect(WarmStart if prepared.spec.warm_start_epochs else WarmUp)
+    warm_starts = prepared.spec.warm_start_epochs > 0 and not connect.again
+    channel.expect(WarmStart if warm_starts else WarmUp)
     with tf.compat.v1.Session(target, graph=graph, config=config) as session:
         try:
-            _Worker(channel, index, prepared, session).run()
+            worker = _Worker(channel, index, prepared, session, is_again=connect.again)
+            worker.run(warm_starts=warm_starts)
         except _NotFinite as met:
             channel.emit(Diverged, record=met.divergence)
 
@@ -97,6 +100,8 @@ class _Worker:
         index: int,
         prepared: PreparedTrial,
         session: tf.compat.v1.Session,
+        *,
+        is_again: bool = False,
     ) -> None:
         self._channel = channel
         self._index = index
@@ -108,13 +113,20 @@ class _Worker:
         self._pushed = 0
         self._before = 0  # steps before the measured epochs, so far
         self._initial_loss: float | None = None
+        # The first step of a worker that was started again, or comes after the warm start of
+        # another one, is not from the initial parameters.
+        self._is_first = not is_again and (index == 0 or not self._spec.warm_start_epochs)
+        self._continuity = Continuity(
+            prepared.step.shard_sizes,
+            counts_pushes=not find_protocol(self._spec.protocol.name).synchronous,
+        )
         self._rate_factor = self._spec.protocol.rate_factor(1, 0.0)  # as the servers start with
         self._rng = np.random.default_rng(task_seed(self._spec.seed, channel.task))
         examples = len(prepared.data.train_labels)
         self._examples = worker_examples(self._spec, index, examples)
         self._steps_per_epoch = steps_per_epoch(self._spec, len(self._examples), examples)
 
-    def run(self) -> None:
+    def run(self, *, warm_starts: bool) -> None:
         """Warm start, warm up, train, evaluate.
 
         Raises:
@@ -122,7 +134,7 @@ class _Worker:
         """
         self._initialise_shards()
         self._initialise_states()
-        if self._spec.warm_start_epochs:
+        if warm_starts:
             self._warm_start()
             self._channel.expect(WarmUp)
         self._warm_up()
@@ -188,6 +200,7 @@ class _Worker:
 
         Raises:
             _NotFinite: a parameter is not finite.
+            TrialError: a shard was initialised afresh in the meantime.
         """
         # The read that TensorFlow makes with each variable.
         names = [f"{spec.name}/Read/ReadVariableOp:0" for spec in self._prepared.step.states]
@@ -195,6 +208,7 @@ class _Worker:
         if not np.isfinite(parameters).all():
             end = Divergence(self._channel.task, epoch, self._steps_per_epoch, "parameters")
             raise _NotFinite(end)
+        self._continuity.check(parameters, self._pushed)
         return parameters, states
 
     def _set_states(self, values: list[Any]) -> None:
@@ -287,9 +301,7 @@ class _Worker:
         cpu_s = time.process_time() - cpu_at_start_s
         examples = totals.steps * self._spec.batch_size
         record = totals.record(self._channel.task, epoch, examples, duration_s, cpu_s)
-        # After a warm start, the first step of another worker was not from the initial parameters.
-        is_first = self._index == 0 or not self._spec.warm_start_epochs
-        initial_loss = self._initial_loss if is_first else None
+        initial_loss = self._initial_loss if self._is_first else None
         record = msgspec.structs.replace(record, initial_loss=initial_loss)
         self._channel.emit(EpochEnd, record=record)
 

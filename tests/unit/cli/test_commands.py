@@ -650,7 +650,7 @@ def test_trials_that_lost_workers_are_named_and_repeated(
     result = call("run", "--dataset", "synthetic-mnist")
     assert "degraded in " in result.err
     assert f"lost {lost}" in result.err
-    assert "note: 1 of 18 trials lost workers and are in no average" in result.err
+    assert "note: 1 of 18 trials lost workers or parameter servers and are in no" in result.err
     (sweep,) = Path("results").iterdir()
     assert len(open_sweep(Path("results")).pending()) == 18
     assert "| degraded |" in (sweep / "report.md").read_text()

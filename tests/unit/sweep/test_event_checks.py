@@ -16,6 +16,8 @@ from dnnbench.sweep.event_checks import LOG_LINE_CHARACTERS, EventCheck, read_ev
 from dnnbench.trial.bounds import LINE_BYTES
 from dnnbench.trial.messages import (
     AgentFailed,
+    Checkpointed,
+    CheckpointFailed,
     Diverged,
     Evaluated,
     HostUsed,
@@ -154,8 +156,10 @@ def test_a_logs_line_without_end_is_cut() -> None:
     assert event.line == "x" * LOG_LINE_CHARACTERS + " ... (50,000 characters)"
 
 
-@pytest.mark.parametrize("kind", [RoleFailed, AgentFailed])
-def test_a_cause_is_one_line_of_bounded_length(kind: type[RoleFailed | AgentFailed]) -> None:
+@pytest.mark.parametrize("kind", [RoleFailed, AgentFailed, CheckpointFailed])
+def test_a_cause_is_one_line_of_bounded_length(
+    kind: type[RoleFailed | AgentFailed | CheckpointFailed],
+) -> None:
     event = read_event("a", encode(kind(task="ps:0", cause="first\n\x1b[1msecond" + "x" * 10**5)))
     assert isinstance(event, kind)
     assert event.cause.startswith("first \\x1b[1msecondxxx")
@@ -209,6 +213,8 @@ def test_honest_events_of_a_trial_pass() -> None:
         (progress("ps:0"), "events of the role of ps:0, found Progress"),
         (Served(task="zz", cpu_s=1.0, updates_applied=1), "Served of 'zz'"),
         (Served(task="worker:1", cpu_s=1.0, updates_applied=1), "the role of worker:1"),
+        (Checkpointed(task="worker:1", updates=1, duration_s=0.1), "the role of worker:1"),
+        (CheckpointFailed(task="worker:1", cause="full"), "the role of worker:1"),
         (evaluated("worker:1", None), "the role of worker:1, found Evaluated"),
         (Prepared(task="ps:0", duration_s=0.1, parameters=1), "the role of ps:0"),
         (AgentFailed(task="worker:1", cause="x"), "the role of worker:1, found AgentFailed"),

@@ -28,6 +28,8 @@ from dnnbench.trial.machine import snapshot
 from dnnbench.trial.messages import (
     AgentFailed,
     AnyEvent,
+    Checkpointed,
+    CheckpointFailed,
     Connect,
     Diverged,
     Evaluated,
@@ -91,6 +93,8 @@ EVENTS: list[AnyEvent] = [
     Trained(task="worker:0", updates_pushed=10),
     Diverged(task="worker:0", record=Divergence("worker:0", 1, 1)),
     Served(task="ps:0", cpu_s=1.0, updates_applied=10),
+    Checkpointed(task="ps:0", updates=10, duration_s=0.1),
+    CheckpointFailed(task="ps:0", cause="OSError: No space left on device"),
     Evaluated(task="worker:0", record=EvaluationRecord(None, 10, 0.9, 0.9)),
     Responding(task="worker:0", cores=0.5),
     *[Log(task="worker:0", line="hello")] * 4,  # its task names a file

@@ -187,6 +187,44 @@ def test_a_worker_is_started_again_at_its_address_in_the_epoch_in_which_it_was_l
     assert cluster.agent.running == []
 
 
+@pytest.mark.parametrize(
+    ("last", "first_epoch"),
+    [
+        ([CUT_OFF, RoleExited(task="worker:1", code=1)], 2),
+        ([epoch_end("worker:1", 2, 50), RoleExited(task="worker:1", code=-9)], 3),
+    ],
+    ids=["its exit was read ahead", "its last epoch had ended"],
+)
+def test_a_worker_that_is_started_again_is_lost_once_and_measures_each_epoch_once(
+    last: list[AnyEvent], first_epoch: int
+) -> None:
+    def restart(agent: FakeAgent, order: Restart) -> list[AnyEvent]:
+        agent.running.append(order.task)
+        return restarted(order.task, order)
+
+    killed = ending(*last, trains=("worker:0",))
+    cluster = FakeCluster({Go: killed, Restart: restart}, restart_workers=2)
+    outcome = cluster.run()
+    assert outcome.status == "degraded", outcome.failure
+    assert [lost.is_restarted for lost in outcome.lost_workers] == [True]
+    (order,) = [order for order in cluster.agent.sent if isinstance(order, Restart)]
+    assert order.first_epoch == first_epoch
+    assert sorted(r.epoch for r in outcome.epochs if r.task == "worker:1") == [1, 2]
+
+
+def test_a_worker_that_had_trained_is_not_started_again() -> None:
+    killed = ending(
+        epoch_end("worker:1", 2, 50),
+        Trained(task="worker:1", updates_pushed=100),
+        RoleExited(task="worker:1", code=-9),
+        trains=("worker:0",),
+    )
+    cluster = FakeCluster({Go: killed}, restart_workers=1)
+    outcome = cluster.run()
+    assert outcome.status == "degraded", outcome.failure
+    assert [lost.is_restarted for lost in outcome.lost_workers] == [False]
+
+
 def test_whatever_a_restart_fails_with_the_others_still_go_on() -> None:
     def fail(_agent: FakeAgent, order: Restart) -> list[AnyEvent]:
         return [

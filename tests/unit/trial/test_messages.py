@@ -41,6 +41,8 @@ EVENTS = [
     messages.EpochEnd(task="worker:0", record=OUTCOME.epochs[0]),
     messages.Trained(task="worker:0", updates_pushed=1150),
     messages.Served(task="ps:0", cpu_s=2.5, updates_applied=1150),
+    messages.Checkpointed(task="ps:0", updates=600, duration_s=0.002),
+    messages.CheckpointFailed(task="ps:0", cause="OSError: no space"),
     messages.Evaluated(task="worker:0", record=OUTCOME.evaluations[-1]),
     messages.Diverged(task="worker:1", record=Divergence("worker:1", 2, 17)),
     messages.Responding(task="worker:1", cores=0.01),
