@@ -109,7 +109,7 @@ def command(
             where="--nodes",
             remedy=f"choose one of {', '.join(map(str, analysis.nodes))}",
         )
-    if figure and output and figure.resolve() == output.resolve():
+    if figure and output and os.path.realpath(figure) == os.path.realpath(output):
         raise ConfigError(f"names the same file as --output: {figure}", where="--figure")
     subject = Subject(analysis, outcomes, nodes)
     if layout == "markdown" and output and not is_standard_output(output):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os.path
 from typing import TYPE_CHECKING
 
-from dnnbench.report.figures.drawing import FIGURES, SUFFIXES, default_figure, save
-from dnnbench.sweep.documents import write_whole, writing
+from dnnbench.errors import ConfigError
+from dnnbench.report.figures.drawing import FIGURES, SUFFIXES, default_figure, draw
+from dnnbench.sweep.documents import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +28,10 @@ def write_markdown(
 
     Returns:
         The files written; the figure is left out if the sweep has nothing to draw.
+
+    Raises:
+        ConfigError: the Markdown has the name of a figure.
+        ResultsError: a file cannot be written.
     """
     from dnnbench.report import markdown  # not every format needs it
 
@@ -34,17 +39,19 @@ def write_markdown(
     paths = [path.with_suffix(kind) for kind in SUFFIXES] if figure is None else [figure]
     if FIGURES[name].picture(subject) is None:
         paths = []
-    for target in paths:
-        write_figure(subject, target, name)
+    if path in paths:
+        problem, remedy = "is also the name of the figure", "end it with .md"
+        raise ConfigError(problem, where=str(path), remedy=remedy)
     text = markdown.render(subject, figure=_relative(paths[0], path) if paths else None, name=name)
-    write_whole(path, text.encode())
-    return [path, *paths]
+    contents = {path: text.encode(), **{target: draw(subject, target, name) for target in paths}}
+    for target, content in contents.items():  # all of them are made before one is written
+        write_whole(target, content)
+    return list(contents)
 
 
 def write_figure(subject: Subject, path: Path, name: str | None = None) -> None:
     """Draw a figure of the table of figures, the default one if None, into a PNG or SVG file."""
-    with writing(path):
-        save(subject, path, name)
+    write_whole(path, draw(subject, path, name))
 
 
 def _relative(figure: Path, markdown: Path) -> str:

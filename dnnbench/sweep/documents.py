@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import msgspec
@@ -15,7 +17,6 @@ from dnnbench.text.safe import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 VERSION: Final = 1
 MOST_BYTES: Final = 256_000_000
@@ -125,10 +126,13 @@ def write_whole(path: Path, content: bytes) -> None:
     such as a device, a pipe or a FIFO, is written to and never replaced.
     """
     with writing(path):
-        path = path.resolve()
+        # Asked before the link is resolved: that of /dev/stdout to a pipe leads to no path.
         if path.exists() and not path.is_file() and not path.is_dir():
             path.write_bytes(content)
             return
+        path = Path(os.path.realpath(path))  # `Path.resolve` has an error of its own for a loop
+        if path.is_symlink():
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with writing(path):
         try:

@@ -76,12 +76,12 @@ def default_figure(subject: Subject) -> str:
     return "scaling" if is_scaling else "epochs"
 
 
-def save(subject: Subject, path: Path, name: str | None = None) -> None:
-    """Draw a figure into ``path``, whole or not at all.
+def draw(subject: Subject, path: Path, name: str | None = None) -> bytes:
+    """Return a figure as the content of a file.
 
     Args:
         subject: what to draw.
-        path: its suffix, one of `SUFFIXES`, determines the format.
+        path: of the file; its suffix, one of `SUFFIXES`, determines the format.
         name: of the figure; `default_figure` if None.
 
     Raises:
@@ -101,12 +101,7 @@ def save(subject: Subject, path: Path, name: str | None = None) -> None:
         analysis = subject.analysis
         nodes = analysis.smallest_nodes if subject.nodes is None else subject.nodes
         raise ResultsError(kind.missing.format(nodes=nodes), where=analysis.settings.sweep)
-    aside = path.with_name(f".{path.name}.part")
-    try:
-        aside.write_bytes(_drawn(picture, path.suffix[1:], is_alone=True))
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    return _drawn(picture, path.suffix[1:], is_alone=True)
 
 
 def svg_of(picture: Picture, name: str) -> str:

@@ -44,6 +44,44 @@ def test_a_link_stays_and_what_it_leads_to_is_replaced() -> None:
     assert "downpour," in Path("real.csv").read_text()
 
 
+def test_a_figure_is_written_through_a_link_and_into_a_device() -> None:
+    Path("real.png").write_text("old")
+    Path("link.png").symlink_to("real.png")
+    Path("null.svg").symlink_to(os.devnull)
+    assert main(["report", SEVERAL, "--figure", "link.png"]) == 0
+    assert main(["report", SEVERAL, "--figure", "null.svg"]) == 0
+    assert Path("link.png").is_symlink()
+    assert Path("real.png").read_bytes().startswith(b"\x89PNG")
+    assert Path("null.svg").is_symlink()
+    assert Path("null.svg").is_char_device()
+
+
+@pytest.mark.parametrize("option", ["--output", "--figure"])
+def test_a_link_to_itself_is_refused(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("loop.svg").symlink_to("loop.svg")
+    assert main(["report", SEVERAL, "--format", "json", option, "loop.svg"]) == 3
+    assert "loop.svg: cannot be written: Too many levels of" in capsys.readouterr().err
+    assert Path("loop.svg").is_symlink()
+
+
+@pytest.mark.parametrize("command", ["report", "cost"])
+def test_a_pipe_of_the_shell_is_written_to(command: str) -> None:
+    reading, writing = os.pipe()
+    assert main([command, SEVERAL, "--format", "csv", "-o", f"/proc/self/fd/{writing}"]) == 0
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        assert "," in pipe.read()
+
+
+def test_nothing_is_written_before_the_report_and_its_figures_are_made(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["report", SEVERAL, "-o", "report.md", "--figure", "figure.jpg"]) == 2
+    assert main(["report", SEVERAL, "-o", "nowhere/report.md"]) == 3
+    assert "nowhere/report.md: cannot be written" in capsys.readouterr().err
+    assert [path.name for path in Path().iterdir()] == ["results"]
+
+
 def test_a_fifo_is_written_to_and_stays_one() -> None:
     os.mkfifo("pipe.csv")
     read: list[str] = []
@@ -73,6 +111,10 @@ def test_a_device_is_written_to_and_stays_one() -> None:
         (("cost", "-o", "x.html"), "ends with .txt, .md, .markdown, .csv, .json, "),
         (("report", "--rows", "epochs", "-o", "x.json"), "--rows: needs --format csv, got json"),
         (("report", "--rows", "hosts"), "is not one of 'cells', 'trials', 'epochs'"),
+        (
+            ("report", SEVERAL, "-o", "a.svg", "--format", "markdown"),
+            "a.svg: is also the name of the fig",
+        ),
         (("report", "-o", "a.png", "--format", "csv", "--figure", "./a.png"), "--figure: names"),
     ],
 )

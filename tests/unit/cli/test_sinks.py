@@ -29,7 +29,7 @@ from dnnbench.errors import HostError
 from dnnbench.hosts.agents.clusters import Ended, Leftover, Part
 from dnnbench.hosts.provision.steps import Removed, Step
 from dnnbench.report import export, markdown, page, terminal
-from dnnbench.report.figures.drawing import FIGURES, save
+from dnnbench.report.figures.drawing import FIGURES
 from dnnbench.report.figures.picture import Subject
 from dnnbench.report.rows.table import ROWS, as_csv
 from dnnbench.settings.schema import Config
@@ -167,7 +167,7 @@ def test_the_report(text: str) -> None:
 def test_the_figures(name: str, tmp_path: Path) -> None:
     subject = Subject(analysis_of(NASTY[name]), outcomes_of(NASTY[name]))
     for figure in FIGURES:
-        save(subject, tmp_path / f"{figure}.svg", figure)
+        write_figure(subject, tmp_path / f"{figure}.svg", figure)
         check((tmp_path / f"{figure}.svg").read_text())
 
 

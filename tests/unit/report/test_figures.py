@@ -19,8 +19,9 @@ from dnnbench.analysis.analyse import analyse
 from dnnbench.analysis.learning import learning_curves
 from dnnbench.errors import ConfigError, ResultsError
 from dnnbench.report.figures import accuracy, scaling
-from dnnbench.report.figures.drawing import FIGURES, SUFFIXES, default_figure, save
+from dnnbench.report.figures.drawing import FIGURES, SUFFIXES, default_figure
 from dnnbench.report.figures.picture import STYLES, Subject, style_of
+from dnnbench.report.files import write_figure
 from dnnbench.trial.protocols import PROTOCOLS
 from dnnbench.trial.spec import CellKey
 
@@ -42,7 +43,7 @@ def on_hosts(repeats: int = 3) -> list[TrialOutcome]:
 
 def drawn(subject: Subject, name: str, tmp_path: Path) -> str:
     path = tmp_path / f"{name}.svg"
-    save(subject, path, name)
+    write_figure(subject, path, name)
     return path.read_text(encoding="utf-8")
 
 
@@ -53,8 +54,8 @@ def test_every_figure_is_saved_whole_and_twice_the_same(
 ) -> None:
     subject = subject_of(on_hosts(2))
     first, second = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
-    save(subject, first, name)
-    save(subject, second, name)
+    write_figure(subject, first, name)
+    write_figure(subject, second, name)
     assert first.read_bytes() == second.read_bytes()
     assert first.read_bytes().startswith(b"\x89PNG" if suffix == ".png" else b"<?xml")
     assert sorted(path.name for path in tmp_path.iterdir()) == [first.name, second.name]
@@ -171,7 +172,7 @@ def test_nothing_to_draw_and_other_formats_are_refused(
     outcomes = [make_failed(make_order(4))]
     subject = Subject(analyse(outcomes, make_context(planned_nodes=[4])), outcomes)
     with pytest.raises(ResultsError, match=reason):
-        save(subject, tmp_path / "figure.png", name)
+        write_figure(subject, tmp_path / "figure.png", name)
     with pytest.raises(ConfigError, match=r"cannot write a figure in the format '\.pdf'"):
-        save(subject, tmp_path / "figure.pdf", name)
+        write_figure(subject, tmp_path / "figure.pdf", name)
     assert list(tmp_path.iterdir()) == []

@@ -27,8 +27,8 @@ from dnnbench.analysis.analyse import Analysis, analyse
 from dnnbench.analysis.stats import Estimate
 from dnnbench.errors import ConfigError, ResultsError
 from dnnbench.report import export, markdown, page, terminal
-from dnnbench.report.figures.drawing import save
 from dnnbench.report.figures.picture import Subject
+from dnnbench.report.files import write_figure
 from dnnbench.report.rows.table import as_csv
 from dnnbench.report.tables import closing_notes, facts, report_tables
 from dnnbench.report.typical import epoch_figure, scale
@@ -359,8 +359,8 @@ def test_the_figure_is_saved_whole_and_twice_the_same(
     analysis: Analysis, tmp_path: Path, suffix: str
 ) -> None:
     first, second = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
-    save(Subject(analysis), first, "epochs")
-    save(Subject(analysis), second, "epochs")
+    write_figure(Subject(analysis), first, "epochs")
+    write_figure(Subject(analysis), second, "epochs")
     assert first.read_bytes() == second.read_bytes()
     assert first.read_bytes().startswith(b"\x89PNG" if suffix == ".png" else b"<?xml")
     assert sorted(path.name for path in tmp_path.iterdir()) == [first.name, second.name]
@@ -376,9 +376,9 @@ def test_the_figure_refers_to_the_published_means_unless_they_would_squash_it(
     on_hosts: Analysis, analysis: Analysis, tmp_path: Path
 ) -> None:
     near, far, here = (tmp_path / f"{name}.svg" for name in ("near", "far", "here"))
-    save(Subject(on_hosts), near, "epochs")
-    save(Subject(of_mean(0.5)), far, "epochs")
-    save(Subject(analysis), here, "epochs")
+    write_figure(Subject(on_hosts), near, "epochs")
+    write_figure(Subject(of_mean(0.5)), far, "epochs")
+    write_figure(Subject(analysis), here, "epochs")
     assert "No published means: 4, 8 and 12 nodes are not on hosts of" in here.read_text()
     assert "published mean 3.59 s" not in here.read_text()
     assert "published mean 3.59 s" in near.read_text()
@@ -418,9 +418,9 @@ def test_the_figure_refuses_other_formats_and_nothing_to_draw(
     analysis: Analysis, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=r"cannot write a figure in the format '\.pdf'"):
-        save(Subject(analysis), tmp_path / "f.pdf", "epochs")
+        write_figure(Subject(analysis), tmp_path / "f.pdf", "epochs")
     with pytest.raises(ResultsError, match="no trial with 6 nodes"):
-        save(Subject(analysis, nodes=6), tmp_path / "f.png")
+        write_figure(Subject(analysis, nodes=6), tmp_path / "f.png")
     assert list(tmp_path.iterdir()) == []
 
 
