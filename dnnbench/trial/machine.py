@@ -25,6 +25,7 @@ from dnnbench.trial.bounds import (
 from dnnbench.trial.role_environment import recorded
 
 PACKAGES: Final = ("tensorflow", "keras", "numpy")
+_ELSE: Final = {"tensorflow": "tensorflow-cpu"}  # the same without its GPU part
 _SOURCE: Final = Path(dnnbench.__file__).resolve().parent.parent
 _BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
 
@@ -81,9 +82,7 @@ def snapshot() -> MachineSnapshot:
 
 def installed_versions() -> dict[str, str | None]:
     """Return package -> version, of dnnbench and of what it trains with; None if not installed."""
-    versions = {name: _version(name) for name in PACKAGES}
-    # tensorflow-cpu is the same without its GPU part
-    versions["tensorflow"] = versions["tensorflow"] or _version("tensorflow-cpu")
+    versions = {name: _version(name) or _version(_ELSE.get(name, name)) for name in PACKAGES}
     return {"dnnbench": dnnbench.__version__, **versions}
 
 

@@ -31,6 +31,7 @@ from dnnbench.hosts.provision.steps import Removed, Step
 from dnnbench.report import export, markdown, page, terminal
 from dnnbench.report.figures.drawing import FIGURES
 from dnnbench.report.figures.picture import Subject
+from dnnbench.report.files import write_figure
 from dnnbench.report.rows.table import ROWS, as_csv
 from dnnbench.settings.schema import Config
 from dnnbench.sweep.plan import make_plan
