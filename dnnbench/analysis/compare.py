@@ -247,6 +247,10 @@ def _machine_notes(first: Side, second: Side) -> list[str]:
             for name in before.versions
             if name in after.versions
         },
+        **{
+            f"variable {name}": tuple(side.variables.get(name, "unset") for side in (before, after))
+            for name in sorted(before.variables.keys() | after.variables.keys())
+        },
     }
     return [f"Other {name}: {a} and {b}." for name, (a, b) in pairs.items() if a != b]
 

@@ -14,6 +14,7 @@ from dnnbench.settings.hostlists.sources import HOSTS
 from dnnbench.settings.schema import PROFILES, settings
 from dnnbench.sweep.placement import local_inventory
 from dnnbench.sweep.rehearsal import open_rehearsal
+from dnnbench.trial.role_environment import passed_on_as_stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -91,7 +92,7 @@ def _context(
         planned_repeats=config.sweep.repeats,
         data_note=store.plan.data_note,
         versions=_versions(machines),
-        variables=_variables(machines),
+        variables={**passed_on_as_stored(config.cluster.environment), **_variables(machines)},
         hosts=facts,
         start_loads=[
             StartLoad(host, said.load_average[0], said.cores)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from dnnbench.sweep.placement import place, to_host
 from dnnbench.sweep.runner import signals_interrupt
 from dnnbench.text.safe import json_text
 from dnnbench.text.tables import Column, Table, table_text
+from dnnbench.trial.role_environment import passed_on
 from dnnbench.trial.tasks import ClusterSpec, split_task
 
 if TYPE_CHECKING:
@@ -62,6 +64,7 @@ def command(
     routes = routes_to(config.hosts, config.ssh)
     listed = [to_host(host, routes[host.name].address) for host in config.hosts]
     place(nodes, servers, listed, resolved.origins["hosts"])
+    passed_on(config.cluster.environment, os.environ)  # refuses what is not set
     data = find_data(resolved, printer).order
     request = Request(
         config,

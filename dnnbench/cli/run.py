@@ -51,6 +51,7 @@ from dnnbench.sweep.runner import run_sweep, signals_interrupt
 from dnnbench.text.safe import json_text
 from dnnbench.trial.machine import snapshot
 from dnnbench.trial.models import MODELS
+from dnnbench.trial.role_environment import passed_on
 from dnnbench.trial.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def command(
         now = load(config_path, os.environ, settings)
         note_kept(store, now, printer)
         limited = with_limits(store.resolved.config, now)
-        check_limits(limited)
+        _check_here(limited)
         if dry_run:
             _show_plan(limited, store.plan, store.pending(), printer, as_json=as_json)
             return
@@ -113,7 +114,7 @@ def command(
         resolved = load(config_path, os.environ, settings, hosts)
         check_device(resolved.config, resolved.origins["train.device"], gpus())
         limited = resolved.config
-        check_limits(limited)
+        _check_here(limited)
         prices = frozen_for(limited.cost)
         find_user_module(resolved.config.train.model, resolved.origins["train.model"])
         if not resolved.config.hosts and (note := note_on_job(os.environ)):
@@ -159,12 +160,20 @@ def _new_sweep(resolved: Resolved, printer: Printer) -> SweepStore:
     if config.train.model not in MODELS:
         printer.note(f"building {config.train.model} once, to check it ...")
         model = ModelSpec(config.train.model, l2=config.train.l2, dropout=config.train.dropout)
-        check_model(model, located.examples, resolved.origins["train.model"])
+        variables = passed_on(config.cluster.environment, os.environ)
+        where = resolved.origins["train.model"]
+        check_model(model, located.examples, where, variables=variables)
     while True:
         plan = _plan(resolved, located.order, measured_s, located.note)
         # Two sweeps started in the same second get two names.
         with suppress(NameTakenError):
             return create(Path(config.sweep.results_dir), resolved, plan, snapshot())
+
+
+def _check_here(config: Config) -> None:
+    """Refuse limits without a price, and variables to pass on that are not set here."""
+    check_limits(config)
+    passed_on(config.cluster.environment, os.environ)
 
 
 def _check_tensorflow(config: Config) -> None:
@@ -181,7 +190,7 @@ def _agent_source(store: SweepStore, observer: Observer) -> AgentSource:
     """Return the agent source for the sweep: local, or kept on hosts if any are configured."""
     config = store.resolved.config
     if not config.hosts:
-        return LocalAgents()
+        return LocalAgents(passed_on(config.cluster.environment, os.environ))
     from dnnbench.hosts.agents.source import HostAgents  # paramiko takes a while to import
     from dnnbench.hosts.provision.wanted import wanted_for
 

@@ -24,7 +24,7 @@ from dnnbench.trial.bounds import LINE_BYTES
 from dnnbench.trial.messages import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from dnnbench.sweep.placement import Host
@@ -40,7 +40,9 @@ class LocalAgent:
 
     ports: list[int] | None = None
 
-    def __init__(self, host: str, log_file: Path, inbox: Inbox) -> None:
+    def __init__(
+        self, host: str, log_file: Path, inbox: Inbox, variables: Mapping[str, str]
+    ) -> None:
         self.host = host
         self._log_file = log_file
         self._inbox = inbox
@@ -48,7 +50,7 @@ class LocalAgent:
         self._checkpoints = log_file.with_suffix(".checkpoints")
         self._remove_checkpoints()  # which a killed controller has left
         with writing(log_file), log_file.open("ab") as log:
-            self._process = start_training("agent", log, self._checkpoints)
+            self._process = start_training("agent", log, variables, self._checkpoints)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -119,7 +121,14 @@ class LocalAgent:
 
 
 class LocalAgents:
-    """A source of agents on this machine; see `AgentSource`."""
+    """A source of agents on this machine; see `AgentSource`.
+
+    Args:
+        variables: that the user passes on.
+    """
+
+    def __init__(self, variables: Mapping[str, str] | None = None) -> None:
+        self._variables = dict(variables or {})
 
     def start(
         self,
@@ -140,7 +149,7 @@ class LocalAgents:
         try:
             for host in hosts:
                 log_file = log_dir / f"agent-{host.name}.log"
-                agents.append(LocalAgent(host.name, log_file, inbox))
+                agents.append(LocalAgent(host.name, log_file, inbox, self._variables))
         except BaseException:
             release()
             raise

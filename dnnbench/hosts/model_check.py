@@ -15,6 +15,8 @@ from dnnbench.hosts.training_process import start_training
 from dnnbench.trial.models import MODELS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dnnbench.data.sets import ExampleShape
     from dnnbench.trial.spec import ModelSpec
 
@@ -24,7 +26,12 @@ _NO_TENSORFLOW = 78  # the exit code of dnnbench.training.models.check
 
 
 def check_model(
-    model: ModelSpec, examples: ExampleShape, where: str, deadline_s: float = DEADLINE_S
+    model: ModelSpec,
+    examples: ExampleShape,
+    where: str,
+    *,
+    variables: Mapping[str, str] | None = None,
+    deadline_s: float = DEADLINE_S,
 ) -> None:
     """Refuse a user's own model that cannot be trained on such examples.
 
@@ -34,6 +41,7 @@ def check_model(
         model: a model named ``module:function``.
         examples: shape of the sweep's examples.
         where: place where the model was given.
+        variables: that the user passes on.
         deadline_s: time limit of the process.
 
     Raises:
@@ -42,7 +50,7 @@ def check_model(
     if model.name in MODELS:
         return
     question = msgspec.json.encode({"model": model, "examples": examples})
-    with start_training("models.check", subprocess.DEVNULL) as process:
+    with start_training("models.check", subprocess.DEVNULL, variables or {}) as process:
         try:
             answer, _ = process.communicate(question, deadline_s)
         except subprocess.TimeoutExpired:

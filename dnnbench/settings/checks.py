@@ -14,10 +14,11 @@ from dnnbench.text.safe import HIDDEN
 from dnnbench.text.words import count_text
 from dnnbench.trial.models import MODELS
 from dnnbench.trial.protocols import find_protocol, why_every_step
+from dnnbench.trial.role_environment import reason_not_passed
 from dnnbench.trial.spec import whole_intervals
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from dnnbench.settings.schema import Config, SweepConfig
 
@@ -52,6 +53,20 @@ def check_values(config: Config, origins: Mapping[str, str]) -> None:
         check_pace(combination, origins)
         check_backup_workers(combination, origins["protocol.backup_workers"])
     check_ports(config, origins["cluster.ports"])
+    check_environment(config.cluster.environment, origins["cluster.environment"])
+
+
+def check_environment(entries: Sequence[str], where: str) -> None:
+    """Refuse variables that are given twice, or that dnnbench must set itself."""
+    seen = set()
+    for entry in entries:
+        name = entry.partition("=")[0]
+        if name in seen:
+            raise ConfigError(f"[cluster] environment names {name} twice", where=where)
+        seen.add(name)
+        if reason := reason_not_passed(name):
+            problem = f"[cluster] environment: {name} cannot be passed on: {reason}"
+            raise ConfigError(problem, where=where, remedy="leave it out")
 
 
 NO_GPU: Final = "there is no NVIDIA GPU whose driver is loaded (no /dev/nvidia0)"

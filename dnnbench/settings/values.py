@@ -46,6 +46,14 @@ HostName = Annotated[
     ),
 ]
 
+Variable = Annotated[
+    str,
+    Meta(
+        pattern=rf"^[A-Za-z_][A-Za-z0-9_]{{0,99}}(=[^{_CONTROL}]{{0,4000}})?\Z",
+        description="NAME or NAME=VALUE of an environment variable",
+    ),
+]
+
 _FAULT: Final = r"Expected `(?P<type>\w+)[^`]*`(?P<bound>.*?)(, got .*)?$"
 _TOO_LARGE: Final = "Integer value out of range"
 _WORDS: Final = {

@@ -1,16 +1,19 @@
 """Environment variables of an agent and its roles, here and over SSH: made on purpose.
 
 Of what the user's shell or a host's login sets, a process gets what it needs and what a user sets
-to change how it computes; the second kind is recorded with the results. The rest is dropped:
-proxies, between whose ends no tensor can pass, the back end of a notebook, Python's own variables.
+to change how it computes; the second kind is recorded with the results. So is what ``[cluster]
+environment`` names. The rest is dropped: proxies, between whose ends no tensor can pass, the back
+end of a notebook, Python's own variables.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from dnnbench.errors import ConfigError
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 ENVIRONMENT: Final = {
     "TF_CPP_MIN_LOG_LEVEL": "2",  # errors only: every role would log the same notes
@@ -48,6 +51,11 @@ MEASURED: Final = (
 )
 """Variables that are passed on and recorded, because they may change what is measured."""
 
+_OWN: Final = (*ENVIRONMENT, "DNNBENCH_*", "KERAS_HOME", "PYTHONHOME", "PYTHONPATH")
+"""Variables that dnnbench decides on itself: a user cannot pass them on."""
+_PROXIES: Final = ("all_proxy", "ftp_proxy", "grpc_proxy", "http_proxy", "https_proxy", "no_proxy")
+NOT_STORED: Final = "a value that is not stored"
+"""Stands for the value of a variable that is passed on by its name alone."""
 _MOST_CHARACTERS: Final = 1000
 
 
@@ -63,6 +71,44 @@ def recorded(environ: Mapping[str, str]) -> dict[str, str]:
         for name, value in sorted(environ.items())
         if is_among(name, MEASURED) and not is_among(name, NEEDED) and name not in ENVIRONMENT
     }
+
+
+def reason_not_passed(name: str) -> str | None:
+    """Return why a user cannot pass on a variable; None if it can be."""
+    if is_among(name, _OWN):
+        return "dnnbench decides on it itself"
+    if name.lower() in _PROXIES:
+        return "between the ends of a proxy, no tensor can pass"
+    return None
+
+
+def passed_on(entries: Iterable[str], environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that a user passes on.
+
+    Args:
+        entries: ``NAME``, for the value that it has here, or ``NAME=value``.
+        environ: of this process.
+
+    Raises:
+        ConfigError: a variable to be passed on has no value here.
+    """
+    found = {}
+    for entry in entries:
+        name, equals, value = entry.partition("=")
+        if not equals and name not in environ:
+            raise ConfigError(
+                f"expected the variable {name} to be set, to pass it on; it is not",
+                where="[cluster] environment",
+                remedy=f"set it, or write {name}=VALUE",
+            )
+        found[name] = value if equals else environ[name]
+    return found
+
+
+def passed_on_as_stored(entries: Iterable[str]) -> dict[str, str]:
+    """Return the variables that a user passes on, as results show them: name -> value."""
+    split = (entry.partition("=") for entry in entries)
+    return {name: value if equals else NOT_STORED for name, equals, value in split}
 
 
 def is_among(name: str, patterns: tuple[str, ...]) -> bool:

@@ -15,6 +15,7 @@ from dnnbench.errors import HostError
 from dnnbench.hosts.local import LocalAgents
 from dnnbench.sweep.placement import Host
 from dnnbench.sweep.results import open_sweep
+from dnnbench.trial.role_environment import NOT_STORED
 
 RUN = [
     *(sys.executable, "-m", "dnnbench", "run", "--dataset", "synthetic-mnist", "--nodes", "3"),
@@ -32,7 +33,8 @@ def test_a_trial_runs_in_the_worst_of_environments() -> None:
     for name in ("random", "string", "queue", "numpy", "keras"):
         Path(f"{name}.py").write_text("raise RuntimeError('not the one of the library')\n")
     Path("nets.py").write_text(
-        "import keras\nprint('hello from a model')\n"
+        "import keras\nimport os\nprint('hello from a model')\n"
+        "assert (os.environ['MY_TOKEN'], os.environ['MY_RATE']) == ('s3cret', '0.5')\n"
         "def tiny(**_):\n"
         "    return keras.Sequential([keras.Input((784,)), keras.layers.Dense(10)])\n"
     )
@@ -47,12 +49,13 @@ def test_a_trial_runs_in_the_worst_of_environments() -> None:
         "HOME": str(Path("home").resolve()),
         "PYTHONPATH": os.pathsep.join([str(PROJECT), str(Path("path").resolve())]),
         "OMP_NUM_THREADS": "1",
+        "MY_TOKEN": "s3cret",
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "PYTHONSTARTUP": "nowhere.py",
         **dict.fromkeys(("http_proxy", "https_proxy", "grpc_proxy"), "http://127.0.0.1:9"),
     }
     done = subprocess.run(
-        [*RUN, "--model", "nets:tiny"],
+        [*RUN, "--model", "nets:tiny", "--environment", "MY_TOKEN,MY_RATE=0.5"],
         env=environment,
         capture_output=True,
         text=True,
@@ -70,6 +73,9 @@ def test_a_trial_runs_in_the_worst_of_environments() -> None:
     assert not any("proxy" in name for name in session.before.variables)
     report = next(store.path.glob("report.md")).read_text()
     assert "the environment of the roles had OMP_NUM_THREADS=1" in report
+    assert "the environment of the roles had MY_RATE=0.5" in report
+    assert f"the environment of the roles had MY_TOKEN={NOT_STORED}" in report
+    assert not [f for f in store.path.rglob("*") if f.is_file() and b"s3cret" in f.read_bytes()]
 
 
 @pytest.mark.parametrize(

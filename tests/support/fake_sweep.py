@@ -14,7 +14,7 @@ import pytest
 from dnnbench.trial.protocols import PROTOCOLS, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from dnnbench.sweep.agents import Agents
@@ -28,6 +28,9 @@ MORE = (
 
 class FakeSource:
     """Starts a fake agent on every host."""
+
+    def __init__(self, variables: Mapping[str, str] | None = None) -> None:
+        del variables  # of processes, of which there are none
 
     def start(
         self,

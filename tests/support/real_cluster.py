@@ -46,7 +46,7 @@ class Cluster:
     def __init__(self, log_file: Path, limits: RunConfig = LIMITS) -> None:
         inbox = Inbox()
         self.directory = log_file.parent
-        self.agent = LocalAgent(HOST, log_file, inbox)
+        self.agent = LocalAgent(HOST, log_file, inbox, {})
         self.agents = Agents([self.agent], local_inventory(), inbox, release=self.agent.close)
         self.limits = limits
         self.events: list[AnyEvent] = []

@@ -5,6 +5,8 @@ The hosts themselves report what is running; this machine keeps no record, which
 
 from __future__ import annotations
 
+import hashlib
+import os
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -17,7 +19,7 @@ from dnnbench.hosts.provision.wanted import environment_of
 from dnnbench.sweep.failures import HARMLESS
 from dnnbench.text.safe import one_line
 from dnnbench.trial.bounds import Count, Moment, Port, ProcessId, Remaining, Text
-from dnnbench.trial.role_environment import ENVIRONMENT, MEASURED, NEEDED
+from dnnbench.trial.role_environment import ENVIRONMENT, MEASURED, NEEDED, passed_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -43,7 +45,7 @@ class Part(msgspec.Struct, frozen=True):
 
     Attributes:
         since: seconds since 1970, by that host's clock.
-        package: digest of the dnnbench that its agent runs.
+        package: what its agent runs, see `software`.
         launcher: the process with which it ends, as `this_process` names it; None for a cluster
             with a lease.
         socket: path of the socket on which its keeper listens.
@@ -170,7 +172,7 @@ def standing_for(
         parts: host -> the clusters' parts there.
         hosts: the usable hosts, in order.
         needed: slots of the largest trial.
-        package: digest of the dnnbench that it must run.
+        package: what it must run, see `software`.
         share: whether a new cluster could use hosts that another one has taken.
         firewall: leave out clusters whose ports are open to every address.
 
@@ -192,6 +194,15 @@ def standing_for(
             if sum(len(part.ports) for part in candidate.values()) >= least:
                 return candidate
     return None
+
+
+def software(wanted: Wanted, config: Config) -> str:
+    """Return the digest of what an agent runs: of dnnbench, and of variables that are passed on."""
+    variables = passed_on(config.cluster.environment, os.environ)
+    if not variables:
+        return wanted.wheel.digest
+    given = msgspec.json.encode(sorted(variables.items()))
+    return f"{wanted.wheel.digest}-{hashlib.sha256(given).hexdigest()}"
 
 
 def chosen(hosts: Iterable[Host], needed: int) -> dict[str, int]:
@@ -243,7 +254,7 @@ def start_keeper(
         host=tools.host,
         owner=owner(),
         purpose=purpose,
-        package=wanted.wheel.digest,
+        package=software(wanted, config),
         launcher=this_process() if lease_s is None else None,
         lease_s=OWN_LEASE_S if lease_s is None else lease_s,
         first_lease_s=FIRST_LEASE_S,
@@ -256,7 +267,11 @@ def start_keeper(
         inherited=[*NEEDED, *MEASURED],
         harmless=HARMLESS,
         # Otherwise, Keras creates a directory in the home.
-        environment={**ENVIRONMENT, "KERAS_HOME": f"{facts.directory}/keras"},
+        environment={
+            **passed_on(config.cluster.environment, os.environ),
+            **ENVIRONMENT,
+            "KERAS_HOME": f"{facts.directory}/keras",
+        },
         requires=[],
         stay=facts.ends_with_command,
         firewall=None if admitted is None else {"addresses": list(admitted)},

@@ -17,6 +17,7 @@ from dnnbench.hosts.agents.clusters import (
     chosen,
     end_part,
     parts_of,
+    software,
     standing_for,
     start_keeper,
 )
@@ -206,7 +207,7 @@ def _standing(connected: ConnectedHosts, request: Request) -> dict[str, Started]
         parts,
         connected.hosts,
         request.needed,
-        request.wanted.wheel.digest,
+        software(request.wanted, request.config),
         share=settings.share,
         firewall=settings.firewall,
     )

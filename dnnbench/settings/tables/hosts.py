@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from dnnbench.settings.setting import CLUSTER, PROVISIONED, Setting
-from dnnbench.settings.values import LocalPath, Name, Seconds
+from dnnbench.settings.values import LocalPath, Name, Seconds, Variable
 
 HostPath = Annotated[
     str,
@@ -107,6 +107,18 @@ class ClusterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             commands=CLUSTER,
         ),
     ] = False
+
+    environment: Annotated[
+        tuple[Variable, ...],
+        Setting(
+            "Environment variables for the processes that train, NAME with its value here or "
+            "NAME=VALUE; a model of yours may read them.",
+            "All others are dropped but those that change how TensorFlow computes. Results have "
+            "names and written values; the value of a NAME alone is not stored.",
+            commands=CLUSTER,
+            metavar="NAME[=VALUE],...",
+        ),
+    ] = ()
 
     @property
     def port_range(self) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -112,6 +113,17 @@ def test_settings_and_cells_that_differ_are_named() -> None:
     other = compare(first, side([1.0, 1.1], name="b", nodes=8), METRICS)
     assert other.rows == []
     assert other.notes == ["Only a has downpour at 4 nodes.", "Only b has downpour at 8 nodes."]
+
+
+def test_variables_that_were_passed_on_to_one_side_alone_are_named() -> None:
+    first, second = side([1.0, 2.0]), side([1.0, 2.0], name="b")
+    context = make_context(variables={"MY_RATE": "0.5", "OMP_NUM_THREADS": "1"})
+    analysis = msgspec.structs.replace(second.analysis, context=context)
+    notes = compare(first, second._replace(analysis=analysis), ["epoch-time"]).notes
+    assert notes == [
+        "Other variable MY_RATE: unset and 0.5.",
+        "Other variable OMP_NUM_THREADS: unset and 1.",
+    ]
 
 
 def test_table_2_is_a_sweep_without_a_spread() -> None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from support.factories import make_part
 
-from dnnbench.hosts.agents.clusters import Part, standing_for
+from dnnbench.hosts.agents.clusters import Part, software, standing_for, start_keeper
 from dnnbench.hosts.agents.identity import owner, this_process
+from dnnbench.hosts.provision.wanted import wanted_for
+from dnnbench.settings.schema import ClusterConfig, Config
 from dnnbench.sweep.placement import Host
+from dnnbench.trial.role_environment import ENVIRONMENT
 
 HOSTS = [Host(f"node{number}", f"127.0.0.{number}", slots=1) for number in (1, 2, 3)]
 
@@ -102,3 +106,34 @@ def test_a_process_is_named_by_more_than_its_number() -> None:
     assert boot
     assert space.startswith("pid:")
     assert int(started) > 0
+
+
+class Tools:
+    """Notes the request to start a keeper."""
+
+    host = "node1"
+
+    def call(self, _command: str, _timeout_s: float, **request: Any) -> dict[str, Any]:
+        self.request = request
+        return {"ports": [23000], "socket": "/agent.sock"}
+
+
+def test_an_agent_on_a_host_gets_the_variables_that_the_user_passes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MY_TOKEN", "s3cret")
+    entries = ("MY_TOKEN", "MY_RATE=0.5")
+    config = Config(cluster=ClusterConfig(environment=entries))
+    wanted = wanted_for(config, None)
+    tools: Any = Tools()
+    facts: Any = SimpleNamespace(directory="/d", machine="x86_64", ends_with_command=False)
+    settings: dict[str, Any] = {"lease_s": 1.0, "ports": 1, "admitted": None}
+    start_keeper(tools, facts, config, wanted, cluster="c", purpose="p", **settings)
+    given = tools.request["environment"]
+    assert (given["MY_TOKEN"], given["MY_RATE"]) == ("s3cret", "0.5")
+    assert given.items() >= ENVIRONMENT.items()
+    own = software(wanted, config)
+    assert tools.request["package"] == own
+    assert "s3cret" not in own
+    monkeypatch.setenv("MY_TOKEN", "another")
+    assert len({own, software(wanted, config), software(wanted, Config())}) == 3
