@@ -152,12 +152,6 @@ def shortest_cycle_s(network: Network, customers: int) -> float:
     return max(network.alone_s, customers * network.bottleneck.bottleneck_s)
 
 
-def longest_cycle_s(network: Network, customers: int) -> float:
-    """Return the upper asymptotic bound of the cycle: each waits for all others everywhere."""
-    queued_s = sum(station.bottleneck_s for station in network.stations)
-    return network.alone_s + (customers - 1) * queued_s
-
-
 def _check(network: Network, populations: Collection[int]) -> None:
     if not populations or not all(1 <= number <= MOST_CUSTOMERS for number in populations):
         raise ValueError(f"expected 1 to {MOST_CUSTOMERS} customers, found {populations}")

@@ -93,7 +93,7 @@ def _check(config: Config, wanted: Wanted, printer: Printer, *, as_json: bool) -
     with reached(config, printer) as reach:
         facts = reach.each(look)
         reach.drop(twins(facts))
-        among = config.sweep.connects_workers
+        among = config.sweep.connects_all_hosts
         tasks = "all hosts" if among else "workers and parameter servers"
         printer.note(f"trying every connection between {tasks}")
         pairs, failures = try_pairs(

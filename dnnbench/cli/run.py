@@ -16,7 +16,7 @@ from dnnbench.cli.shared.data import find_data, note_ignored, planned_data
 from dnnbench.cli.shared.limits import check_limits, limits_of_run, with_limits
 from dnnbench.cli.shared.options import common_options, hosts_options, settings_options
 from dnnbench.cli.shared.prices import frozen_for, prices_of_run
-from dnnbench.cli.shared.rehearsal import rehearsal_of
+from dnnbench.cli.shared.rehearsal import has_left, rehearsal_of
 from dnnbench.cli.shared.resuming import (
     NEWEST,
     note_kept,
@@ -300,7 +300,10 @@ def _standing(store: SweepStore) -> str:
     total = len(store.plan.orders)
     finished = total - len(store.pending())
     if finished == total:
-        return f"all {total} trials; report them with: dnnbench report{_argument(store)}"
+        report = f"all {total} trials; report them with: dnnbench report{_argument(store)}"
+        if not has_left(store):
+            return report
+        return f"{report}, or finish their rehearsal with: dnnbench run --resume{_argument(store)}"
     kept = f"; finished trials are in {store.path}" if finished else ""
     return (
         f"{finished} of {total} trials{kept}; resume with: dnnbench run --resume{_argument(store)}"

@@ -17,6 +17,7 @@ from dnnbench.cost.accuracy import (
     target_cost,
 )
 from dnnbench.cost.basis import Basis
+from dnnbench.cost.kept import kept_time
 from dnnbench.errors import ConfigError, ResultsError
 from dnnbench.trial.spec import CellKey, ProtocolName
 from dnnbench.trial.variation import Value
@@ -74,8 +75,10 @@ class SweepCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         data: name of the data set that was trained on.
         not_run: trials for which too few hosts were up; they cost nothing and are in no other
             figure.
-        kept_machines: the largest node count of the sweep; if hosts have prices, all hosts used.
-        kept_s: sum of the trials' durations.
+        kept_machines: the largest node count of the sweep; all hosts used, if hosts have prices or
+            trials ran side by side.
+        kept_s: time in which any trial ran: the sum of their durations, less what others on other
+            hosts overlap of it.
         kept_usd: bill if ``kept_machines`` are started once and kept for ``kept_s``.
         new_machines_usd: bill if every trial gets new machines.
         nodes_per_host: the largest number of nodes that shared a host while this was measured; each
@@ -175,7 +178,9 @@ def cost_of_sweep(
     for outcome in ran:
         hosts[outcome.order.nodes].update(outcome.placement.values())
     most, used = max(hosts), set().union(*hosts.values())
-    kept_s = sum((exact(trial.duration_s) for trial in ran), Decimal(0))
+    kept_s, is_beside = kept_time(ran)
+    if is_beside:
+        most = max(most, len(used))
     is_priced = not any(cell.not_priced for cell in cells)
     machines: list[MachineCost] = []
     small = 0

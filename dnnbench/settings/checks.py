@@ -250,15 +250,15 @@ def check_intervals(config: Config, origins: Mapping[str, str]) -> None:
 
 
 def check_pace(config: Config, origins: Mapping[str, str]) -> None:
-    """Refuse a pace at which a run of steps, after which progress is sent, looks like a stall."""
-    train, limit_s = config.train, config.run.stall_timeout_s
+    """Refuse a pace at which a run of steps takes longer than a trial may."""
+    train, limit_s = config.train, config.run.trial_timeout_s
     run_s = train.pace_ms / 1e3 * train.steps_per_run
-    if run_s > limit_s / 2:
+    if run_s >= limit_s:
         raise ConfigError(
             f"{train.steps_per_run} steps of {train.pace_ms:g} ms, one run, take {run_s:g} s; "
-            f"expected at most half of stall_timeout_s, {limit_s / 2:g} s",
+            f"expected less than trial_timeout_s, {limit_s:g} s",
             where=origins["train.pace_ms"],
-            remedy="use a shorter pace, fewer --steps-per-run, or a longer --stall-timeout-s",
+            remedy="use a shorter pace, fewer --steps-per-run, or a longer --trial-timeout-s",
         )
 
 

@@ -21,7 +21,8 @@ from dnnbench.sweep.placement import (
 )
 from dnnbench.trial.protocols import find_protocol
 from dnnbench.trial.seeds import order_seed, repeat_seed
-from dnnbench.trial.spec import DataSpec, ModelSpec, ProtocolSpec, TrialSpec, check_updates
+from dnnbench.trial.spec import DataSpec, ModelSpec, ProtocolSpec, TrialSpec
+from dnnbench.trial.updates import check_updates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -80,6 +80,7 @@ def run_trial(
     Raises:
         KeyboardInterrupt: after the tear-down.
     """
+    limits = _with_pace(limits, spec)
     events = TrialEvents(spec, placement, agents, limits=limits, watch=watch)
     trial = _Trial(
         spec, placement, agents, events, cores=cores, limits=limits, phase=phase, notice=notice
@@ -93,6 +94,15 @@ def run_trial(
         trial.tear_down()
     failure = headline(failed, events.loss())
     return events.account.outcome(spec, placement, trial.workers, failure)
+
+
+def _with_pace(limits: RunConfig, spec: TrialSpec) -> RunConfig:
+    """Return the limits on a wait for progress, lengthened by what a paced run takes on purpose."""
+    return msgspec.structs.replace(
+        limits,
+        stall_timeout_s=limits.stall_timeout_s + spec.paced_run_s,
+        stall_warning_s=limits.stall_warning_s + spec.paced_run_s,
+    )
 
 
 class _Trial:

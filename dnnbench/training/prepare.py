@@ -20,7 +20,7 @@ from dnnbench.training.graph.shard import initial_shards
 from dnnbench.training.graph.step import build_step_graph
 from dnnbench.training.models.registry import build_model, refusal
 from dnnbench.training.roles.process import die_with_parent
-from dnnbench.trial.spec import check_updates
+from dnnbench.trial.updates import check_updates
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection

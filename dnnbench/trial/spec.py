@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import msgspec
 
-from dnnbench.errors import ConfigError
 from dnnbench.trial.bounds import Count, LongText, PositiveCount, Quantity, Real, Share, Text
 from dnnbench.trial.protocols import PROTOCOLS, find_protocol, position
 from dnnbench.trial.variation import Value, Variation, in_words, kept_by, sort_key, variation_text
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 
 MOST_NODES: Final = 1000
 """Nodes of a trial, and its parameter servers."""
-MOST_UPDATES = 2**24
-"""Updates of a shard that a trial may have: they are counted in a float32, exact up to here."""
 OPTIMIZERS: tuple[str, ...] = ("sgd", "adagrad")
 """Each has a class in `dnnbench.training.optimizers`."""
 
@@ -307,6 +304,11 @@ class TrialSpec(TrialSettings, frozen=True, kw_only=True):
         """Steps of one ``session.run``: ``steps_per_run``, rounded up to whole intervals."""
         return whole_intervals(self.steps_per_run, self.protocol.n_fetch, self.protocol.n_push)
 
+    @property
+    def paced_run_s(self) -> float:
+        """Seconds that a run lasts by its pace alone, in which a worker reports nothing."""
+        return self.run_steps * self.pace_ms / 1e3
+
     def pass_steps(self, training_examples: int) -> int:
         """Return the steps of a worker's whole pass over the examples that it is given."""
         sharded = self.epoch_definition == "sharded"
@@ -341,19 +343,3 @@ def whole_intervals(steps: int, n_fetch: int, n_push: int) -> int:
     """Round steps up to a multiple of both intervals."""
     every = math.lcm(n_fetch, n_push)
     return -(-steps // every) * every
-
-
-def check_updates(spec: TrialSpec, training_examples: int) -> None:
-    """Refuse a trial whose updates could not be counted exactly.
-
-    Raises:
-        ConfigError: they are more than `MOST_UPDATES`.
-    """
-    updates = spec.updates(training_examples)
-    if updates > MOST_UPDATES:
-        raise ConfigError(
-            f"expected at most {MOST_UPDATES:,} updates in a trial, up to which a float32 counts "
-            f"them exactly, got {updates:,} of {spec.workers} workers in {spec.id}",
-            where="[train] epochs, batch_size",
-            remedy="use fewer epochs or a larger batch",
-        )

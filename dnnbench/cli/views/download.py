@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from dnnbench.cli.shared.printer import Printer
     from dnnbench.data.download import Progress as DownloadProgress
-from dnnbench.cli.views.sweep import REFRESHES_PER_S
+from dnnbench.cli.views.live import REFRESHES_PER_S
 
 
 @contextmanager

@@ -245,9 +245,9 @@ def _proven(connected: ConnectedHosts, request: Request) -> dict[str, int]:
     """
     config, needed = request.config, request.needed
     servers, ports = config.sweep.servers_of(config.sweep.largest), config.cluster.ports
-    among = config.sweep.connects_workers
+    among = config.sweep.connects_all_hosts
     tasks = "all hosts" if among else "workers and parameter servers"
-    while len(names := chosen(connected.hosts, needed)) > 1:
+    while sum((names := chosen(connected.hosts, needed)).values()) > 1:
         request.notify(f"testing every connection between {tasks}")
         hosts = [host for host in connected.hosts if host.name in names]
         pairs, failures = try_pairs(

@@ -42,6 +42,11 @@ class Pair(msgspec.Struct, frozen=True):
     problem: str | None = None
     remedy: str | None = None
 
+    @property
+    def is_own(self) -> bool:
+        """Whether it is the connection of a host to itself."""
+        return self.source == self.target
+
 
 class _Listening(msgspec.Struct, frozen=True):
     """A probe's answer: the port on which it listens."""
@@ -81,7 +86,8 @@ def try_pairs(
 ) -> Preflight:
     """Connect every worker's host to every parameter server's, and back; or each to each.
 
-    TensorFlow needs both directions: a task that wants a tensor connects to the task that has it.
+    TensorFlow needs both directions: a task that wants a tensor connects to the task that has it. A
+    host with room for several tasks connects to itself, too, at the address that its tasks use.
 
     Args:
         tools: host -> its tools, already called once.
@@ -112,11 +118,12 @@ def try_pairs(
         names = list(targets)
         holding, rest = ([n for n in part if n in targets] for part in holders(hosts, servers))
         first, rest = (names, names) if among_workers else (holding, rest or holding)
+        to_themselves = {host.name for host in hosts if host.slots != 1}
         following = dict(zip(names, [*names[1:], *names[:1]], strict=True))
 
         def bytes_to(source: str, target: str) -> int:
             is_measured = target in holding if holding else target == following[source]
-            return BANDWIDTH_BYTES if bandwidth and is_measured else 0
+            return BANDWIDTH_BYTES if bandwidth and is_measured and source != target else 0
 
         def there(source: str) -> list[Pair]:
             return connect(source, {name: bytes_to(source, name) for name in first})
@@ -126,7 +133,7 @@ def try_pairs(
             return connect(source, {name: 0 for name in rest if name not in done})
 
         def connect(source: str, sizes: Mapping[str, int]) -> list[Pair]:
-            others = [name for name in sizes if name != source]
+            others = [name for name in sizes if name != source or name in to_themselves]
             wanted = [{**targets[name], "bytes": sizes[name]} for name in others]
             answers = _connect(probes[source], wanted)
             found = [_pair(source, answer, ports, targets) for answer in answers]
@@ -152,9 +159,11 @@ def hindrances(pairs: Sequence[Pair], servers: Sequence[str]) -> dict[str, HostE
     If a parameter server's host has trouble with every worker, only that host is returned: another
     one in its place may have none.
     """
+    if own := {p.source: _error(p.source, p) for p in pairs if p.problem and p.is_own}:
+        return own
     troubled: dict[tuple[str, str], Pair] = {}
     peers: dict[str, set[str]] = {server: set() for server in servers}
-    for pair in pairs:
+    for pair in (pair for pair in pairs if not pair.is_own):
         for server, peer in ((pair.source, pair.target), (pair.target, pair.source)):
             if server in peers:
                 peers[server].add(peer)
@@ -221,11 +230,16 @@ def _pair(
         return Pair(source, target, tried.round_trip_ms, tried.bytes_per_s)
     if target not in targets:
         raise HostError(f"the probe tried an unknown host, {one_line(target)!r}", where=source)
+    if source == target:
+        whom, remedy = "itself", "set its data_address to an address that it has"
+    else:
+        whom = target
+        remedy = f"open TCP ports {ports} between the hosts, or set data_address of {target}"
     return Pair(
         source,
         target,
-        problem=f"cannot reach {target} at {targets[target]['address']}: {one_line(tried.problem)}",
-        remedy=f"open TCP ports {ports} between the hosts, or set data_address of {target}",
+        problem=f"cannot reach {whom} at {targets[target]['address']}: {one_line(tried.problem)}",
+        remedy=remedy,
     )
 
 

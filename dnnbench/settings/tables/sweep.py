@@ -122,9 +122,14 @@ class SweepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return max(self.cells, key=lambda cell: (cell.nodes, self.servers_of(cell)))
 
     @property
-    def connects_workers(self) -> bool:
-        """Whether workers of any trial exchange tensors with each other."""
-        return any(find_protocol(name).connects_workers for name in self.protocols)
+    def connects_all_hosts(self) -> bool:
+        """Whether any two hosts may exchange tensors.
+
+        Workers of some protocols do. Of trials side by side, each has its parameter servers on
+        other hosts.
+        """
+        among = any(find_protocol(name).connects_workers for name in self.protocols)
+        return among or self.parallel > 1
 
     def servers_of(self, cell: CellKey) -> int:
         """Return the parameter servers of a cell's trials."""
@@ -146,7 +151,8 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Seconds,
         Setting(
             "Seconds without progress of a worker after which it counts as lost.",
-            "A worker that has lost its parameter server would wait forever.",
+            "A worker that has lost its parameter server would wait forever. In a paced sweep, the "
+            "time that a run of steps takes by its pace comes on top, here and below.",
         ),
     ] = 120.0
     stall_warning_s: Annotated[

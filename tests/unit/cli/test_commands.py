@@ -31,6 +31,7 @@ from dnnbench.settings.load import load
 from dnnbench.settings.schema import Config, settings
 from dnnbench.settings.setting import ENVIRONMENT_PREFIX
 from dnnbench.sweep.plan import make_plan
+from dnnbench.sweep.rehearsal import Rehearsal, create_rehearsal
 from dnnbench.sweep.results import create, open_sweep
 from dnnbench.trial.machine import snapshot
 from dnnbench.trial.outcome import LostWorker
@@ -636,6 +637,24 @@ def test_an_interrupt_after_all_trials_names_the_report(
     result = call("run", "--dataset", "synthetic-mnist")
     assert result.code == 130
     assert "interrupted after all 18 trials; report them with: dnnbench report\n" in result.err
+
+
+def test_an_interrupt_in_the_rehearsal_names_the_report_and_how_to_finish_it(
+    call: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_sweep(store: SweepStore, *_: object) -> None:
+        for order in store.plan.orders:
+            store.append(good(order))
+        create_rehearsal(store, Rehearsal(pace_ms=10.0, steps=50, nodes=(4, 12), duration_s=60.0))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run_module, "run_sweep", run_sweep)
+    result = call("run", "--dataset", "synthetic-mnist")
+    assert result.code == 130
+    assert (
+        "interrupted after all 18 trials; report them with: dnnbench report, or finish their "
+        "rehearsal with: dnnbench run --resume\n"
+    ) in result.err
 
 
 def test_trials_that_lost_workers_are_named_and_repeated(

@@ -21,7 +21,8 @@ from dnnbench.cli import main, status, stop
 from dnnbench.cli.shared.printer import Printer
 from dnnbench.cli.views import plan as plan_view
 from dnnbench.cli.views import provision as provision_view
-from dnnbench.cli.views.sweep import LiveView, PlainView
+from dnnbench.cli.views.live import LiveView
+from dnnbench.cli.views.sweep import PlainView
 from dnnbench.cost import basis_of_own_hardware, cost_of_sweep, plans_within, table_1
 from dnnbench.cost import export as cost_export
 from dnnbench.cost import render as cost_render

@@ -12,9 +12,9 @@ from support.factories import make_diverged, make_failed, make_not_run, make_out
 
 from dnnbench.cli.shared.printer import Printer
 from dnnbench.cli.views.download import download_view
+from dnnbench.cli.views.live import LiveView
 from dnnbench.cli.views.sweep import (
     LINE_INTERVAL_S,
-    LiveView,
     PlainView,
     QuietView,
     make_view,

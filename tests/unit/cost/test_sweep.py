@@ -232,6 +232,31 @@ def test_trials_of_a_cell_on_other_hosts_are_priced_by_theirs() -> None:
     assert cost.cells[0].usd_per_trial == 4 * Decimal(70) / 3600
 
 
+def at(second: int, duration_s: float, *hosts: str) -> TrialOutcome:
+    outcome = on_hosts(2, *hosts, duration_s=duration_s)
+    started_at = f"2017-08-15T00:{second // 60:02}:{second % 60:02}+00:00"
+    return msgspec.structs.replace(outcome, started_at=started_at)
+
+
+def test_trials_side_by_side_keep_all_hosts_for_the_time_in_which_any_ran() -> None:
+    trials = [
+        at(0, 100.0, "a", "b"),
+        at(10, 60.0, "c", "d"),
+        at(75, 50.0, "c", "d"),  # 25 s of it alone
+        at(200, 10.0, "a", "b"),
+    ]
+    cost = cost_of_sweep(trials, basis_of_own_hosts(dict.fromkeys("abcd", 1)))
+    assert (cost.kept_s, cost.kept_machines) == (Decimal(135), 4)
+    assert cost.kept_usd == 135 * Decimal(4) / 3600
+    assert cost_of_sweep(trials, basis()).kept_machines == 4
+
+
+def test_trials_in_turn_keep_machines_for_the_sum_of_their_durations() -> None:
+    trials = [at(0, 10.9, "a", "b"), at(10, 5.5, "a", "b"), at(16, 4.0, "a", "c")]
+    cost = cost_of_sweep(trials, basis())
+    assert (cost.kept_s, cost.kept_machines) == (Decimal("20.4"), 2)
+
+
 def test_the_hosts_own_prices_are_said_to_be_so() -> None:
     own = basis_of_own_hosts({"a": 0.36, "b": 0.36, "c": 1.2})
     text = render_markdown(table_1(), cost_of_sweep([on_hosts(4, "a", "b", "c")], own))

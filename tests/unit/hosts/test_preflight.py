@@ -16,6 +16,7 @@ from dnnbench.hosts.provision.preflight import (
     holders,
     try_pairs,
 )
+from dnnbench.settings.schema import SweepConfig
 from dnnbench.sweep.placement import Host
 
 
@@ -103,9 +104,10 @@ class Net:
         tried: (source, target) -> bytes to measure the bandwidth with.
     """
 
-    def __init__(self, hosts: str) -> None:
+    def __init__(self, hosts: str, slots: int | None = 1, unknown: str = "") -> None:
         self.tried: dict[tuple[str, str], int] = {}
-        self.hosts = [Host(name, f"10.0.0.{n}", 1) for n, name in enumerate(hosts)]
+        self.unknown = unknown  # to each other and to themselves
+        self.hosts = [Host(name, f"10.0.0.{n}", slots) for n, name in enumerate(hosts)]
         self.tools: Any = {
             name: SimpleNamespace(open=lambda _tool, name=name: _Probe(name, self))
             for name in hosts
@@ -127,7 +129,9 @@ class _Probe:
         for target in request.get("connect", []):
             assert (self.host, target["name"]) not in self._net.tried, "twice"
             self._net.tried[self.host, target["name"]] = target["bytes"]
-            answer = {"name": target["name"], "round_trip_ms": 1.0}
+            answer: dict[str, Any] = {"name": target["name"], "round_trip_ms": 1.0}
+            if target["name"] in self._net.unknown:
+                answer = {"name": target["name"], "problem": "Name or service not known"}
             self._answers.append(json.dumps(answer).encode() + b"\n")
 
     def read_line(self, _timeout_s: float) -> bytes:
@@ -162,3 +166,50 @@ def test_connections_are_tried_once_each_as_far_as_trials_need_them(
     assert preflight.failures == {}
     assert {(pair.source, pair.target) for pair in preflight.pairs} == tried == net.tried.keys()
     assert {pair for pair, size in net.tried.items() if size} == measured
+
+
+@pytest.mark.parametrize("among_workers", [False, True])
+def test_a_host_of_several_tasks_connects_to_itself_where_two_of_them_do(
+    among_workers: bool,
+) -> None:
+    net = Net("ab", slots=2)
+    preflight = try_pairs(
+        net.tools, net.hosts, 1, "4000-4999", among_workers=among_workers, bandwidth=True
+    )
+    own = {("a", "a"), ("b", "b")} if among_workers else {("a", "a")}
+    assert net.tried.keys() == {*permutations("ab", 2), *own}
+    assert all(not net.tried[pair] for pair in own)
+    assert hindrances(preflight.pairs, ["a"]) == {}
+
+
+def test_a_host_that_does_not_know_its_own_address_is_left_out_with_a_remedy() -> None:
+    net = Net("a", slots=None, unknown="a")
+    pairs, _ = try_pairs(net.tools, net.hosts, 1, "4000-4999", bandwidth=False)
+    for found in (hindrances(pairs, ["a"]), hindrances_among(pairs, ["a"])):
+        assert {name: str(error) for name, error in found.items()} == {
+            "a": "a: cannot reach itself at 10.0.0.0: Name or service not known; set its "
+            "data_address to an address that it has"
+        }
+
+
+def test_a_name_that_other_hosts_do_not_know_is_found_before_the_start() -> None:
+    net = Net("abc", unknown="c")
+    pairs, _ = try_pairs(net.tools, net.hosts, 1, "4000-4999", bandwidth=False)
+    (error,) = hindrances(pairs, ["a"]).values()
+    assert error.where == "c"
+    assert "a cannot reach c at 10.0.0.2: Name or service not known" in str(error)
+    assert "set data_address of c" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"protocols": ("downpour",)}, False),
+        ({"protocols": ("downpour", "all-reduce")}, True),
+        ({"protocols": ("downpour",), "parallel": 2}, True),  # servers on any of the hosts
+    ],
+)
+def test_all_hosts_connect_if_workers_or_trials_side_by_side_need_it(
+    settings: dict[str, Any], expected: bool
+) -> None:
+    assert SweepConfig(**settings).connects_all_hosts == expected

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.fake_agent import FakeAgent, epoch_end, train
+from support.fake_agent import FakeAgent, epoch_end, train, train_all
 from support.fake_cluster import FakeCluster
 
 from dnnbench.sweep import trial_events
+from dnnbench.sweep.inbox import Arrival
 from dnnbench.trial.messages import (
     AgentFailed,
     AnyEvent,
@@ -253,6 +255,22 @@ def test_a_worker_without_progress_is_named_long_before_it_is_given_up() -> None
     first, second = cluster.notices
     assert f"no progress of worker:1 on host-0 for {PATIENCE_S:g} s" in first
     assert "lost worker:1 on host-0" in second
+
+
+def test_a_paced_run_of_steps_is_no_stall() -> None:
+    """A worker reports nothing while a run takes its time on purpose."""
+
+    def paused(agent: FakeAgent, order: Order) -> list[AnyEvent]:
+        def arrive() -> None:
+            for event in train_all(agent, order):
+                agent.inbox.put(Arrival(agent.host, event))
+
+        threading.Timer(2 * PATIENCE_S, arrive).start()
+        return []
+
+    cluster = FakeCluster({Go: paused}, stall_warning_s=PATIENCE_S / 2, stall_timeout_s=PATIENCE_S)
+    assert cluster.run(steps_per_run=10, pace_ms=4000.0).status == "ok"
+    assert cluster.notices == []
 
 
 def test_an_agent_that_does_not_respond_is_named_and_its_host_lost() -> None:

@@ -14,7 +14,8 @@ from dnnbench.sweep.placement import Host, place
 from dnnbench.sweep.plan import Plan, make_plan
 from dnnbench.trial.models import MODELS
 from dnnbench.trial.seeds import repeat_seed, task_seed
-from dnnbench.trial.spec import MOST_UPDATES, CellKey, DataSpec, ProtocolSpec, grid
+from dnnbench.trial.spec import CellKey, DataSpec, ProtocolSpec, grid
+from dnnbench.trial.updates import MOST_UPDATES
 
 DATA = DataSpec("mnist", "/srv/mnist", "0" * 64, train_examples=55_000)
 
