@@ -1,6 +1,6 @@
 """Turn the outcomes of a sweep into the figures of a report.
 
-Trials that lost workers, diverged, failed, were interrupted or never ran are counted and listed,
+Trials that lost roles, diverged, failed, were interrupted or never ran are counted and listed,
 but never averaged. Trials with different data or settings are refused, not mixed.
 """
 

@@ -24,7 +24,7 @@ class NotCounted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         cause: in one line.
         repeated: whether a later attempt at the same trial succeeded and is counted.
-        kind: of the cause; of the first loss, if the trial lost workers.
+        kind: of the cause; of the first loss, if the trial lost roles.
     """
 
     id: str

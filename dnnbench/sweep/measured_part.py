@@ -11,6 +11,7 @@ its last checkpoint, and the workers start again in the epochs in which they wer
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -277,14 +278,14 @@ class MeasuredPart:
         workers = self._seen_s.keys() - self._servers
         now_s = self._agents.now_s()
         for task in sorted(servers, key=split_task):
-            checkpoint, noted_s = self._account.checkpoints[task]
+            checkpoint, noted_s = self._account.checkpoints[task][-1]
             lost = LostServer(
                 task,
                 self._placement[task],
                 failure.cause,
                 epoch=min(self._epoch_of(worker) for worker in workers or self._left),
                 after_s=now_s - self._start_s,
-                checkpoint_age_s=now_s - noted_s + checkpoint.duration_s,
+                checkpoint_age_s=time.monotonic() - noted_s + checkpoint.duration_s,
                 updates_restored=checkpoint.updates,
                 kind=failure.kind,
             )
@@ -321,17 +322,17 @@ class MeasuredPart:
         self._restart(task, self._account.epochs_of(task) + 1)
 
     def _go_on_with(self, ready: ServerReady) -> None:
-        """Go on with a server that is there again, if it has the parameters of its checkpoint.
+        """Go on with a server that is there again, if it has the parameters of a checkpoint.
 
         Raises:
             Failed: it has not, or no worker is left that could go on.
         """
         task, host = ready.task, self._placement[ready.task]
-        checkpoint, _ = self._account.checkpoints[task]
-        if ready.updates is None or ready.updates < checkpoint.updates:
+        oldest, _ = self._account.checkpoints[task][0]
+        if ready.updates is None or ready.updates < oldest.updates:
             cause = (
-                f"expected the parameters of its checkpoint, with {checkpoint.updates:,} updates, "
-                f"found {ready.updates or 0:,}: they were initialised afresh"
+                f"expected {oldest.updates:,} updates or more, as in its checkpoints, found "
+                f"{ready.updates or 0:,}: its parameters were initialised afresh"
             )
             raise Failed(Failure(cause, task=task, host=host))
         self._account.restored(task, ready.updates)

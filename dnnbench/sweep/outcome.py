@@ -55,14 +55,15 @@ class OutcomeBuilder:
         served: task -> its final account, of each task that has sent one.
         lost_workers: those that the trial went on without.
         lost_servers: those that were started again.
-        checkpoints: parameter server -> its last checkpoint, and when this process learned of it.
+        checkpoints: parameter server -> its last two checkpoints, which are those on its disk, and
+            when this process learned of each.
     """
 
     def __init__(self) -> None:
         self.served: dict[str, Served] = {}
         self.lost_workers: list[LostWorker] = []
         self.lost_servers: list[LostServer] = []
-        self.checkpoints: dict[str, tuple[Checkpointed, float]] = {}
+        self.checkpoints: dict[str, deque[tuple[Checkpointed, float]]] = {}
         self._set_back: dict[str, int] = {}
         self._start_s = time.monotonic()
         self._start_up_s = 0.0
@@ -100,7 +101,8 @@ class OutcomeBuilder:
             self._pushed[event.task] = event.updates_pushed
             self._replicas[event.task] = event.replica_sha256
         elif isinstance(event, Checkpointed):
-            self.checkpoints[event.task] = event, time.monotonic()
+            known = self.checkpoints.setdefault(event.task, deque(maxlen=2))
+            known.append((event, time.monotonic()))
         elif isinstance(event, HostUsed):
             self._use[host] = event.use
         else:
@@ -135,8 +137,12 @@ class OutcomeBuilder:
         """Note to how many updates a parameter server's shard has been set back."""
         self._set_back[task] = updates - sum(self._pushed.values())
         index = max(n for n, lost in enumerate(self.lost_servers) if lost.task == task)
+        lost, known = self.lost_servers[index], self.checkpoints[task]
+        used_s = max((s for event, s in known if event.updates <= updates), default=known[0][1])
         self.lost_servers[index] = msgspec.structs.replace(
-            self.lost_servers[index], updates_restored=updates
+            lost,
+            updates_restored=updates,
+            checkpoint_age_s=lost.checkpoint_age_s + known[-1][1] - used_s,
         )
 
     def odd_count(self) -> tuple[str, str] | None:

@@ -50,6 +50,7 @@ class Striker:
 
     Attributes:
         losses: the first loss that each worker reported after the signal.
+        pids: of the roles.
     """
 
     def __init__(
@@ -57,20 +58,20 @@ class Striker:
     ) -> None:
         self.losses: dict[str, float] = {}
         self.is_done = False
-        self._pids: dict[str, int] = {}
+        self.pids: dict[str, int] = {}
         self._task, self._number, self._when = task, number, when
         self._lacking = {f"ps:{n}" for n in range(servers)}
 
     def __call__(self, event: AnyEvent) -> None:
         if isinstance(event, PortReserved):
-            self._pids[event.task] = event.pid
+            self.pids[event.task] = event.pid
         if isinstance(event, Checkpointed) and event.updates >= LEARNED:
             self._lacking.discard(event.task)
         if self.is_done and isinstance(event, Progress):
             self.losses.setdefault(event.task, event.loss)
         if not self._lacking and not self.is_done and isinstance(event, self._when):
             self.is_done = True
-            os.kill(self._pids[self._task], self._number)
+            os.kill(self.pids[self._task], self._number)
 
 
 def are_gone(paths: Iterable[Path]) -> bool:
@@ -147,6 +148,23 @@ def test_without_a_restart_or_where_workers_wait_for_each_other_the_trial_fails(
     reason = "" if limits is LIMITS else "; not started again: workers of sync wait for each other"
     assert outcome.failure.cause == f"killed by signal 9{reason}"
     assert not [event for event in cluster.events if isinstance(event, Checkpointed)]
+
+
+def test_nothing_is_left_of_checkpoints_whoever_was_killed(tmp_path: Path) -> None:
+    checkpoints = tmp_path / "agent.checkpoints"
+    stale = checkpoints / "ps-0" / "1"  # of a controller that was killed, and its agent with it
+    stale.mkdir(parents=True)
+    cluster = Cluster(tmp_path / "agent.log", RESTARTING)
+    try:
+        assert not stale.exists()
+        strike = Striker("agent", when=Checkpointed)
+        strike.pids["agent"] = cluster.agent_pid
+        order = small_order(ProtocolSpec("downpour"), 3, epochs=10_000)
+        assert cluster.run(order, strike).status == "failed"
+        assert list(checkpoints.glob("ps-0/*/shard.index"))
+    finally:
+        cluster.close()
+    assert not checkpoints.exists()
 
 
 class Reinitialiser:

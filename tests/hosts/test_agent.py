@@ -31,6 +31,7 @@ from dnnbench.trial.messages import (
     Prepare,
     Prepared,
     Progress,
+    Restart,
     RoleExited,
     RoleFailed,
     Start,
@@ -38,6 +39,7 @@ from dnnbench.trial.messages import (
     decode_event,
     encode,
 )
+from dnnbench.trial.role_environment import CHECKPOINTS
 from dnnbench.trial.tasks import ClusterSpec
 
 if TYPE_CHECKING:
@@ -53,12 +55,13 @@ EventT = TypeVar("EventT", bound=Event)
 class AgentProcess:
     """An agent, and the events that it has sent."""
 
-    def __init__(self) -> None:
+    def __init__(self, **environment: str) -> None:
+        paths = {"PYTHONPATH": f"{PROJECT}{os.pathsep}{TESTS}"}
         self.process = subprocess.Popen(
             [sys.executable, str(SCRIPT)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": f"{PROJECT}{os.pathsep}{TESTS}"},
+            env={**os.environ, **paths, **environment},
         )
         self.events: queue.SimpleQueue[AnyEvent] = queue.SimpleQueue()
         self.seen: list[AnyEvent] = []
@@ -224,6 +227,31 @@ def test_an_order_that_makes_no_sense_is_refused_and_the_agent_goes_on(
     agent.write(line)
     assert cause in agent.await_(AgentFailed).cause
     agent.start("talk", "ps:0")
+
+
+@pytest.mark.parametrize("end", ["stop", "close"])
+def test_checkpoints_stay_for_a_lost_role_and_go_with_the_trial(tmp_path: Path, end: str) -> None:
+    left = tmp_path / "checkpoints" / "ps-0" / "1" / "shard.index"
+    agent = AgentProcess(**{CHECKPOINTS: str(tmp_path / "checkpoints")})
+    try:
+        agent.await_(AgentReady)
+        agent.start("hang", "ps:0", "worker:0")
+        left.parent.mkdir(parents=True)
+        left.write_text("of a parameter server")
+        agent.send(Stop(tasks=["ps:0", "worker:0"]))
+        assert {agent.await_(RoleExited).task for _ in range(2)} == {"ps:0", "worker:0"}
+        agent.send(Restart("ps:0", 1, 0, CONNECT.cluster, first_epoch=1))
+        agent.await_(PortReserved)
+        assert left.exists()
+        if end == "stop":
+            agent.send(Stop())
+            agent.await_(RoleExited)
+            agent.send(Prepare(trial=make_order()))
+            agent.await_(Prepared)
+            assert not (tmp_path / "checkpoints").exists()
+    finally:
+        agent.close()
+    assert not (tmp_path / "checkpoints").exists()
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from support.processes import Witness, children_of
 
 from dnnbench.hosts.onhost import state
 from dnnbench.trial.messages import Connect, Order, Prepare, Start, encode
+from dnnbench.trial.role_environment import CHECKPOINTS
 from dnnbench.trial.tasks import ClusterSpec
 
 if TYPE_CHECKING:
@@ -336,6 +337,9 @@ def test_the_end_of_the_agent_is_told_after_its_last_event_and_its_log_stays(
     (agent,) = children_of(answer["pid"])
     processes = start_roles(relay)
     (host.state() / "agent.log").write_text("Segmentation fault\n\n")
+    environment = Path(f"/proc/{agent}/environ").read_bytes().split(b"\0")
+    assert f"{CHECKPOINTS}={host.state() / 'checkpoints'}".encode() in environment
+    (host.state() / "checkpoints" / "ps-0").mkdir(parents=True)
     relay.close()  # and it comes back only after the agent's end
     with Witness([agent, *processes]) as witness:
         os.kill(agent, signal.SIGKILL)
@@ -350,6 +354,7 @@ def test_the_end_of_the_agent_is_told_after_its_last_event_and_its_log_stays(
     assert messages[-1] == {"ended": -9, "cause": cause}
     assert end_of([answer["pid"]]) == []
     assert (host.state() / "agent.log").exists()
+    assert not (host.state() / "checkpoints").exists()
     assert host.call("status")["orphans"] == [{"cluster": "c1", "host": "node1", "pids": []}]
     host.call("stop", cluster="c1")
     assert not host.state().exists()

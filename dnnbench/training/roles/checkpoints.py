@@ -112,7 +112,8 @@ class Checkpoints:
         number = int(older[0].name) + 1 if older else 1
         aside = self._directory / f"{number}.new"
         shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(mode=0o700, parents=True)
+        for path in (self._directory.parent, self._directory, aside):
+            path.mkdir(mode=0o700, exist_ok=True)  # not its parents: results may be deleted
         try:
             tf.raw_ops.SaveV2(
                 prefix=str(aside / _PREFIX),
