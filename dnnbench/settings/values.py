@@ -42,6 +42,7 @@ HostName = Annotated[
     # It becomes part of paths and command lines: no slash, no blank, no leading dash or dot.
     Meta(
         pattern=r"^(\w[\w.-]*|[0-9A-Fa-f]*(:[0-9A-Fa-f.]*){2,7}(%[\w.-]+)?)\Z",
+        max_length=253,  # the longest name in DNS
         description="a host's name or address",
     ),
 ]

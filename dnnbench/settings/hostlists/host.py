@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from dnnbench.settings.hostlists.connect import SSH
-from dnnbench.settings.values import Count, HostName, Name, Port, Positive
+from dnnbench.settings.values import Count, HostName, LocalPath, Name, Port, Positive
 
 
 class HostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -24,7 +24,7 @@ class HostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     address: HostName | None = None
     port: Port | None = None
     user: Name | None = None
-    key: Name | None = None
+    key: LocalPath | None = None
     data_address: HostName | None = None
     slots: Count = 1
     usd_per_hour: Positive | None = None
