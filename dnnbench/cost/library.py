@@ -98,12 +98,15 @@ def load_book(name: str, region: str | None = None) -> PriceBook:
         near = nearest(name, books)
         choose = f"choose one of {', '.join(books)}, or give a .toml or .csv file"
         raise ConfigError(
-            f"no price book {name!r}", remedy=f"{near} C{choose[1:]}" if near else choose
+            "there is none of this name",
+            where=f"price book {name}",
+            remedy=f"{near} C{choose[1:]}" if near else choose,
         )
     book = read_book(path, region)
     if region is not None and region not in book.regions:
         raise ConfigError(
-            f"price book {book.name} has no region {region!r}",
+            f"has no region {region!r}",
+            where=f"price book {book.name}",
             remedy=f"it has {', '.join(book.regions)}",
         )
     return book

@@ -35,7 +35,8 @@ LocalPath = Annotated[str, _PATH]
 Count = Annotated[int, Meta(ge=1, le=10_000)]
 Seconds = Annotated[float, Meta(gt=0, le=604_800)]
 """A wait of at most a week, because clocks and polls overflow after some weeks."""
-Positive = Annotated[float, Meta(gt=0)]
+Price = Annotated[float, Meta(ge=1e-9, le=1_000_000)]
+"""USD, with the bounds of a price book."""
 Port = Annotated[int, Meta(ge=1, le=65535)]
 HostName = Annotated[
     str,

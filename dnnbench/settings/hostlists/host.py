@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from dnnbench.settings.hostlists.connect import SSH
-from dnnbench.settings.values import Count, HostName, LocalPath, Name, Port, Positive
+from dnnbench.settings.values import Count, HostName, LocalPath, Name, Port, Price
 
 
 class HostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -27,5 +27,5 @@ class HostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key: LocalPath | None = None
     data_address: HostName | None = None
     slots: Count = 1
-    usd_per_hour: Positive | None = None
+    usd_per_hour: Price | None = None
     connect: Name = SSH
