@@ -60,6 +60,23 @@ def strange_arguments(*, depth: int) -> keras.Model:
     return net()
 
 
+def without_settings() -> keras.Model:
+    return net()
+
+
+class Raising(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
+    """A layer whose error Keras puts between a preamble and its arguments."""
+
+    def call(self, given: Any) -> Any:
+        if tf.executing_eagerly():
+            raise ValueError("the layer's own words\nand more")
+        return given
+
+
+def in_a_layer(**_: Any) -> keras.Model:
+    return net(Raising())
+
+
 class Unused(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
     """A layer with a weight that it does not use."""
 

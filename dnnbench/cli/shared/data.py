@@ -33,7 +33,10 @@ def check_dataset(resolved: Resolved) -> str:
             remedy=nearest(train.dataset, catalogue.NAMES),
         )
     if train.dataset.startswith(catalogue.DIRECTORY):
-        local_path(train.dataset.removeprefix(catalogue.DIRECTORY), origins["train.dataset"])
+        path = train.dataset.removeprefix(catalogue.DIRECTORY)
+        if not path:
+            raise ConfigError("expected directory:PATH", where=origins["train.dataset"])
+        local_path(path, origins["train.dataset"])
     return train.dataset
 
 

@@ -191,6 +191,9 @@ def test_help_lists_every_command_with_its_own_first_line(call: Callable[..., Re
         (("run", "--dry-run", "--nodes", "1000000000"), 2, "--nodes: expected whole numbers <= "),
         (("run", "--dry-run", "--repeats", "1000000"), 2, "--repeats: expected a whole number <"),
         (("run", "--config", "/dev/zero"), 2, "/dev/zero: expected a regular file, found a dev"),
+        (("report", "."), 3, ": is no sweep: it has no plan.json"),
+        (("run", "--dataset", "directory:"), 2, "--dataset: expected directory:PATH"),
+        (("run", "--hosts", "n[1-9999999999]"), 2, "--hosts: .* expected numbers of at most 9 "),
         (("report", "-o", ""), 2, "--output: expected the name of a file; see `dnnbench re"),
         (("report", "--figure", ""), 2, "--figure: expected the name of a file; see `dnn"),
         (("run", "--config", ""), 2, "--config: expected the name of a file; see `dnnbench"),
@@ -463,23 +466,33 @@ def test_run_reports_at_its_end_and_leaves_the_report_with_the_results(
         ({"SLURM_JOB_NODELIST": "node[01-04]"}, (), True),
         ({"SLURM_JOB_NODELIST": "node[01-04]"}, ("--hosts", "node[01-04]"), False),
         ({"SLURM_JOB_NODELIST": "node01", "SLURM_JOB_NUM_NODES": "1"}, (), False),
+        ({"PBS_NODEFILE": "several"}, (), True),
+        ({"PBS_NODEFILE": "several"}, ("--hosts", "node[01-04]"), False),
+        ({"PBS_NODEFILE": "one"}, (), False),
+        ({"PBS_NODEFILE": "none"}, (), False),
         ({}, (), False),
     ],
 )
-def test_a_run_on_this_machine_alone_inside_a_slurm_job_is_noted(
+def test_a_run_on_this_machine_alone_inside_a_batch_job_is_noted(
     call: Callable[..., Result],
     monkeypatch: pytest.MonkeyPatch,
     job: dict[str, str],
     hosts: tuple[str, ...],
     is_noted: bool,
 ) -> None:
-    for name in ("SLURM_JOB_NODELIST", "SLURM_JOB_NUM_NODES"):
+    for name in ("SLURM_JOB_NODELIST", "SLURM_JOB_NUM_NODES", "PBS_NODEFILE"):
         monkeypatch.delenv(name, raising=False)
+    Path("several").write_text("a\na\nb\n")
+    Path("one").write_text("a\na\n")
     for name, value in job.items():
         monkeypatch.setenv(name, value)
     result = call("run", "--nodes", "4", "--dry-run", *hosts)
     assert result.code == 0
-    assert ("not on the hosts of the Slurm job; for those: --slurm" in result.err) == is_noted
+    note = {
+        "SLURM_JOB_NODELIST": "not on the hosts of the Slurm job; for those: --slurm",
+        "PBS_NODEFILE": "not on the hosts of the PBS job; for those: --hostfile $PBS_NODEFILE",
+    }
+    assert any(note[name] in result.err for name in job if name in note) == is_noted
 
 
 def test_the_login_of_a_package_index_is_neither_stored_nor_shown(
