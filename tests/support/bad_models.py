@@ -35,7 +35,7 @@ def raising(**_: Any) -> keras.Model:
 
 
 def leaving(**_: Any) -> keras.Model:
-    sys.exit("no licence")
+    sys.exit("no license")
 
 
 def ended(**_: Any) -> keras.Model:

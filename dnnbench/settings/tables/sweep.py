@@ -250,7 +250,7 @@ class CostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     price_book: Annotated[
         LocalPath,
         Setting(
-            "Price book: a name, or a .toml file, or a SkyPilot catalogue (.csv).",
+            "Price book: a name, or a .toml file, or a SkyPilot catalog (.csv).",
             "The month of the report.",
             commands=PRICED,
             metavar="NAME|FILE",
@@ -260,7 +260,7 @@ class CostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Name | None,
         Setting(
             "Region of the prices.",
-            unset="all that the book has; a catalogue's types where each is cheapest",
+            unset="all that the book has; a catalog's types where each is cheapest",
             example="us-central1",
             commands=PRICED,
         ),

@@ -96,7 +96,7 @@ def _leaving_no_bytecode() -> Iterator[None]:
 def build_model(spec: ModelSpec, seed: int, examples: ExampleShape) -> keras.Model:
     """Build the model with initial weights that depend on ``seed`` alone.
 
-    Starts TensorFlow's eager runtime: never call it in a process that forks afterwards.
+    Starts TensorFlow's eager runtime: never call it in a process that forks afterward.
 
     Raises:
         ConfigError: no such model, it cannot be built, or it does not fit the data.

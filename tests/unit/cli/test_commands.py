@@ -21,7 +21,7 @@ from dnnbench import errors
 from dnnbench.cli import COMMANDS, EXIT_OUTPUT_CLOSED, main
 from dnnbench.cli import run as run_module
 from dnnbench.cli.shared import data as data_module
-from dnnbench.data.catalogue import SYNTHETIC_EXAMPLES
+from dnnbench.data.catalog import SYNTHETIC_EXAMPLES
 from dnnbench.data.locate import Located
 from dnnbench.errors import ConfigError, DataError, HostError, TrialError
 from dnnbench.hosts.provision import steps

@@ -153,7 +153,7 @@ def test_a_time_needs_an_accuracy_of_the_command_or_of_the_run(
     assert "Plans: 1 % test accuracy within 2 h 00 min" in call("cost", "--within", "2h").out
 
 
-def test_a_users_catalogue_is_a_book_by_its_name(call: Callable[..., Result]) -> None:
+def test_a_users_catalog_is_a_book_by_its_name(call: Callable[..., Result]) -> None:
     books = Path(os.environ["XDG_CONFIG_HOME"], "dnnbench", "books")
     books.mkdir(parents=True)
     (books / "cloud.csv").write_text(CATALOGUE)
