@@ -331,7 +331,7 @@ class MeasuredPart:
         if ready.updates is None or ready.updates < checkpoint.updates:
             cause = (
                 f"expected the parameters of its checkpoint, with {checkpoint.updates:,} updates, "
-                f"found {ready.updates or 0:,}: they were initialised afresh"
+                f"found {ready.updates or 0:,}: they were initialized afresh"
             )
             raise Failed(Failure(cause, task=task, host=host))
         self._account.restored(task, ready.updates)

@@ -159,7 +159,7 @@ class _Worker:
                 self._channel.emit(Evaluated, record=record)
 
     def _initialise_shards(self) -> None:
-        """Initialise the parameters where no parameter server does."""
+        """Initialize the parameters where no parameter server does."""
         if not self._spec.parameter_servers:
             for index in range(len(self._prepared.initial_shards)):
                 initialise_shard(self._session, index, self._prepared)
@@ -200,7 +200,7 @@ class _Worker:
 
         Raises:
             _NotFinite: a parameter is not finite.
-            TrialError: a shard was initialised afresh in the meantime.
+            TrialError: a shard was initialized afresh in the meantime.
         """
         # The read that TensorFlow makes with each variable.
         names = [f"{spec.name}/Read/ReadVariableOp:0" for spec in self._prepared.step.states]
