@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.processes import BenchmarkError
-from dnnbench.data import catalogue
+from dnnbench.data import catalog
 from dnnbench.data.load import load
 from dnnbench.data.locate import locate
 from dnnbench.hosts.local import LocalAgents
@@ -141,7 +141,7 @@ def measures(outcome: TrialOutcome) -> Measures:
 def steps_of(workers: int, *, quick: bool) -> int:
     """Return the steps of a worker's epoch."""
     return (
-        catalogue.GENERATED[catalogue.SYNTHETIC].train_count
+        catalog.GENERATED[catalog.SYNTHETIC].train_count
         // (workers if quick else 1)
         // TRAIN.batch_size
     )

@@ -134,7 +134,7 @@ def note(text: str) -> None:
 def in_turn(
     group: str, sides: Mapping[str, Callable[[int], Measures]], rounds: int
 ) -> list[dict[str, Measures]]:
-    """Run every side once per round, forwards and backwards in turn; pass it the round's number.
+    """Run every side once per round, forward and backward in turn; pass it the round's number.
 
     A machine that slows down meanwhile thus affects all sides alike.
     """

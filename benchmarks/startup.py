@@ -147,7 +147,7 @@ def _import_once(directory: Path, _: int) -> Measures:
 
 
 def _import_together(count: int, directory: Path, _: int) -> Measures:
-    """Import in the given number of processes at once, and measure their memory afterwards."""
+    """Import in the given number of processes at once, and measure their memory afterward."""
     log = directory / "imports.log"
     log.unlink(missing_ok=True)
     code = f"{IMPORT}, time; print('ready', flush=True); time.sleep({TIMEOUT_S})"

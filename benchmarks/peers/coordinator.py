@@ -2,7 +2,7 @@
 
 The model consists of plain ``tf.Variable``, not of Keras layers, which Keras 3 does not support
 under this strategy (keras#18624) and which would keep the seed of dropout on the parameter server;
-this favours the coordinator. Each worker reads its own data through ``tf.data``.
+this favors the coordinator. Each worker reads its own data through ``tf.data``.
 """
 
 from __future__ import annotations

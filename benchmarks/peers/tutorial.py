@@ -1,7 +1,7 @@
 """Between-graph replication as TensorFlow 1's tutorials teach it.
 
 One variable per layer, ``replica_device_setter``, ``MonitoredTrainingSession``, ``feed_dict``, one
-``session.run`` per step. Two changes favour this side: no checkpoint directory, and device filters,
+``session.run`` per step. Two changes favor this side: no checkpoint directory, and device filters,
 without which every session would talk to every worker. Workers other than the chief start their
 session once the chief has one, so the 30 s for which they would sleep do not count.
 """

@@ -87,8 +87,8 @@ def mean(values: Sequence[float]) -> float:
 
 def sample_sd(values: Sequence[float]) -> float:
     """Return the sample standard deviation (n - 1); at least two values."""
-    centre = mean(values)
-    return math.sqrt(math.fsum((v - centre) ** 2 for v in values) / (len(values) - 1))
+    center = mean(values)
+    return math.sqrt(math.fsum((v - center) ** 2 for v in values) / (len(values) - 1))
 
 
 def percentile(values: Iterable[float], percent: float) -> float:
@@ -214,14 +214,14 @@ def difference(
     if min(sizes) < 2:  # noqa: PLR2004  # a spread needs two
         return None
     values_above, values_below = list(above.values()), list(below.values())
-    centre = mean(values_above) - mean(values_below)
+    center = mean(values_above) - mean(values_below)
     error_above, error_below = _error(values_above), _error(values_below)
     error = math.hypot(error_above, error_below)
     if error == 0.0:  # no spread at all: the degrees of freedom do not matter
-        return _with_interval(centre, 0.0, 1, "welch", sizes)
+        return _with_interval(center, 0.0, 1, "welch", sizes)
     share_above, share_below = (error_above / error) ** 4, (error_below / error) ** 4
     degrees = 1.0 / (share_above / (sizes[0] - 1) + share_below / (sizes[1] - 1))
-    return _with_interval(centre, error, degrees, "welch", sizes)
+    return _with_interval(center, error, degrees, "welch", sizes)
 
 
 def repeats_for(half_width: float, wanted: float, method: Method, n: tuple[int, int]) -> int | None:
@@ -260,7 +260,7 @@ def _error(values: Sequence[float]) -> float:
 
 
 def _with_interval(
-    centre: float, error: float, degrees: float, method: Method, n: tuple[int, int]
+    center: float, error: float, degrees: float, method: Method, n: tuple[int, int]
 ) -> Difference:
     reach = _t(degrees) * error
-    return Difference(centre, centre - reach, centre + reach, method, n)
+    return Difference(center, center - reach, center + reach, method, n)

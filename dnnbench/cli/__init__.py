@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from importlib import import_module
 from typing import Final
 
@@ -9,17 +10,28 @@ import click
 
 import dnnbench
 from dnnbench.cli.shared.printer import OutputClosedError, Printer
-from dnnbench.cli.shared.streams import check_directory, flush_or_discard, open_standard_streams
+from dnnbench.cli.shared.streams import (
+    check_directory,
+    ensure_home,
+    flush_or_discard,
+    open_standard_streams,
+)
+from dnnbench.cli.shared.usage import as_config_error
 from dnnbench.errors import (
     EXIT_BUG,
     EXIT_INTERRUPTED,
     EXIT_OK,
+    ConfigError,
     DnnbenchError,
     ResultsError,
+    nearest,
 )
 
 EXIT_OUTPUT_CLOSED: Final = 141
 """Exit code that a shell reports for a program killed by SIGPIPE."""
+
+_UNWRITABLE: Final = (errno.EBADF, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.EDQUOT)
+"""Errors of writing to what is open: files have their own, so it is click, which prints help."""
 
 _HELP_SHOWN: Final = getattr(click.exceptions, "NoArgsIsHelpError", ())
 """A group without a command shows its help; click before 8.2 needs no exception for it."""
@@ -52,11 +64,9 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command's module."""
         if cmd_name not in COMMANDS:
-            import difflib  # slow to import, and only this error needs it
-
-            near = difflib.get_close_matches(cmd_name, COMMANDS, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"Choose from {', '.join(COMMANDS)}."
-            ctx.fail(f"No such command {cmd_name!r}. {hint}")
+            remedy = nearest(cmd_name, COMMANDS) or f"choose from {', '.join(COMMANDS)}"
+            problem = f"there is no command {cmd_name!r}"
+            raise ConfigError(problem, where=ctx.command_path, remedy=remedy)
         module = import_module(f"dnnbench.cli.{cmd_name}")
         command: click.Command = module.command
         return command
@@ -85,6 +95,7 @@ def group() -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code; every error is one line."""
     open_standard_streams()
+    ensure_home()
     printer = Printer()
     try:
         code = _call(arguments, printer)
@@ -92,7 +103,7 @@ def main(arguments: list[str] | None = None) -> int:
         if isinstance(error, _HELP_SHOWN):
             error.show()
         else:
-            printer.error(f"error: {_usage_line(error)}")
+            printer.error(f"error: {as_config_error(error)}")
         return error.exit_code
     except DnnbenchError as error:
         printer.traceback()
@@ -119,16 +130,11 @@ def _call(arguments: list[str] | None, printer: Printer) -> object:
         return group.main(arguments, prog_name="dnnbench", standalone_mode=False, obj=printer)
     except OSError as error:
         flush_or_discard()
+        cause = error.strerror or type(error).__name__
+        if error.filename is None and error.errno in _UNWRITABLE:
+            raise ResultsError(f"cannot be written: {cause}", where="standard output") from error
         where = error.filename if isinstance(error.filename, str) else "this machine"
-        problem = f"cannot be used: {error.strerror or type(error).__name__}"
-        raise ResultsError(problem, where=where) from error
-
-
-def _usage_line(error: click.ClickException) -> str:
-    """Return click's message as one line that refers to the command's help."""
-    line = error.format_message().rstrip(".")
-    command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else None
-    return f"{line}; see `{command} --help`" if command else line
+        raise ResultsError(f"cannot be used: {cause}", where=where) from error
 
 
 def _bug_line(error: Exception) -> str:

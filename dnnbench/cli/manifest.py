@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import click
 from msgspec import Meta
 
-from dnnbench.cli.shared.options import checked_option, common_options, settings_options
-from dnnbench.cli.shared.output import deliver, named_file
+from dnnbench.cli.shared.options import checked_option, common_options, named_file, settings_options
+from dnnbench.cli.shared.output import deliver
 from dnnbench.hosts.kubernetes import Pods, host_entries, manifest
 from dnnbench.settings.load import load
 

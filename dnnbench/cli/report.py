@@ -10,11 +10,10 @@ import click
 
 from dnnbench.analysis.context import load_analysis
 from dnnbench.cli.shared.completion import sweep_argument
-from dnnbench.cli.shared.options import common_options, settings_options
+from dnnbench.cli.shared.options import common_options, named_file, settings_options
 from dnnbench.cli.shared.output import (
     deliver,
     is_standard_output,
-    named_file,
     output_options,
 )
 from dnnbench.errors import ConfigError

@@ -244,7 +244,8 @@ class PriceBook(Priced, frozen=True):
         near = nearest(name, machines)
         has = f"the book has {shown}"
         raise ConfigError(
-            f"no machine {name!r} in price book {self.name}",
+            f"has no machine {name!r}",
+            where=f"price book {self.name}",
             remedy=f"{near} {has[0].upper()}{has[1:]}" if near else has,
         )
 

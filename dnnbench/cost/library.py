@@ -20,7 +20,7 @@ from dnnbench.cost.book import (
     PriceBook,
     SustainedUse,
 )
-from dnnbench.cost.catalogue import SUFFIX, read_catalogue
+from dnnbench.cost.catalog import SUFFIX, read_catalog
 from dnnbench.errors import ConfigError, nearest
 from dnnbench.settings.textfile import local_path
 from dnnbench.settings.tomlfile import read_toml
@@ -72,7 +72,7 @@ def user_books() -> Path:
 def list_books() -> dict[str, Path]:
     """Map the name of every price book to its file; the user's own replace shipped ones.
 
-    A catalogue keeps the suffix of its file in its name.
+    A catalog keeps the suffix of its file in its name.
     """
     books = {path.stem: path for path in sorted(SHIPPED.glob("*.toml"))}
     for path in sorted(user_books().glob("*")):
@@ -98,12 +98,15 @@ def load_book(name: str, region: str | None = None) -> PriceBook:
         near = nearest(name, books)
         choose = f"choose one of {', '.join(books)}, or give a .toml or .csv file"
         raise ConfigError(
-            f"no price book {name!r}", remedy=f"{near} C{choose[1:]}" if near else choose
+            "there is none of this name",
+            where=f"price book {name}",
+            remedy=f"{near} C{choose[1:]}" if near else choose,
         )
     book = read_book(path, region)
     if region is not None and region not in book.regions:
         raise ConfigError(
-            f"price book {book.name} has no region {region!r}",
+            f"has no region {region!r}",
+            where=f"price book {book.name}",
             remedy=f"it has {', '.join(book.regions)}",
         )
     return book
@@ -115,16 +118,16 @@ def load_table_1_book() -> PriceBook:
 
 
 def read_book(path: Path, region: str | None = None) -> PriceBook:
-    """Read a price book from a file: a catalogue if its name ends in ``.csv``, else TOML.
+    """Read a price book from a file: a catalog if its name ends in ``.csv``, else TOML.
 
     Raises:
         ConfigError: the file cannot be read, is not TOML, has an unknown key, lacks one, or has an
-            amount that is not a number above zero. See `read_catalogue` for a catalogue.
+            amount that is not a number above zero. See `read_catalog` for a catalog.
     """
     if not os.path.lexists(path):
         raise ConfigError("there is no such price book", where=str(path))
     if path.suffix == SUFFIX:
-        return read_catalogue(path, region)
+        return read_catalog(path, region)
     toml = read_toml(path)
     try:
         return msgspec.convert({"name": path.stem} | toml.data, PriceBook)

@@ -36,7 +36,7 @@ class Table1Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A published row beside the recomputed one.
 
     Attributes:
-        vram_gb: GPU memory as labelled: dies x their memory.
+        vram_gb: GPU memory as labeled: dies x their memory.
         recomputed_usd: price of a year of the machines in the label, rounded to the cent.
         difference_usd: recomputed - published.
         why: explanation of the published figure.

@@ -9,7 +9,7 @@ import zlib
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from dnnbench.data import catalogue
+from dnnbench.data import catalog
 from dnnbench.errors import DataError
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _owner(wanted: FileSet, paths: list[Path]) -> FileSet | None:
             _unpacked(path, file.size_bytes + 1)
             for path, file in zip(paths, wanted.files, strict=True)
         ]
-        owners = {catalogue.owner_of(hashlib.sha256(content).hexdigest()) for content in contents}
+        owners = {catalog.owner_of(hashlib.sha256(content).hexdigest()) for content in contents}
         return owners.pop() if len(owners) == 1 else None
     return None
 
@@ -143,7 +143,7 @@ def _other_content(content: bytes, file: PublishedFile) -> str | None:
     found = hashlib.sha256(content).hexdigest()
     if found == file.content_sha256:
         return None
-    owner = catalogue.owner_of(found)
+    owner = catalog.owner_of(found)
     return (
         f"this is a file of {owner.title}"
         if owner

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from dnnbench.data import arrays, catalogue, cifar, files, noise, synthetic
+from dnnbench.data import arrays, catalog, cifar, files, noise, synthetic
 from dnnbench.errors import DataError
 
 if TYPE_CHECKING:
@@ -39,22 +39,22 @@ class DataSet(NamedTuple):
 def load(spec: DataSpec) -> DataSet:
     """Load a data set, in a second or two, with the label noise that is asked for.
 
-    Meant for a process that forks afterwards: its children share the arrays.
+    Meant for a process that forks afterward: its children share the arrays.
 
     Raises:
         DataError: the data are not here, damaged, or not those asked for.
     """
-    if spec.name in catalogue.GENERATED:
-        data, digest = _generated(catalogue.GENERATED[spec.name])
-    elif spec.name.startswith(catalogue.DIRECTORY):
+    if spec.name in catalog.GENERATED:
+        data, digest = _generated(catalog.GENERATED[spec.name])
+    elif spec.name.startswith(catalog.DIRECTORY):
         own = arrays.read(Path(spec.directory or "."))
         data, digest = DataSet._make([*own.parts, own.examples]), own.digest
     else:
-        wanted = catalogue.file_set(spec.name)
+        wanted = catalog.file_set(spec.name)
         data, digest = _from_files(wanted, Path(spec.directory or ".")), wanted.digest
     if digest != spec.digest:
         cure = "restore its files, or start a new sweep"
-        if spec.name in catalogue.NAMES:
+        if spec.name in catalog.NAMES:
             cure = "use the same version of dnnbench on all hosts"
         raise DataError(
             f"{spec.name} here has digest {digest[:16]}…, the sweep's has {spec.digest[:16]}…",

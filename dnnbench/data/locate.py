@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from dnnbench.data import catalogue, files
+from dnnbench.data import catalog, files
 from dnnbench.errors import DataError
 from dnnbench.trial.spec import DataSpec
 
@@ -47,7 +47,7 @@ def locate(
     Every file is verified. Without a network the answer comes within seconds.
 
     Args:
-        name: one of :data:`dnnbench.data.catalogue.NAMES`, or ``directory:PATH``.
+        name: one of :data:`dnnbench.data.catalog.NAMES`, or ``directory:PATH``.
         data_dir: the user's directory; a damaged or missing file in it is an error. Where it holds
             none of the files, the search goes on.
         explicit: the user asked for this set, so nothing may replace it. Naming a ``data_dir``
@@ -58,9 +58,9 @@ def locate(
     Raises:
         DataError: unknown, damaged, or asked for and not to be had.
     """
-    if name in catalogue.GENERATED or name.startswith(catalogue.DIRECTORY):
+    if name in catalog.GENERATED or name.startswith(catalog.DIRECTORY):
         return without_download(name)
-    wanted = catalogue.file_set(name)
+    wanted = catalog.file_set(name)
     cache = (cache_dir or _user_cache_dir()) / name
     places = [
         partial(_in_cache, wanted, cache),
@@ -82,7 +82,7 @@ def locate(
             f"{name} is not to be had: {details}",
             remedy=f"give --data-dir with its {len(wanted.files)} files, or use {wanted.stand_in}",
         )
-    generated = catalogue.GENERATED[wanted.stand_in]
+    generated = catalog.GENERATED[wanted.stand_in]
     note = (
         f"{name} was not found and could not be downloaded; using generated data "
         f"({generated.name}) instead"
@@ -98,20 +98,20 @@ def without_download(name: str) -> Located:
     Raises:
         DataError: unknown, or the arrays are not as expected.
     """
-    if name.startswith(catalogue.DIRECTORY):
+    if name.startswith(catalog.DIRECTORY):
         from dnnbench.data import arrays  # NumPy takes a while to import
 
-        directory = Path(name.removeprefix(catalogue.DIRECTORY)).expanduser()
+        directory = Path(name.removeprefix(catalog.DIRECTORY)).expanduser()
         try:
             directory = directory.resolve()
         except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
             raise DataError(f"cannot be read: {error}", where=str(directory)) from None
         own = arrays.read(directory)
         # Only the last part: results do not reveal where the data are.
-        title = f"{catalogue.DIRECTORY}{directory.name}"
+        title = f"{catalog.DIRECTORY}{directory.name}"
         spec = DataSpec(title, str(directory), own.digest, train_examples=len(own.parts[0]))
         return Located(spec, own.examples)
-    known = catalogue.GENERATED.get(name) or catalogue.file_set(name)
+    known = catalog.GENERATED.get(name) or catalog.file_set(name)
     return Located(_spec(known), known.examples)
 
 
@@ -124,11 +124,11 @@ def stored_files(spec: DataSpec) -> list[Path]:
     if spec.directory is None:
         return []
     directory = Path(spec.directory)
-    if spec.name.startswith(catalogue.DIRECTORY):
+    if spec.name.startswith(catalog.DIRECTORY):
         from dnnbench.data import arrays
 
         return [arrays.path_in(directory)]
-    return files.paths_of(catalogue.file_set(spec.name), directory)
+    return files.paths_of(catalog.file_set(spec.name), directory)
 
 
 def _spec(known: FileSet | GeneratedSet, directory: Path | None = None) -> DataSpec:

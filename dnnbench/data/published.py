@@ -11,7 +11,7 @@ TRAIN_COUNT, VALIDATION_COUNT, TEST_COUNT = 55_000, 5_000, 10_000
 LEARN_COUNT = TRAIN_COUNT + VALIDATION_COUNT
 """Examples of the published "train" files."""
 _SMALL = ExampleShape((28, 28, 1), classes=10)
-_COLOUR = ExampleShape((32, 32, 3), classes=10)
+_COLOR = ExampleShape((32, 32, 3), classes=10)
 
 SYNTHETIC_MNIST = GeneratedSet(
     name="synthetic-mnist",
@@ -23,7 +23,7 @@ SYNTHETIC_MNIST = GeneratedSet(
 )
 SYNTHETIC_CIFAR_10 = GeneratedSet(
     name="synthetic-cifar-10",
-    examples=_COLOUR,
+    examples=_COLOR,
     train_count=45_000,
     validation_count=5_000,
     test_count=10_000,
@@ -165,6 +165,6 @@ CIFAR_10 = FileSet(
         "https://mindspore-website.obs.cn-north-4.myhuaweicloud.com/notebook/datasets/",
     ),
     layout="cifar",
-    image=_COLOUR.image,
+    image=_COLOR.image,
     stand_in=SYNTHETIC_CIFAR_10.name,
 )

@@ -1,6 +1,6 @@
 """Generated data in the shapes of published sets; a small network learns them, but not at once.
 
-Every class has a few shapes; in colour, each channel of one is drawn apart. An image is a shape of
+Every class has a few shapes; in color, each channel of one is drawn apart. An image is a shape of
 its class, moved by a few pixels, with a shape of another class shining through, and speckled. The
 second shape keeps the accuracy below 100 %; the shapes and places take some training.
 
@@ -71,7 +71,7 @@ def _shapes(source: np.random.PCG64, examples: ExampleShape) -> Bytes:
     count = examples.classes * SHAPES_A_CLASS * channels
     field = _raw_bytes(source, count * shape_side**2).astype(np.int64)
     field = field.reshape(count, shape_side, shape_side)
-    for _ in range(3):  # neighbours added up three times: close to a Gaussian blur
+    for _ in range(3):  # neighbors added up three times: close to a Gaussian blur
         for axis in (1, 2):
             field = sum((np.roll(field, step, axis) for step in (-2, -1, 1, 2)), start=field)
     flat = field.reshape(count, -1)

@@ -172,7 +172,7 @@ def attempts_texts(analysis: Analysis) -> list[str]:
 
 
 def histogram_text(counts: Sequence[int], width: int = 16) -> str:
-    """Draw a histogram in one line: neighbouring bins are merged to fit, an empty one is a dot."""
+    """Draw a histogram in one line: neighboring bins are merged to fit, an empty one is a dot."""
     if not any(counts):
         return NONE
     merged = -(-len(counts) // width)

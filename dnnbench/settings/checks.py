@@ -98,8 +98,8 @@ def check_model(name: str, where: str) -> None:
 def check_index_url(url: str, where: str) -> None:
     """Refuse anything but a URL, and a URL whose login was hidden when it was stored or shown.
 
-    What is accepted has its secrets, if any, in a login that `redacted` recognises. No message
-    repeats the URL: the login in a malformed one cannot be recognised.
+    What is accepted has its secrets, if any, in a login that `redacted` recognizes. No message
+    repeats the URL: the login in a malformed one cannot be recognized.
     """
     from urllib.parse import urlsplit  # most commands check no URL
 

@@ -35,13 +35,15 @@ LocalPath = Annotated[str, _PATH]
 Count = Annotated[int, Meta(ge=1, le=10_000)]
 Seconds = Annotated[float, Meta(gt=0, le=604_800)]
 """A wait of at most a week, because clocks and polls overflow after some weeks."""
-Positive = Annotated[float, Meta(gt=0)]
+Price = Annotated[float, Meta(ge=1e-9, le=1_000_000)]
+"""USD, with the bounds of a price book."""
 Port = Annotated[int, Meta(ge=1, le=65535)]
 HostName = Annotated[
     str,
     # It becomes part of paths and command lines: no slash, no blank, no leading dash or dot.
     Meta(
         pattern=r"^(\w[\w.-]*|[0-9A-Fa-f]*(:[0-9A-Fa-f.]*){2,7}(%[\w.-]+)?)\Z",
+        max_length=253,  # the longest name in DNS
         description="a host's name or address",
     ),
 ]

@@ -238,7 +238,7 @@ class AgentSource(Protocol):
     ) -> Agents:
         """Start one agent per host, or attach to the agent already running there.
 
-        Every agent's ``AgentReady`` arrives afterwards, even if it was ready before.
+        Every agent's ``AgentReady`` arrives afterward, even if it was ready before.
 
         Args:
             hosts: hosts that may be used, in the inventory's order; later ones replace missing

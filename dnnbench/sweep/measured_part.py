@@ -332,7 +332,7 @@ class MeasuredPart:
         if ready.updates is None or ready.updates < oldest.updates:
             cause = (
                 f"expected {oldest.updates:,} updates or more, as in its checkpoints, found "
-                f"{ready.updates or 0:,}: its parameters were initialised afresh"
+                f"{ready.updates or 0:,}: its parameters were initialized afresh"
             )
             raise Failed(Failure(cause, task=task, host=host))
         self._account.restored(task, ready.updates)

@@ -158,7 +158,7 @@ class OutcomeBuilder:
                 least = "" if is_whole else "at least "
                 return task, (
                     f"expected {least}{expected:,} updates, as many as were pushed, found "
-                    f"{found:,}: its parameters were initialised afresh, or changed by a process "
+                    f"{found:,}: its parameters were initialized afresh, or changed by a process "
                     "that is not of this trial"
                 )
         return None

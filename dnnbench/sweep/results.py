@@ -97,8 +97,10 @@ def open_sweep(
     if name is not None:
         named = local_path(name, "SWEEP")
         for path in (results_dir / name, named):
-            if (path / "plan.json").is_file():
+            if (path / "plan.json").exists():
                 return SweepStore(path)
+        if named.is_dir():
+            raise ResultsError("is no sweep: it has no plan.json", where=str(named))
         remedy = nearest(name, names) or (f"the newest is {names[-1]}" if names else None)
         raise ResultsError(f"there is no sweep {name!r}", where=str(results_dir), remedy=remedy)
     for candidate in reversed(names):

@@ -1,7 +1,7 @@
 """Check that the parts of a stored sweep belong together: settings, plan and outcomes.
 
 The type of each value says its bounds; these checks are of values against each other. Whatever
-passes them can be analysed, priced and resumed.
+passes them can be analyzed, priced and resumed.
 """
 
 from __future__ import annotations

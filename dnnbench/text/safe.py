@@ -1,6 +1,6 @@
 r"""Text from outside, made safe to show: causes, host names, stored results, keys of a user's file.
 
-Such text may move the cursor, change colours, reorder the line, end it, or act as markup. Each
+Such text may move the cursor, change colors, reorder the line, end it, or act as markup. Each
 function here makes text safe for one kind of output. All of them replace characters that a terminal
 would act on or a reader could not see with an escape such as ``\x1b``, so nothing vanishes and
 nothing acts. None of them shows the login of a URL.

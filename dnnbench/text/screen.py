@@ -16,20 +16,20 @@ class Screen(NamedTuple):
     Attributes:
         width: in columns.
         is_styled: whether it shows bold and dim text; a file does not.
-        is_coloured: whether it also shows colours.
+        is_colored: whether it also shows colors.
     """
 
     width: int
     is_styled: bool = False
-    is_coloured: bool = False
+    is_colored: bool = False
 
     def styled(
         self, text: str, *, bold: bool | None = None, dim: bool | None = None, fg: str | None = None
     ) -> str:
-        """Style a text as far as the screen can show it; ``fg`` is one of click's colours."""
+        """Style a text as far as the screen can show it; ``fg`` is one of click's colors."""
         if not self.is_styled:
             return text
-        return click.style(text, bold=bold, dim=dim, fg=fg if self.is_coloured else None)
+        return click.style(text, bold=bold, dim=dim, fg=fg if self.is_colored else None)
 
     def paragraph(self, *texts: str, bold: bool | None = None, dim: bool | None = None) -> str:
         """Wrap texts, which need not be safe, and style every line; each ends with a newline."""

@@ -29,7 +29,7 @@ _GAP = 2
 
 
 class Column(msgspec.Struct, frozen=True):
-    """A column heading; neighbouring columns of one ``group`` share a heading above theirs."""
+    """A column heading; neighboring columns of one ``group`` share a heading above theirs."""
 
     name: str
     group: str = ""
@@ -75,10 +75,10 @@ def fields_text(facts: Fields, screen: Screen, warnings: Sequence[str] = ()) -> 
     widths = [name_width, screen.width - name_width - _GAP]
     rows = [
         [
-            screen.styled(name, bold=True, fg=colour),
-            *_folded([line], widths[1:], partial(screen.styled, fg=colour)),
+            screen.styled(name, bold=True, fg=color),
+            *_folded([line], widths[1:], partial(screen.styled, fg=color)),
         ]
-        for name, line, colour in entries
+        for name, line, color in entries
     ]
     return _tabulate(rows, "plain", [Column("", is_text=True)] * 2) + "\n"
 

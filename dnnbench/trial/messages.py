@@ -60,7 +60,7 @@ class Start(Order, frozen=True, tag="start"):
 
 
 class Connect(Order, frozen=True, tag="connect"):
-    """To all roles: start the TensorFlow server; parameter servers initialise their shard.
+    """To all roles: start the TensorFlow server; parameter servers initialize their shard.
 
     Attributes:
         checkpoint_s: seconds between two checkpoints of a parameter server; 0 for none.
@@ -185,10 +185,10 @@ class PortReserved(Event, frozen=True, tag="port_reserved"):
 
 
 class ServerReady(Event, frozen=True, tag="server_ready"):
-    """A role's TensorFlow server listens; a parameter server has initialised its shard.
+    """A role's TensorFlow server listens; a parameter server has initialized its shard.
 
     Attributes:
-        updates: that a restored shard holds; None of one that was initialised, and of a worker.
+        updates: that a restored shard holds; None of one that was initialized, and of a worker.
     """
 
     updates: Count | None = None

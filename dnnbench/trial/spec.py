@@ -44,7 +44,7 @@ class DataSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The data set of a sweep.
 
     Attributes:
-        name: as in `dnnbench.data.catalogue`; a user's own arrays go by ``directory:`` and the last
+        name: as in `dnnbench.data.catalog`; a user's own arrays go by ``directory:`` and the last
             part of the path.
         directory: where the host finds the files; None for a generated data set.
         digest: one SHA-256 over the content, which tells results of different data apart.
@@ -74,7 +74,7 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         digest: one SHA-256 over the sources of a user's own model; empty for dnnbench's own. Agents
-            that outlive a sweep recognise an edited model by it.
+            that outlive a sweep recognize an edited model by it.
     """
 
     name: Text = "mnist-dnn"

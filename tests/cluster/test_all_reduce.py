@@ -11,7 +11,7 @@ from support.real_cluster import small_order
 from support.tensorflow_child import in_child
 
 from dnnbench.analysis.trial_figures import measure
-from dnnbench.data.catalogue import SYNTHETIC_EXAMPLES
+from dnnbench.data.catalog import SYNTHETIC_EXAMPLES
 from dnnbench.training.graph.setting import StepSetting
 from dnnbench.training.protocols.base import COUNT_STEP, make_shard
 from dnnbench.training.roles.server import ReservedPort, import_graph, session_config

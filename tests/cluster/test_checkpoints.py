@@ -49,7 +49,7 @@ def test_the_newest_of_two_is_read_and_a_damaged_one_passed_over(directory: Path
     assert in_child(read, directory) == 5.0
 
 
-def test_without_one_that_can_be_read_nothing_is_initialised_instead(directory: Path) -> None:
+def test_without_one_that_can_be_read_nothing_is_initialized_instead(directory: Path) -> None:
     with pytest.raises(
         HostError, match=r"expected a checkpoint in .*, found none that can be read"
     ):

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from support.tensorflow_child import in_child
 
 from dnnbench.analysis.trial_figures import measure
-from dnnbench.data.catalogue import SYNTHETIC_EXAMPLES
+from dnnbench.data.catalog import SYNTHETIC_EXAMPLES
 from dnnbench.errors import ConfigError
 from dnnbench.training.graph.exchange import (
     INITIALIZE_ACCRUED,

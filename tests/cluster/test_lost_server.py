@@ -167,8 +167,8 @@ def test_nothing_is_left_of_checkpoints_whoever_was_killed(tmp_path: Path) -> No
     assert not checkpoints.exists()
 
 
-class Reinitialiser:
-    """Initialises the shard of ``ps:0`` at the first end of an epoch, as no task of a trial does.
+class Reinitializer:
+    """Initializes the shard of ``ps:0`` at the first end of an epoch, as no task of a trial does.
 
     Args:
         graph: of the shard.
@@ -183,7 +183,7 @@ class Reinitialiser:
             self._port = event.port
         elif isinstance(event, EpochEnd) and self._graph:
             graph, self._graph = self._graph, None
-            in_child(initialise, self._port, graph)
+            in_child(initialize, self._port, graph)
 
 
 def small_shard_graph(order: TrialSpec) -> bytes:
@@ -191,7 +191,7 @@ def small_shard_graph(order: TrialSpec) -> bytes:
     return shard_graph(0, MNIST_DNN_PARAMETERS, StepSetting.of(order, shape, own_core=False))
 
 
-def initialise(port: int, serialized: bytes) -> None:
+def initialize(port: int, serialized: bytes) -> None:
     import tensorflow as tf
 
     graph = import_graph(serialized)
@@ -201,10 +201,10 @@ def initialise(port: int, serialized: bytes) -> None:
         session.run("shard_0/initialize", {"shard_0/initial:0": fresh})
 
 
-def test_parameters_that_are_silently_initialised_afresh_end_the_trial(cluster: Cluster) -> None:
+def test_parameters_that_are_silently_initialized_afresh_end_the_trial(cluster: Cluster) -> None:
     order = small_order(ProtocolSpec("downpour"), 3, epochs=1000)
-    outcome = cluster.run(order, Reinitialiser(in_child(small_shard_graph, order)))
+    outcome = cluster.run(order, Reinitializer(in_child(small_shard_graph, order)))
     assert outcome.status == "failed"
     assert outcome.failure
     assert "ps:0" in outcome.failure.cause
-    assert "its parameters were initialised afresh" in outcome.failure.cause
+    assert "its parameters were initialized afresh" in outcome.failure.cause

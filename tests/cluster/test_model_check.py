@@ -8,7 +8,7 @@ import pytest
 from support import PROJECT, SUPPORT
 from support.tensorflow_child import in_child
 
-from dnnbench.data.catalogue import SYNTHETIC_EXAMPLES
+from dnnbench.data.catalog import SYNTHETIC_EXAMPLES
 from dnnbench.errors import ConfigError
 from dnnbench.hosts.model_check import check_model
 from dnnbench.training.models.check import Question, check
@@ -22,10 +22,12 @@ BAD = {
     "nothing": "to return a Keras model, found NoneType",
     "a_list": "to return a Keras model, found list",
     "raising": "raised ValueError: two lines",
-    "leaving": "raised SystemExit: no licence",
+    "leaving": "raised SystemExit: no license",
     "softmax": "to have logits as outputs, found ones that sum to 1, as after softmax; leave",
     "without_weights": "to have weights to train, found none",
-    "strange_arguments": "raised TypeError: strange_arguments() got an unexpected keyword argument",
+    "strange_arguments": "with l2, dropout: missing a required argument: 'depth'; write it as",
+    "without_settings": "cannot call support.bad_models:without_settings with l2, dropout: ",
+    "in_a_layer": "raised ValueError: the layer's own words",
     "unused": "the loss does not depend on weight ",
     "capturing": "uses a tensor that was made outside its layers' calls",
     "no_such_net": "cannot import ",
@@ -63,7 +65,7 @@ def on_path(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("printing", None),
         ("softmax", "expected support.bad_models:softmax to have logits as outputs"),
-        ("leaving", "support.bad_models:leaving raised SystemExit: no licence"),
+        ("leaving", "support.bad_models:leaving raised SystemExit: no license"),
         (
             "ended",
             "the process that builds support.bad_models:ended ended with 9, without an",

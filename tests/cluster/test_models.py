@@ -15,7 +15,7 @@ from dnnbench.training.models.resnet import _smaller
 from dnnbench.trial.models import MODELS
 from dnnbench.trial.spec import ModelSpec
 
-GREY, COLOUR = (28, 28, 1), (32, 32, 3)
+GRAY, COLOR = (28, 28, 1), (32, 32, 3)
 
 
 def resnet_parameters(blocks: int, channels: int) -> int:
@@ -33,11 +33,11 @@ def lenet_parameters(channels: int) -> int:
 
 
 PARAMETERS = {
-    ("mnist-dnn", GREY): 784 * 64 + 64 + 64 * 64 + 64 + 64 * 10 + 10,
-    ("lenet-5", GREY): lenet_parameters(1),
-    ("lenet-5", COLOUR): lenet_parameters(3),
-    ("resnet-8", COLOUR): resnet_parameters(1, 3),
-    ("resnet-20", COLOUR): resnet_parameters(3, 3),
+    ("mnist-dnn", GRAY): 784 * 64 + 64 + 64 * 64 + 64 + 64 * 10 + 10,
+    ("lenet-5", GRAY): lenet_parameters(1),
+    ("lenet-5", COLOR): lenet_parameters(3),
+    ("resnet-8", COLOR): resnet_parameters(1, 3),
+    ("resnet-20", COLOR): resnet_parameters(3, 3),
 }
 
 
@@ -53,8 +53,8 @@ def built(name: str, image: tuple[int, int, int]) -> tuple[int, int, int]:
 @pytest.mark.parametrize(("name", "image"), PARAMETERS)
 def test_a_model_has_the_weights_of_its_source(name: str, image: tuple[int, int, int]) -> None:
     layers = {"mnist-dnn": 3, "lenet-5": 5, "resnet-8": 8, "resnet-20": 20}[name]
-    normalised = layers - 1 if name.startswith("resnet") else 0
-    expected = PARAMETERS[name, image], layers, 2 * normalised
+    normalized = layers - 1 if name.startswith("resnet") else 0
+    expected = PARAMETERS[name, image], layers, 2 * normalized
     assert in_child(built, name, image) == expected
 
 

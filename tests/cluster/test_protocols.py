@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from support.tensorflow_child import in_child
 
-from dnnbench.data.catalogue import SYNTHETIC_EXAMPLES
+from dnnbench.data.catalog import SYNTHETIC_EXAMPLES
 from dnnbench.training.graph.setting import StepSetting
 from dnnbench.training.protocols.base import COUNT_STEP, make_shard
 from dnnbench.training.roles.server import ReservedPort

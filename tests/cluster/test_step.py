@@ -102,7 +102,7 @@ def train_one_way(prepared: PreparedTrial, runs: list[list[list[int]]]) -> Train
     step = prepared.step
     with cluster(prepared) as session:
         worker = _Worker(SimpleNamespace(task="worker:0"), 0, prepared, session)  # type: ignore[arg-type]
-        worker._initialise_states()
+        worker._initialize_states()
         pulled = [session.run(step.pull)]
         results = []
         for batches in runs:
@@ -336,8 +336,8 @@ def train_in_step(trial: TrialSpec, batches: list[list[list[int]]]) -> list[Trai
         with tf.compat.v1.Session(target, graph=graph, config=configs[index]) as session:
             channel: Any = SimpleNamespace(task=f"worker:{index}")
             worker = _Worker(channel, index, prepared, session)
-            worker._initialise_shards()
-            worker._initialise_states()
+            worker._initialize_shards()
+            worker._initialize_states()
             pulled = [session.run(step.pull)]
             losses = []
             for batch in batches[index]:

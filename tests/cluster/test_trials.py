@@ -12,7 +12,7 @@ import pytest
 from support.real_cluster import SYNTHETIC, small_order
 
 from dnnbench.analysis.trial_figures import measure
-from dnnbench.data import catalogue, synthetic
+from dnnbench.data import catalog, synthetic
 from dnnbench.data.locate import locate
 from dnnbench.trial.protocols import PROTOCOLS, parameter_servers_of
 from dnnbench.trial.spec import OPTIMIZERS, ModelSpec, ProtocolSpec
@@ -185,7 +185,7 @@ def test_a_users_model_may_take_images_and_is_told_of_the_data(cluster: Cluster)
 
 
 def test_a_resnet_learns_a_users_own_images(cluster: Cluster, tmp_path: Path) -> None:
-    shape = catalogue.GENERATED["synthetic-cifar-10"].examples
+    shape = catalog.GENERATED["synthetic-cifar-10"].examples
     images, labels = synthetic.generate(4_000, shape)
     images = images.reshape(-1, *shape.image)
     np.savez(

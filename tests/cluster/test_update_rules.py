@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.tensorflow_child import in_child
 
-from dnnbench.data.catalogue import SYNTHETIC_EXAMPLES
+from dnnbench.data.catalog import SYNTHETIC_EXAMPLES
 from dnnbench.training.graph.setting import StepSetting
 from dnnbench.training.graph.shard import shard_sizes
 from dnnbench.training.protocols.base import COUNT_STEP, make_shard

@@ -89,9 +89,9 @@ class AgentProcess:
             if isinstance(event, kind):
                 return event
 
-    def start(self, behaviour: str, *tasks: str) -> dict[str, int]:
+    def start(self, behavior: str, *tasks: str) -> dict[str, int]:
         """Start roles up to their wait for orders; return their process ids."""
-        self.send(Prepare(trial=make_order(id=behaviour)), Start(list(tasks), 1))
+        self.send(Prepare(trial=make_order(id=behavior)), Start(list(tasks), 1))
         return {e.task: e.pid for e in (self.await_(PortReserved) for _ in tasks)}
 
     def lines(self, task: str) -> list[str]:
@@ -165,7 +165,7 @@ def test_what_a_role_logged_before_an_event_arrives_before_it(
 def test_stop_kills_deaf_roles_and_what_they_started(agent: AgentProcess) -> None:
     pids = agent.start("hang", "ps:0", "worker:0")
     agent.send(CONNECT)
-    # Where this behaviour puts them: the child's process id in epoch, the role's group in step.
+    # Where this behavior puts them: the child's process id in epoch, the role's group in step.
     told = [agent.await_(Progress), agent.await_(Progress)]
     assert {event.step for event in told} == set(pids.values())
     with Witness([*pids.values(), *(event.epoch for event in told)]) as witness:

@@ -336,7 +336,7 @@ DIRECTORY = r"set \[cluster\] directory to"
 PYTHON = r"Python 3\.10 to 3\.13"
 FAULTS = [
     Fault(
-        wrong_key, "refuses the key that was tried", r"authorise one: ssh-copy-id -i \S+ -p \d+ "
+        wrong_key, "refuses the key that was tried", r"authorize one: ssh-copy-id -i \S+ -p \d+ "
     ),
     Fault(
         unknown_host_key,

@@ -248,7 +248,7 @@ def test_a_key_that_the_host_does_not_know_is_refused_at_once(host: Hosts, tmp_p
     sshd = host.sshds[0]
     assert str(caught.value) == (
         f"node1: {host.user}@{sshd.address} refuses the key that was tried; "
-        f"authorise one: ssh-copy-id -i {key} -p {sshd.port} {host.user}@{sshd.address}"
+        f"authorize one: ssh-copy-id -i {key} -p {sshd.port} {host.user}@{sshd.address}"
     )
     assert caught.value.kind == "ssh-auth"
     assert sshd.log.read_text().count("Failed publickey") <= 1

@@ -35,7 +35,7 @@ def raising(**_: Any) -> keras.Model:
 
 
 def leaving(**_: Any) -> keras.Model:
-    sys.exit("no licence")
+    sys.exit("no license")
 
 
 def ended(**_: Any) -> keras.Model:
@@ -58,6 +58,23 @@ def without_weights(**_: Any) -> keras.Model:
 def strange_arguments(*, depth: int) -> keras.Model:
     del depth
     return net()
+
+
+def without_settings() -> keras.Model:
+    return net()
+
+
+class Raising(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
+    """A layer whose error Keras puts between a preamble and its arguments."""
+
+    def call(self, given: Any) -> Any:
+        if tf.executing_eagerly():
+            raise ValueError("the layer's own words\nand more")
+        return given
+
+
+def in_a_layer(**_: Any) -> keras.Model:
+    return net(Raising())
 
 
 class Unused(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dnnbench.data import catalogue
+from dnnbench.data import catalog
 from dnnbench.hosts.local import LocalAgent
 from dnnbench.settings.schema import RunConfig
 from dnnbench.sweep.agents import Agents
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dnnbench.trial.outcome import TrialOutcome
 
 HOST = "localhost"
-SYNTHETIC = DataSpec(catalogue.SYNTHETIC, None, catalogue.SYNTHETIC_DIGEST)
+SYNTHETIC = DataSpec(catalog.SYNTHETIC, None, catalog.SYNTHETIC_DIGEST)
 LIMITS = RunConfig(ready_timeout_s=60.0, stall_timeout_s=30.0, trial_timeout_s=120.0)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from dnnbench.data import catalogue
+from dnnbench.data import catalog
 from dnnbench.errors import HostError
 from dnnbench.settings.load import load
 from dnnbench.sweep import results, runner, store
@@ -88,7 +88,7 @@ class Stage:
             "run.void_after": 0,
         }
         resolved = load(None, {}, settings | options)
-        data = DataSpec(catalogue.SYNTHETIC, None, catalogue.SYNTHETIC_DIGEST)
+        data = DataSpec(catalog.SYNTHETIC, None, catalog.SYNTHETIC_DIGEST)
         inventory = [Host(f"node{n}", f"10.0.0.{n}", slots=1) for n in range(1, hosts + 1)]
         plan = make_plan(
             resolved.config, data, "sweep", hosts=inventory if hosts > 1 else local_inventory()

@@ -18,7 +18,7 @@ def report(*results: Result) -> Report:
     return Report(snapshot(), (0.5, 0.5, 0.5), quick=False, results=list(results))
 
 
-def test_every_other_round_runs_the_sides_backwards() -> None:
+def test_every_other_round_runs_the_sides_backward() -> None:
     order: list[str] = []
 
     def side(name: str, number: int) -> dict[str, float]:

@@ -20,6 +20,16 @@ _WORN: Final = re.compile(
     r"Safe to do twice|\bis there already\b|\bso many\b|\bwhoever\b", re.IGNORECASE
 )
 
+_STEMS: Final = (
+    "author|character|color|general|initial|normal|organ|random|real|recogn|standard|util"
+)
+_BRITISH: Final = re.compile(
+    rf"\b(\w*(colour|behaviour|favour|neighbour|catalogue)|\w*({_STEMS})is(e|ed|es|ing|ation)\b"
+    r"|(analys(ed|ing)|cancelled|centred?|grey|labelled|licence|afterwards|towards)\b)",
+    re.IGNORECASE,
+)
+DOCUMENTS: Final = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
 
 def module_docstring_fault(text: str) -> str | None:
     """Return the first line of a module's docstring if it is missing or begins with a clause."""
@@ -32,6 +42,11 @@ def worn_phrases(text: str) -> list[str]:
     return [line for line in text.splitlines() if _POINTER.search(line) or _WORN.search(line)]
 
 
+def british_words(text: str) -> list[str]:
+    """Return the words that American English spells otherwise."""
+    return [word[0] for word in _BRITISH.finditer(text)]
+
+
 def name(path: Path) -> str:
     """Return a module's path in the project."""
     return path.relative_to(ROOT).as_posix()
@@ -42,6 +57,12 @@ def test_a_module_is_described_by_a_noun_or_a_verb_and_in_plain_words(path: Path
     text = path.read_text(encoding="utf-8")
     assert module_docstring_fault(text) is None
     assert worn_phrases(text) == []
+    assert british_words(text) == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name)
+def test_a_document_is_in_american_english(path: Path) -> None:
+    assert british_words(path.read_text(encoding="utf-8")) == []
 
 
 def test_the_check_finds_what_it_is_for() -> None:
@@ -51,4 +72,8 @@ def test_the_check_finds_what_it_is_for() -> None:
     assert worn_phrases("close()  # As above.\nopen()") == ["close()  # As above."]
     assert worn_phrases("import a  # as said above") == ["import a  # as said above"]
     assert worn_phrases('"""Close it. Safe to do twice."""') != []
+    assert british_words("initialise the colours; a promise, analyses, precise") == [
+        "initialise",
+        "colour",
+    ]
     assert worn_phrases("used for the given time, above all") == []

@@ -76,9 +76,9 @@ def _models() -> Iterable[str]:
 
 
 def _datasets() -> Iterable[str]:
-    from dnnbench.data import catalogue
+    from dnnbench.data import catalog
 
-    return catalogue.NAMES
+    return catalog.NAMES
 
 
 def _books() -> Iterable[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dnnbench.cli.views.download import download_view
-from dnnbench.data import catalogue
+from dnnbench.data import catalog
 from dnnbench.data.locate import Located, locate, without_download
 from dnnbench.errors import ConfigError, nearest
 from dnnbench.settings.textfile import local_path
@@ -26,22 +26,25 @@ def check_dataset(resolved: Resolved) -> str:
         ConfigError: there is no such data set.
     """
     train, origins = resolved.config.train, resolved.origins
-    if not catalogue.is_known(train.dataset):
+    if not catalog.is_known(train.dataset):
         raise ConfigError(
-            f"expected {catalogue.EXPECTED}, got {train.dataset!r}",
+            f"expected {catalog.EXPECTED}, got {train.dataset!r}",
             where=origins["train.dataset"],
-            remedy=nearest(train.dataset, catalogue.NAMES),
+            remedy=nearest(train.dataset, catalog.NAMES),
         )
-    if train.dataset.startswith(catalogue.DIRECTORY):
-        local_path(train.dataset.removeprefix(catalogue.DIRECTORY), origins["train.dataset"])
+    if train.dataset.startswith(catalog.DIRECTORY):
+        path = train.dataset.removeprefix(catalog.DIRECTORY)
+        if not path:
+            raise ConfigError("expected directory:PATH", where=origins["train.dataset"])
+        local_path(path, origins["train.dataset"])
     return train.dataset
 
 
 def note_ignored(resolved: Resolved, printer: Printer) -> None:
     """Print a note if a directory is given that the data set does not need."""
     train, origins = resolved.config.train, resolved.origins
-    if train.data_dir and train.dataset not in catalogue.FILE_SETS:
-        kind = "is generated" if train.dataset in catalogue.GENERATED else "names its own"
+    if train.data_dir and train.dataset not in catalog.FILE_SETS:
+        kind = "is generated" if train.dataset in catalog.GENERATED else "names its own"
         printer.note(f"note: {origins['train.data_dir']}: ignored, {train.dataset} {kind}")
 
 

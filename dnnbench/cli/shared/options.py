@@ -31,7 +31,14 @@ def common_options(
     """Add ``--config``, passed to the command, and ``--debug`` and ``--quiet`` for the printer."""
     config = click.Path(path_type=Path, dir_okay=False)
     options = (
-        click.option("--config", "config_path", type=config, metavar="FILE", help=config_help),
+        click.option(
+            "--config",
+            "config_path",
+            type=config,
+            metavar="FILE",
+            help=config_help,
+            callback=named_file,
+        ),
         click.option("--debug", **_flag("debug"), help="Print the traceback of an error."),
         click.option("-q", "--quiet", **_flag("quiet"), help="Print results and errors only."),
     )
@@ -122,6 +129,13 @@ def checked_option(
         return None if value is None else check_text(kind, value, name)
 
     return click.option(name, metavar=metavar, help=text, default=default, callback=checked)
+
+
+def named_file(_ctx: click.Context, _parameter: click.Parameter, path: Path | None) -> Path | None:
+    """Refuse a path without a file name, such as one from an empty shell variable."""
+    if path is not None and not path.name:
+        raise click.BadParameter("expected the name of a file")
+    return path
 
 
 def _decorated(options: Sequence[_Decorator], command: Callable[..., Any]) -> Callable[..., Any]:

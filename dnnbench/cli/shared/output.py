@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from dnnbench.cli.shared.options import named_file
 from dnnbench.sweep.documents import write_whole
 
 if TYPE_CHECKING:
@@ -71,10 +72,3 @@ def deliver(printer: Printer, text: str, output: Path | None) -> None:
         return
     write_whole(output, text.encode())
     printer.note(f"wrote {output}")
-
-
-def named_file(_ctx: click.Context, _parameter: click.Parameter, path: Path | None) -> Path | None:
-    """Refuse an output path without a file name, such as one from an empty shell variable."""
-    if path is not None and not path.name:
-        raise click.BadParameter("expected the name of a file")
-    return path

@@ -49,8 +49,8 @@ class Printer:
             return Screen(FILE_WIDTH)
         if not is_terminal or os.environ.get("TERM", "dumb") in _PLAIN_TERMINALS:
             return Screen(_terminal_width())
-        is_coloured = not os.environ.get("NO_COLOR")
-        return Screen(_terminal_width(), is_styled=True, is_coloured=is_coloured)
+        is_colored = not os.environ.get("NO_COLOR")
+        return Screen(_terminal_width(), is_styled=True, is_colored=is_colored)
 
     def result(self, text: str) -> None:
         """Print a result unchanged: its layout has already made text from outside safe.

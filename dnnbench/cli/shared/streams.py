@@ -1,4 +1,4 @@
-"""Standard streams and current directory of the process, whatever it was started with."""
+"""Standard streams and directories of the process, whatever it was started with."""
 
 from __future__ import annotations
 
@@ -51,6 +51,14 @@ def flush_or_discard() -> None:
         sys.stdout.flush()
     except OSError:
         discard(1)
+
+
+def ensure_home() -> None:
+    """Give a user without a home directory /, as container engines do."""
+    try:
+        Path.home()
+    except RuntimeError:  # no HOME, and an id without an account
+        os.environ["HOME"] = "/"
 
 
 def check_directory() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dnnbench.data import catalogue
+from dnnbench.data import catalog
 from dnnbench.data.locate import stored_files
 from dnnbench.errors import ConfigError
 from dnnbench.hosts.provision.bundle import Wheel, environment_key, requirements, wheel
@@ -81,7 +81,7 @@ def environment_of(machine: str, device: Device = "cpu") -> tuple[str, list[str]
 
 
 def _data_directory(data: DataSpec) -> str | None:
-    if data.name in catalogue.GENERATED:
+    if data.name in catalog.GENERATED:
         return None
     return f"data/{data.digest[:_KEY_LENGTH]}"
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _PATIENCE_S: Final = 30.0
-"""No new attempt later than this after the first: a dead host is recognised within a minute."""
+"""No new attempt later than this after the first: a dead host is recognized within a minute."""
 _FIRST_PAUSE_S: Final = 0.5
 
 _slots: dict[object, threading.Semaphore] = {}

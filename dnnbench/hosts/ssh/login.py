@@ -236,4 +236,4 @@ def _refused(target: Target, tried: int, unusable: _Unusable, *, has_agent: bool
         problem = f"there is no key with which to log in as {login}"
         return HostError(problem, where=target.name, remedy=f"ssh-keygen, then {cure}")
     keys = "the key that was tried" if tried == 1 else f"all {tried} keys that were tried"
-    return HostError(f"{login} refuses {keys}", where=target.name, remedy=f"authorise one: {cure}")
+    return HostError(f"{login} refuses {keys}", where=target.name, remedy=f"authorize one: {cure}")

@@ -8,7 +8,8 @@ import msgspec
 
 from dnnbench.errors import ConfigError
 from dnnbench.settings.hostlists.host import HostConfig
-from dnnbench.settings.values import check, field_types
+from dnnbench.settings.textfile import local_path
+from dnnbench.settings.values import check, field_types, is_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -72,11 +73,15 @@ def make_hosts(
         known: name -> a host from another list, for the fields that its entry does not give.
 
     Raises:
-        ConfigError: a host is listed twice.
+        ConfigError: a host is listed twice, or the path of a key cannot be one.
     """
     hosts: dict[str, HostConfig] = {}
     first: dict[str, str] = {}
+    paths = [name for name, kind in field_types(HostConfig).items() if is_path(kind)]
     for where, settings in entries:
+        for field in paths:
+            if field in settings:
+                local_path(settings[field], where)
         name = settings["name"]
         if name in hosts:
             problem = f"{name} is listed twice"

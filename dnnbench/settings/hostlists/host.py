@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from dnnbench.settings.hostlists.connect import SSH
-from dnnbench.settings.values import Count, HostName, Name, Port, Positive
+from dnnbench.settings.values import Count, HostName, LocalPath, Name, Port, Price
 
 
 class HostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -24,8 +24,8 @@ class HostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     address: HostName | None = None
     port: Port | None = None
     user: Name | None = None
-    key: Name | None = None
+    key: LocalPath | None = None
     data_address: HostName | None = None
     slots: Count = 1
-    usd_per_hour: Positive | None = None
+    usd_per_hour: Price | None = None
     connect: Name = SSH

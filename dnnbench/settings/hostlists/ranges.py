@@ -99,6 +99,8 @@ def _values(text: str, where: str) -> Sequence[str]:
             )
         numbers = _steps(int(start), int(match[2]), match[3], text, where)
         return [f"{number:0{width}d}" for number in numbers]
+    if re.search("[0-9]{10}", text):
+        raise ConfigError(f"[{text}]: expected numbers of at most 9 digits", where=where)
     raise ConfigError(f"expected a range such as [01:12] or [a:f], got [{text}]", where=where)
 
 

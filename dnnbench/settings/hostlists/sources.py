@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 HOSTS, HOSTFILE, INVENTORY, SLURM = "--hosts", "--hostfile", "--inventory", "--slurm"
 GROUP, CONNECT = "--group", "--connect"
+
+_NODE_FILES: Final = {"PBS_NODEFILE": "PBS", "LSB_DJOB_HOSTFILE": "LSF"}
+"""Variable with the path of a job's hosts, one per line -> the scheduler that sets it."""
 
 
 class HostsChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -99,13 +103,23 @@ def _listed(choice: HostsChoice, file: TomlFile | None, environ: Mapping[str, st
 
 
 def note_on_job(environ: Mapping[str, str]) -> str | None:
-    """Return a note for a run on this machine inside a Slurm job that has several hosts."""
-    if not environ.get("SLURM_JOB_NODELIST") or environ.get("SLURM_JOB_NUM_NODES") == "1":
-        return None
-    return (
-        "note: all nodes run on this machine, not on the hosts of the Slurm job; for those: "
-        f"{SLURM}"
-    )
+    """Return a note for a run on this machine inside a batch job that has several hosts."""
+    note = "note: all nodes run on this machine, not on the hosts of the {} job; for those: {}"
+    if environ.get("SLURM_JOB_NODELIST") and environ.get("SLURM_JOB_NUM_NODES") != "1":
+        return note.format("Slurm", SLURM)
+    for variable, scheduler in _NODE_FILES.items():
+        if _has_several_hosts(environ.get(variable)):
+            return note.format(scheduler, f"{HOSTFILE} ${variable}")
+    return None
+
+
+def _has_several_hosts(hostfile: str | None) -> bool:
+    from dnnbench.settings.hostlists.hostfile import read_hostfile  # start-up time
+
+    try:
+        return len(read_hostfile(Path(hostfile))) > 1 if hostfile else False
+    except ConfigError:
+        return False
 
 
 def _entries(choice: HostsChoice, environ: Mapping[str, str]) -> list[Entry]:

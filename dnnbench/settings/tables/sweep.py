@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from dnnbench.settings.setting import CLUSTER, PRICED, PROVISIONED, Setting
-from dnnbench.settings.values import LocalPath, Name, Positive, Seconds
+from dnnbench.settings.values import LocalPath, Name, Price, Seconds
 from dnnbench.trial.protocols import PROTOCOLS, find_protocol, parameter_servers_of
 from dnnbench.trial.spec import CellKey, Nodes, ProtocolName, grid
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # overflowing a clock. None of them limits a realistic measurement.
 Share = Annotated[float, Meta(gt=0, le=1)]
 Hours = Annotated[float, Meta(gt=0, le=10_000)]
+Limit = Annotated[float, Meta(gt=0, le=1_000_000_000)]
 Throughput = Annotated[
     str,
     Meta(
@@ -231,7 +232,7 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = None
     max_cost_usd: Annotated[
-        Positive | None,
+        Limit | None,
         Setting(
             "Start no trial that would make the machines of this command cost more USD.",
             "Needs hosts, or usd_per_hour: this machine alone has no price.",
@@ -255,7 +256,7 @@ class CostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     price_book: Annotated[
         LocalPath,
         Setting(
-            "Price book: a name, or a .toml file, or a SkyPilot catalogue (.csv).",
+            "Price book: a name, or a .toml file, or a SkyPilot catalog (.csv).",
             "The month of the report.",
             commands=PRICED,
             metavar="NAME|FILE",
@@ -265,7 +266,7 @@ class CostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Name | None,
         Setting(
             "Region of the prices.",
-            unset="all that the book has; a catalogue's types where each is cheapest",
+            unset="all that the book has; a catalog's types where each is cheapest",
             example="us-central1",
             commands=PRICED,
         ),
@@ -281,7 +282,7 @@ class CostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = None
     usd_per_hour: Annotated[
-        Positive | None,
+        Price | None,
         Setting(
             "USD per host and hour of your own hardware, instead of the book's price.",
             unset="the book's",

@@ -8,14 +8,16 @@ import msgspec
 from msgspec import Meta
 
 from dnnbench.settings.setting import PROVISIONED, Setting
-from dnnbench.settings.values import LocalPath, Name, Positive
+from dnnbench.settings.values import LocalPath, Name
 from dnnbench.trial.models import MODELS
 from dnnbench.trial.spec import Compensation, Device, EpochDefinition, OptimizerName
 
 LAMBDA0: Final[dict[Compensation, float]] = {"adaptive": 2.0, "constant": 0.04}
 """The DC-ASGD paper's choices for CIFAR-10; 0.04 is also MXNet's default."""
 
-NotNegative = Annotated[float, Meta(ge=0)]
+# TensorFlow computes with float32: smaller numbers would be 0 there, larger ones infinite.
+Positive = Annotated[float, Meta(ge=1e-37, le=1e37)]
+NotNegative = Annotated[float, Meta(ge=0, le=1e37)]
 Fraction = Annotated[float, Meta(ge=0, lt=1)]
 
 

@@ -175,7 +175,7 @@ def shard_lock(index: int) -> tf.CriticalSection:
 
 
 def shard_graph(index: int, size: int, setting: StepSetting) -> bytes:
-    """Return a serialized GraphDef of a shard alone, for its parameter server to initialise."""
+    """Return a serialized GraphDef of a shard alone, for its parameter server to initialize."""
     import tensorflow as tf
 
     graph = tf.Graph()

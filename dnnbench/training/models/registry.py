@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from dnnbench.trial.spec import ModelSpec
 
 _WHERE = "[train] model"
+_KERAS_PREAMBLE = re.compile("Exception encountered when calling |.*Error encountered:$")
+_BOLD = re.compile(r"\x1b\[\d*m")
 
 
 class ModelBuilder(Protocol):
@@ -93,7 +96,7 @@ def _leaving_no_bytecode() -> Iterator[None]:
 def build_model(spec: ModelSpec, seed: int, examples: ExampleShape) -> keras.Model:
     """Build the model with initial weights that depend on ``seed`` alone.
 
-    Starts TensorFlow's eager runtime: never call it in a process that forks afterwards.
+    Starts TensorFlow's eager runtime: never call it in a process that forks afterward.
 
     Raises:
         ConfigError: no such model, it cannot be built, or it does not fit the data.
@@ -102,9 +105,11 @@ def build_model(spec: ModelSpec, seed: int, examples: ExampleShape) -> keras.Mod
 
     builder = find_builder(spec.name)
     keras.utils.set_random_seed(seed % 2**32)
-    given = {"input_shape": examples.image, "classes": examples.classes}
+    arguments: dict[str, Any] = {"l2": spec.l2, "dropout": spec.dropout}
+    arguments |= _named(builder, {"input_shape": examples.image, "classes": examples.classes})
+    _check_signature(spec.name, builder, arguments)
     try:
-        model = builder(l2=spec.l2, dropout=spec.dropout, **_named(builder, given))
+        model = builder(**arguments)
     except DnnbenchError:
         raise
     except (Exception, SystemExit) as error:
@@ -130,9 +135,22 @@ def refusal(name: str, error: BaseException) -> ConfigError:
 
 
 def _in_words(error: BaseException) -> str:
-    """Return an error's name and the first line of its text."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    """Return an error's name and the first line of its text, without what Keras puts around it."""
+    lines = [_BOLD.sub("", line).strip() for line in str(error).splitlines()]
+    lines = [line for line in lines if line and not _KERAS_PREAMBLE.match(line)]
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _check_signature(name: str, builder: ModelBuilder, arguments: dict[str, Any]) -> None:
+    """Refuse a function that cannot be called with what a builder gets."""
+    try:
+        inspect.signature(builder).bind(**arguments)
+    except TypeError as error:
+        raise ConfigError(
+            f"cannot call {name} with {', '.join(arguments)}: {error}",
+            where=_WHERE,
+            remedy="write it as `def model(*, input_shape, classes, l2, dropout):`",
+        ) from None
 
 
 def _named(function: ModelBuilder, given: dict[str, Any]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def _resnet(
     """Build a network of ``6 * blocks + 2`` layers with weights.
 
     Source: He, Zhang, Ren, Sun, *Deep Residual Learning for Image Recognition*, CVPR 2016, section
-    4.2: 3 x 3 convolutions with batch normalisation, shortcuts without weights (option A), global
+    4.2: 3 x 3 convolutions with batch normalization, shortcuts without weights (option A), global
     average pooling; He's initial weights. The paper has no dropout; here it comes before the last
     layer, and a rate of 0 leaves it out. Its 4 pixels of padding and mirrored images are left out.
     """
@@ -43,7 +43,7 @@ def _resnet(
 
     penalty = l2_penalty(l2)
 
-    def normalised(given: Any, maps: int, stride: int = 1) -> Any:
+    def normalized(given: Any, maps: int, stride: int = 1) -> Any:
         convolution = keras.layers.Conv2D(
             maps,
             3,
@@ -56,13 +56,13 @@ def _resnet(
         return keras.layers.BatchNormalization(momentum=_MOMENTUM)(convolution(given))
 
     images = keras.Input(input_shape)
-    hidden = keras.layers.ReLU()(normalised(images, _MAPS[0]))
+    hidden = keras.layers.ReLU()(normalized(images, _MAPS[0]))
     for maps in _MAPS:
         for _ in range(blocks):
             grows = maps != hidden.shape[-1]
-            inner = keras.layers.ReLU()(normalised(hidden, maps, stride=2 if grows else 1))
+            inner = keras.layers.ReLU()(normalized(hidden, maps, stride=2 if grows else 1))
             shortcut = _smaller(hidden, maps) if grows else hidden
-            hidden = keras.layers.ReLU()(keras.layers.Add()([normalised(inner, maps), shortcut]))
+            hidden = keras.layers.ReLU()(keras.layers.Add()([normalized(inner, maps), shortcut]))
     pooled = keras.layers.Dropout(dropout)(keras.layers.GlobalAveragePooling2D()(hidden))
     dense = keras.layers.Dense(classes, kernel_initializer="he_normal", kernel_regularizer=penalty)
     return keras.Model(images, dense(pooled))

@@ -10,7 +10,7 @@ part ``index`` of the flat parameters, ``size`` of them. No other code asks for 
   ``push`` of that class; the next pull waits for what ``push`` returns. A synchronous one also has
   ``leave``, which a worker runs at the end of its warm-up and of its epochs.
 - One without parameter server is a `Shard` on the worker's own device, which the worker
-  initialises itself; `ServerShard` is one, without its lock. Where several workers each have all
+  initializes itself; `ServerShard` is one, without its lock. Where several workers each have all
   parameters, ``start_from`` makes them equal at first, and ``push`` must keep them so.
 
 The last element of a shard counts the updates applied to it: a gradient carries -1 there, and the

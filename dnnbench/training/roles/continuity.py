@@ -1,4 +1,4 @@
-"""Notice that a shard was initialised afresh: the updates that it holds have become fewer."""
+"""Notice that a shard was initialized afresh: the updates that it holds have become fewer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dnnbench.trial.tasks import PARAMETER_SERVER
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_AFRESH: Final = "its parameters were initialised afresh during the trial"
+_AFRESH: Final = "its parameters were initialized afresh during the trial"
 
 
 def afresh(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dnnbench.training.roles.checkpoints import Checkpointer
 from dnnbench.training.roles.server import (
     import_graph,
-    initialise_shard,
+    initialize_shard,
     reserve_port,
     session_config,
     start_server,
@@ -49,7 +49,7 @@ def serve(channel: Channel, index: int, prepared: PreparedTrial, threads: int, p
         if checkpointer and connect.again:
             channel.emit(ServerReady, updates=checkpointer.restore(session))
         else:
-            initialise_shard(session, index, prepared)
+            initialize_shard(session, index, prepared)
             channel.emit(ServerReady)
         if prepared.spec.warm_start_epochs and not connect.again:
             channel.expect(WarmStart)

@@ -128,7 +128,7 @@ def import_graph(serialized: bytes, *, worker: int = 0) -> tf.Graph:
     return graph
 
 
-def initialise_shard(session: tf.compat.v1.Session, index: int, prepared: PreparedTrial) -> None:
+def initialize_shard(session: tf.compat.v1.Session, index: int, prepared: PreparedTrial) -> None:
     """Give a shard its initial values, in a session on the device that holds it."""
     shard = f"shard_{index}"
     feed = {f"{shard}/initial:0": prepared.initial_shards[index]}

@@ -92,7 +92,7 @@ class EpochTotals:
         """Add one run's results.
 
         Raises:
-            TrialError: a shard was initialised afresh between a pull and its push.
+            TrialError: a shard was initialized afresh between a pull and its push.
         """
         self.steps += len(losses)
         self.loss += float(losses.sum())

@@ -15,7 +15,7 @@ from dnnbench.training.roles.process import release_unused_memory
 from dnnbench.training.roles.server import (
     admit_gpu,
     import_graph,
-    initialise_shard,
+    initialize_shard,
     reserve_port,
     session_config,
     start_server,
@@ -132,8 +132,8 @@ class _Worker:
         Raises:
             _NotFinite: a loss or a parameter is not finite.
         """
-        self._initialise_shards()
-        self._initialise_states()
+        self._initialize_shards()
+        self._initialize_states()
         if warm_starts:
             self._warm_start()
             self._channel.expect(WarmUp)
@@ -158,11 +158,11 @@ class _Worker:
                 record = evaluate(self._session, self._prepared, number, parameters)
                 self._channel.emit(Evaluated, record=record)
 
-    def _initialise_shards(self) -> None:
-        """Initialise the parameters where no parameter server does."""
+    def _initialize_shards(self) -> None:
+        """Initialize the parameters where no parameter server does."""
         if not self._spec.parameter_servers:
             for index in range(len(self._prepared.initial_shards)):
-                initialise_shard(self._session, index, self._prepared)
+                initialize_shard(self._session, index, self._prepared)
 
     def _leave(self) -> None:
         """Let the others go on without this worker, where they wait for it."""
@@ -182,7 +182,7 @@ class _Worker:
             updates = updates_applied(self._session, 0)
             self._channel.emit(Served, cpu_s=0.0, updates_applied=updates)
 
-    def _initialise_states(self) -> None:
+    def _initialize_states(self) -> None:
         values = []
         for spec in self._prepared.step.states:
             if spec.initial is None:
@@ -200,7 +200,7 @@ class _Worker:
 
         Raises:
             _NotFinite: a parameter is not finite.
-            TrialError: a shard was initialised afresh in the meantime.
+            TrialError: a shard was initialized afresh in the meantime.
         """
         # The read that TensorFlow makes with each variable.
         names = [f"{spec.name}/Read/ReadVariableOp:0" for spec in self._prepared.step.states]

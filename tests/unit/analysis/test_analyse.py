@@ -425,7 +425,7 @@ def test_protocols_that_differ_in_more_than_the_protocol_are_warned_of() -> None
     assert warning == "rate_warmup_epochs differs between the protocols: downpour 0, dc-sgd 2"
 
 
-def test_the_paper_profile_is_analysed_at_once() -> None:
+def test_the_paper_profile_is_analyzed_at_once() -> None:
     outcomes = make_sweep(repeats=20, epochs=20)
     assert sum(len(outcome.epochs) for outcome in outcomes) == 2 * 20 * 20 * (3 + 7 + 11)
     started = time.process_time()

@@ -21,7 +21,7 @@ from dnnbench import errors
 from dnnbench.cli import COMMANDS, EXIT_OUTPUT_CLOSED, main
 from dnnbench.cli import run as run_module
 from dnnbench.cli.shared import data as data_module
-from dnnbench.data.catalogue import SYNTHETIC_EXAMPLES
+from dnnbench.data.catalog import SYNTHETIC_EXAMPLES
 from dnnbench.data.locate import Located
 from dnnbench.errors import ConfigError, DataError, HostError, TrialError
 from dnnbench.hosts.provision import steps
@@ -192,11 +192,29 @@ def test_help_lists_every_command_with_its_own_first_line(call: Callable[..., Re
         (("run", "--dry-run", "--nodes", "1000000000"), 2, "--nodes: expected whole numbers <= "),
         (("run", "--dry-run", "--repeats", "1000000"), 2, "--repeats: expected a whole number <"),
         (("run", "--config", "/dev/zero"), 2, "/dev/zero: expected a regular file, found a dev"),
-        (("report", "-o", ""), 2, "'-o' / '--output': expected the name of a file; see `dnnbench"),
-        (("report", "--figure", ""), 2, "'--figure': expected the name of a file; see `dnnbench"),
+        (("report", "."), 3, ": is no sweep: it has no plan.json"),
+        (("run", "--dataset", "directory:"), 2, "--dataset: expected directory:PATH"),
+        (("run", "--hosts", "n[1-9999999999]"), 2, "--hosts: .* expected numbers of at most 9 "),
+        (("report", "-o", ""), 2, "--output: expected the name of a file; see `dnnbench re"),
+        (("report", "--figure", ""), 2, "--figure: expected the name of a file; see `dnn"),
+        (("run", "--config", ""), 2, "--config: expected the name of a file; see `dnnbench"),
+        (("init", "--config", ""), 2, "--config: expected the name of a file; see `dnnben"),
         (("report", "~nosuchuser/x"), 2, "SWEEP: '~nosuchuser/x': there is no such home directory"),
         (("report", "a" * 300), 2, "SWEEP: expected a path with at most 255 bytes per name"),
-        (("report", "--nodes", "x"), 2, "'--nodes': 'x' is not .*; see `dnnbench report --help`"),
+        (
+            ("report", "--nodes", "x"),
+            2,
+            "--nodes: 'x' is not .*; see `dnnbench report --help`",
+        ),
+        (("report", "--nodes"), 2, "--nodes: requires an argument"),
+        (("report", "--full=3"), 2, "--full: does not take a value"),
+        (("report", "--ful"), 2, "--ful: dnnbench report has no such op.*; did you mean --"),
+        (("report", "--zzz"), 2, "--zzz: .* such option; see `dnnbench report --help`"),
+        (("report", "a", "b"), 2, "dnnbench report: got unexpected extra argument .b.; see"),
+        (("report", "--format", "pdf"), 2, "--format: 'pdf' is not one of 'terminal', "),
+        (("compare",), 2, "FIRST: is missing; see `dnnbench compare --help`"),
+        (("hosts", "zzz"), 2, "dnnbench hosts: no such command 'zzz'; see `dnnbench hosts"),
+        (("zzz",), 2, "dnnbench: there is no command 'zzz'; choose from run, report, "),
         (("run", "--ports", "2000-1999"), 2, "--ports: .cluster. ports: expected a first port not"),
         (("run", "--model", "nets:wide"), 2, "--model: there is no source of module nets in /"),
         (("report", "-o", "no/where.md"), 3, "results: there is no sweep"),
@@ -213,7 +231,7 @@ def test_what_a_user_can_mend_is_one_line_and_an_exit_code(
 def test_usage_errors_name_the_nearest_command_and_end_with_2(call: Callable[..., Result]) -> None:
     result = call("reprot")
     assert result.code == 2
-    assert "Did you mean 'report'?" in result.err
+    assert "did you mean report?" in result.err
     assert call("report", "--no-such-option").code == 2
     assert call().code == 2
 
@@ -449,23 +467,33 @@ def test_run_reports_at_its_end_and_leaves_the_report_with_the_results(
         ({"SLURM_JOB_NODELIST": "node[01-04]"}, (), True),
         ({"SLURM_JOB_NODELIST": "node[01-04]"}, ("--hosts", "node[01-04]"), False),
         ({"SLURM_JOB_NODELIST": "node01", "SLURM_JOB_NUM_NODES": "1"}, (), False),
+        ({"PBS_NODEFILE": "several"}, (), True),
+        ({"PBS_NODEFILE": "several"}, ("--hosts", "node[01-04]"), False),
+        ({"PBS_NODEFILE": "one"}, (), False),
+        ({"PBS_NODEFILE": "none"}, (), False),
         ({}, (), False),
     ],
 )
-def test_a_run_on_this_machine_alone_inside_a_slurm_job_is_noted(
+def test_a_run_on_this_machine_alone_inside_a_batch_job_is_noted(
     call: Callable[..., Result],
     monkeypatch: pytest.MonkeyPatch,
     job: dict[str, str],
     hosts: tuple[str, ...],
     is_noted: bool,
 ) -> None:
-    for name in ("SLURM_JOB_NODELIST", "SLURM_JOB_NUM_NODES"):
+    for name in ("SLURM_JOB_NODELIST", "SLURM_JOB_NUM_NODES", "PBS_NODEFILE"):
         monkeypatch.delenv(name, raising=False)
+    Path("several").write_text("a\na\nb\n")
+    Path("one").write_text("a\na\n")
     for name, value in job.items():
         monkeypatch.setenv(name, value)
     result = call("run", "--nodes", "4", "--dry-run", *hosts)
     assert result.code == 0
-    assert ("not on the hosts of the Slurm job; for those: --slurm" in result.err) == is_noted
+    note = {
+        "SLURM_JOB_NODELIST": "not on the hosts of the Slurm job; for those: --slurm",
+        "PBS_NODEFILE": "not on the hosts of the PBS job; for those: --hostfile $PBS_NODEFILE",
+    }
+    assert any(note[name] in result.err for name in job if name in note) == is_noted
 
 
 def test_the_login_of_a_package_index_is_neither_stored_nor_shown(

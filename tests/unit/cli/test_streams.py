@@ -35,7 +35,9 @@ def in_a_directory_with_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ("$D report --format json >&-", REFUSED, "standard output: cannot be written"),
         ("$D cost -q >/dev/full", REFUSED, "standard output: cannot be written: No space"),
         ("$D report >/dev/full", REFUSED, "standard output: cannot be written: No space"),
-        ("$D --help >/dev/full", REFUSED, "No space left on device"),
+        ("$D --help >/dev/full", REFUSED, "standard output: cannot be written: No space"),
+        ("$D cost --help >/dev/full", REFUSED, "standard output: cannot be written: No space"),
+        ("$D --version >&-", REFUSED, "standard output: cannot be written: Bad file"),
         ("$D report --full 2>&- >/dev/null", EXIT_OK, None),
         ("$D report 2>/dev/full >/dev/null", EXIT_OK, None),
         ("$D report nosuch 2>&-", REFUSED, None),
@@ -59,6 +61,19 @@ def test_a_stream_or_limit_in_the_way_is_named(script: str, code: int, line: str
     else:
         (shown,) = found.stderr.splitlines()
         assert line in shown
+
+
+@pytest.mark.parametrize("command", [["report"], ["cost", "-q"], ["run", "--dry-run"]])
+def test_a_user_without_a_home_directory_needs_none(
+    command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HOME")
+    script = "import os, pwd, sys; pwd.getpwuid = {}.__getitem__; from dnnbench.cli import main; "
+    script += "sys.exit(main(sys.argv[1:]))"
+    found = subprocess.run(
+        [sys.executable, "-c", script, *command], capture_output=True, text=True, check=False
+    )
+    assert (found.returncode, found.stderr) == (EXIT_OK, "")
 
 
 def test_a_terminal_that_is_closed_is_no_bug() -> None:

@@ -421,12 +421,12 @@ def test_plain_lines_name_the_trial_when_several_run(clock: Clock) -> None:
 
 
 def test_no_color_is_respected(clock: Clock) -> None:
-    coloured = re.compile(r"\x1b\[[0-9;]*3[0-9]")
+    colored = re.compile(r"\x1b\[[0-9;]*3[0-9]")
     options: dict[str, Any] = {"color_system": "256"}
     view, console = live_view(clock, 4, **options)
-    assert coloured.search(drawn(view, console))
+    assert colored.search(drawn(view, console))
     view, console = live_view(clock, 4, **options, _environ={"NO_COLOR": "1"})
-    assert not coloured.search(drawn(view, console))
+    assert not colored.search(drawn(view, console))
 
 
 def test_the_live_view_keeps_what_the_user_should_know(clock: Clock) -> None:

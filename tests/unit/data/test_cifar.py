@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from dnnbench.data import catalogue
+from dnnbench.data import catalog
 from dnnbench.data.load import load
 from dnnbench.data.locate import locate, stored_files
 from dnnbench.data.sets import Archive, ExampleShape, PublishedFile
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 VALUES = 3 * 32 * 32
 PER_FILE = 4
-NAMES = [file.name for file in catalogue.FILE_SETS["cifar-10"].files]
+NAMES = [file.name for file in catalog.FILE_SETS["cifar-10"].files]
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def contents(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
     """Put a small set in the place of cifar-10, without mirrors; return its files by name."""
     random = np.random.default_rng(11)
     made = {name: random.bytes(PER_FILE * (1 + VALUES)) for name in NAMES}
-    real = catalogue.FILE_SETS["cifar-10"]
+    real = catalog.FILE_SETS["cifar-10"]
     small = msgspec.structs.replace(
         real,
         files=tuple(
@@ -44,7 +44,7 @@ def contents(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
         mirrors=(),
         validation_count=3,
     )
-    monkeypatch.setitem(catalogue.FILE_SETS, "cifar-10", small)
+    monkeypatch.setitem(catalog.FILE_SETS, "cifar-10", small)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     return made
 
@@ -57,7 +57,7 @@ def write(directory: Path, files: dict[str, bytes]) -> Path:
 
 
 @pytest.mark.parametrize("below", ["", "cifar-10", "cifar-10-batches-bin"])
-def test_records_become_images_with_the_colours_of_a_pixel_together(
+def test_records_become_images_with_the_colors_of_a_pixel_together(
     contents: dict[str, bytes], tmp_path: Path, below: str
 ) -> None:
     write(tmp_path / below, contents)
@@ -122,13 +122,13 @@ def mirror(
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(directory)))
     Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     changed = msgspec.structs.replace(
-        catalogue.FILE_SETS["cifar-10"],
+        catalog.FILE_SETS["cifar-10"],
         mirrors=(f"http://127.0.0.1:{server.server_port}/",),
         archive=Archive(
             "cifar-10-binary.tar.gz", hashlib.sha256(archive).hexdigest(), len(archive)
         ),
     )
-    monkeypatch.setitem(catalogue.FILE_SETS, "cifar-10", changed)
+    monkeypatch.setitem(catalog.FILE_SETS, "cifar-10", changed)
     yield directory
     server.shutdown()
     server.server_close()

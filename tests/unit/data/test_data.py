@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from dnnbench.data import catalogue, download
+from dnnbench.data import catalog, download
 from dnnbench.data.load import load
 from dnnbench.data.locate import locate
 from dnnbench.data.sets import ExampleShape, FileSet, IdxFile
@@ -29,7 +29,7 @@ IMAGES = "train-images-idx3-ubyte"
 
 def test_the_help_names_every_data_set() -> None:
     named = settings()["train.dataset"].setting.help
-    assert f"{', '.join(catalogue.NAMES)}, or " in named
+    assert f"{', '.join(catalog.NAMES)}, or " in named
 
 
 def small_file(name: str, shape: tuple[int, ...], seed: int) -> tuple[IdxFile, bytes]:
@@ -61,7 +61,7 @@ def archives(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, bytes
         system_directory=tmp_path / "system",
         validation_count=VALIDATION_COUNT,
     )
-    monkeypatch.setitem(catalogue.FILE_SETS, "mnist", small)
+    monkeypatch.setitem(catalog.FILE_SETS, "mnist", small)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     return {f"{file.name}.gz": archive for file, archive in made}
 
@@ -113,8 +113,8 @@ def offer(
 
     def set_mirrors(*wanted: str) -> None:
         addresses = tuple(kinds[kind]() for kind in wanted)
-        changed = msgspec.structs.replace(catalogue.FILE_SETS["mnist"], mirrors=addresses)
-        monkeypatch.setitem(catalogue.FILE_SETS, "mnist", changed)
+        changed = msgspec.structs.replace(catalog.FILE_SETS["mnist"], mirrors=addresses)
+        monkeypatch.setitem(catalog.FILE_SETS, "mnist", changed)
 
     yield set_mirrors
     for server in servers:
@@ -198,14 +198,14 @@ def test_a_damaged_file_in_a_given_directory_is_named_in_one_line(
     assert (given / f"{IMAGES}.gz").exists()  # the user's own file is never removed
 
 
-def test_a_file_of_another_set_is_recognised(archives: dict[str, bytes], tmp_path: Path) -> None:
+def test_a_file_of_another_set_is_recognized(archives: dict[str, bytes], tmp_path: Path) -> None:
     archives["t10k-images-idx3-ubyte.gz"] = small_file("x", (TEST_COUNT, 28, 28), 5)[1]
     other = small_file("t10k-images-idx3-ubyte", (TEST_COUNT, 28, 28), 5)[0]
-    fashion = catalogue.FILE_SETS["fashion-mnist"]
+    fashion = catalog.FILE_SETS["fashion-mnist"]
     given = write(tmp_path / "given", archives)
     with pytest.MonkeyPatch.context() as patch:
         changed = msgspec.structs.replace(fashion, files=(other, *fashion.files[1:]))
-        patch.setitem(catalogue.FILE_SETS, "fashion-mnist", changed)
+        patch.setitem(catalog.FILE_SETS, "fashion-mnist", changed)
         with pytest.raises(DataError, match="this is a file of Fashion-MNIST"):
             locate("mnist", given)
 
@@ -213,12 +213,12 @@ def test_a_file_of_another_set_is_recognised(archives: dict[str, bytes], tmp_pat
 def test_a_directory_with_another_set_is_named_as_such(
     archives: dict[str, bytes], tmp_path: Path
 ) -> None:
-    fashion = catalogue.FILE_SETS["fashion-mnist"]
-    pattern = enumerate(catalogue.FILE_SETS["mnist"].files)
+    fashion = catalog.FILE_SETS["fashion-mnist"]
+    pattern = enumerate(catalog.FILE_SETS["mnist"].files)
     made = [small_file(file.name, file.shape, 20 + n) for n, file in pattern]
     with pytest.MonkeyPatch.context() as patch:
         changed = msgspec.structs.replace(fashion, files=tuple(file for file, _ in made))
-        patch.setitem(catalogue.FILE_SETS, "fashion-mnist", changed)
+        patch.setitem(catalog.FILE_SETS, "fashion-mnist", changed)
         given = write(tmp_path / "given", archives)
         expected = "holds MNIST, not Fashion-MNIST; give --data-dir another directory"
         with pytest.raises(DataError, match=f"^{given}: {expected}$"):
@@ -371,8 +371,8 @@ def test_a_mirror_that_never_answers_is_given_up(
     monkeypatch.setattr(download, "READ_TIMEOUT_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:  # connects, by its backlog, and no more
         address = f"http://127.0.0.1:{silent.getsockname()[1]}/"
-        changed = msgspec.structs.replace(catalogue.FILE_SETS["mnist"], mirrors=(address,))
-        monkeypatch.setitem(catalogue.FILE_SETS, "mnist", changed)
+        changed = msgspec.structs.replace(catalog.FILE_SETS["mnist"], mirrors=(address,))
+        monkeypatch.setitem(catalog.FILE_SETS, "mnist", changed)
         found = locate("mnist", cache_dir=tmp_path / "cache")
     assert "no answer" in found.details
 
@@ -394,7 +394,7 @@ def test_data_of_another_digest_than_the_order_are_refused(
         load(DataSpec("mnist", str(given), "0" * 64))
 
 
-@pytest.mark.parametrize("wanted", catalogue.FILE_SETS.values(), ids=catalogue.FILE_SETS)
+@pytest.mark.parametrize("wanted", catalog.FILE_SETS.values(), ids=catalog.FILE_SETS)
 def test_every_real_set_has_two_mirrors_and_its_own_digest(wanted: FileSet) -> None:
     assert len(wanted.mirrors) >= 2
     assert all(mirror.endswith("/") for mirror in wanted.mirrors)
@@ -402,11 +402,11 @@ def test_every_real_set_has_two_mirrors_and_its_own_digest(wanted: FileSet) -> N
     checksums += [archive.sha256 for archive in wanted.archives]
     assert len(set(checksums)) == len(checksums) >= 7
     assert all(len(bytes.fromhex(checksum)) == 32 for checksum in checksums)
-    assert len({known.digest for known in catalogue.FILE_SETS.values()}) == len(catalogue.FILE_SETS)
+    assert len({known.digest for known in catalog.FILE_SETS.values()}) == len(catalog.FILE_SETS)
 
 
 @pytest.mark.skipif("MNIST_TEST_DIR" not in os.environ, reason="names a directory with MNIST")
-def test_the_real_mnist_is_what_the_catalogue_says() -> None:
+def test_the_real_mnist_is_what_the_catalog_says() -> None:
     found = locate("mnist", Path(os.environ["MNIST_TEST_DIR"]), explicit=True)
     data = load(found.order)
     assert [part.shape for part in data[:6:2]] == [(55_000, 784), (5_000, 784), (10_000, 784)]
@@ -417,5 +417,5 @@ def test_the_real_mnist_is_what_the_catalogue_says() -> None:
 
 
 def test_headers_are_those_of_the_format() -> None:
-    labels = catalogue.FILE_SETS["fashion-mnist"].files[3]
+    labels = catalog.FILE_SETS["fashion-mnist"].files[3]
     assert labels.header.hex() == "0000080100002710"

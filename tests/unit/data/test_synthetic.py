@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from dnnbench.data import catalogue, synthetic
+from dnnbench.data import catalog, synthetic
 from dnnbench.data.load import DataSet, load
 from dnnbench.data.locate import locate
 from dnnbench.data.sets import ExampleShape, GeneratedSet
@@ -13,7 +13,7 @@ from dnnbench.errors import DataError
 from dnnbench.trial.spec import DataSpec
 
 SHAPE = ExampleShape((28, 28, 1), classes=10)
-COLOUR = ExampleShape((32, 32, 3), classes=10)
+COLOR = ExampleShape((32, 32, 3), classes=10)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def test_the_set_has_the_shapes_and_types_of_mnist(data: DataSet) -> None:
     assert counts.min() > 5_000
 
 
-@pytest.mark.parametrize("wanted", catalogue.GENERATED.values(), ids=catalogue.GENERATED)
+@pytest.mark.parametrize("wanted", catalog.GENERATED.values(), ids=catalog.GENERATED)
 def test_it_is_the_same_on_every_machine(wanted: GeneratedSet) -> None:
     # Fails if the recipe, or what NumPy makes of it, changes: then results are not comparable.
     generated = synthetic.generate(wanted.learn_count + wanted.test_count, wanted.examples)
@@ -44,8 +44,8 @@ def test_another_seed_makes_another_set() -> None:
     assert synthetic.digest(*first) != synthetic.digest(*second)
 
 
-def test_colour_images_have_other_values_in_each_channel() -> None:
-    images, labels = synthetic.generate(500, COLOUR)
+def test_color_images_have_other_values_in_each_channel() -> None:
+    images, labels = synthetic.generate(500, COLOR)
     assert images.shape == (500, 3072)
     red, green, _ = images.reshape(-1, 32, 32, 3).transpose(3, 0, 1, 2)
     assert len(np.unique(labels)) == 10
@@ -53,10 +53,10 @@ def test_colour_images_have_other_values_in_each_channel() -> None:
     assert not images.reshape(-1, 32, 32, 3)[:, [0, 1, 30, 31]].any()  # the ground stays black
 
 
-@pytest.mark.parametrize("name", catalogue.FILE_SETS)
+@pytest.mark.parametrize("name", catalog.FILE_SETS)
 def test_every_published_set_has_a_generated_one_of_its_shape(name: str) -> None:
-    wanted = catalogue.FILE_SETS[name]
-    stand_in = catalogue.GENERATED[wanted.stand_in]
+    wanted = catalog.FILE_SETS[name]
+    stand_in = catalog.GENERATED[wanted.stand_in]
     assert stand_in.examples == wanted.examples
     assert stand_in.train_count == wanted.train_count
 

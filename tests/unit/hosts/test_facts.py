@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 import pytest
 
-from dnnbench.data import catalogue
+from dnnbench.data import catalog
 from dnnbench.errors import ConfigError, HostError
 from dnnbench.hosts.agents.launching import admitted_addresses
 from dnnbench.hosts.provision import bundle
@@ -233,7 +233,7 @@ def test_what_a_host_lacks_is_named_together() -> None:
 
 
 def test_data_of_a_set_lies_under_its_digest_with_the_checksum_of_each_file(tmp_path: Path) -> None:
-    names = [file.name for file in catalogue.file_set("mnist").files]
+    names = [file.name for file in catalog.file_set("mnist").files]
     for number, name in enumerate(names):
         (tmp_path / (f"{name}.gz" if number % 2 else name)).write_bytes(name.encode())
     order = DataSpec("mnist", str(tmp_path), "0123456789abcdefXYZ")
@@ -254,7 +254,7 @@ def test_a_users_own_arrays_are_pushed_as_one_file_whatever_the_noise(tmp_path: 
 
 
 def test_generated_data_is_not_pushed() -> None:
-    order = DataSpec(catalogue.SYNTHETIC, None, catalogue.SYNTHETIC_DIGEST)
+    order = DataSpec(catalog.SYNTHETIC, None, catalog.SYNTHETIC_DIGEST)
     need = wanted_for(Config(), order)
     assert (need.data, need.data_directory) == ([], None)
 

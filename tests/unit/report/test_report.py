@@ -329,7 +329,7 @@ def test_warnings_are_visible_in_terminal_and_markdown() -> None:
     assert f"> **Warning**: {line}" in markdown.render(Subject(analysis))
 
 
-def test_the_plot_marks_both_protocols_without_colour(analysis: Analysis) -> None:
+def test_the_plot_marks_both_protocols_without_color(analysis: Analysis) -> None:
     text = shown(analysis, 80)
     assert "Seconds per epoch of a typical trial, 4 nodes (synthetic-mnist)" in text
     drawing = [line for line in text.splitlines() if "┤" in line or "│" in line]

@@ -20,12 +20,15 @@ from dnnbench.settings.hostlists.sources import HostsChoice
 from dnnbench.settings.load import load
 from dnnbench.settings.schema import PROFILES, Config, Resolved, settings, without_secrets
 from dnnbench.settings.textfile import MOST_BYTES
+from dnnbench.settings.values import check_text
 from dnnbench.trial.models import MODELS
 from dnnbench.trial.protocols import PROTOCOLS
 from dnnbench.trial.spec import CellKey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from dnnbench.settings.setting import Field
 
 
 @pytest.fixture(autouse=True)
@@ -143,11 +146,11 @@ def test_lambda_follows_the_kind_of_compensation_unless_it_is_given() -> None:
         ("[train]\nl2 = true\n", "dnnbench.toml:2: [train] l2: expected a number, got True"),
         (
             "[train]\nl2 = inf\n",
-            "dnnbench.toml:2: [train] l2: expected a finite number, got inf",
+            "dnnbench.toml:2: [train] l2: expected a number <= 1e+37, got inf",
         ),
         (
             "[train]\nlearning_rate = nan\n",
-            "dnnbench.toml:2: [train] learning_rate: expected a number > 0.0, got nan",
+            "dnnbench.toml:2: [train] learning_rate: expected a number >= 1e-37, got nan",
         ),
         (
             '[train]\noptimizer = "adagrd"\n',
@@ -172,7 +175,7 @@ def test_lambda_follows_the_kind_of_compensation_unless_it_is_given() -> None:
         ),
         (
             "[cost]\nusd_per_hour = 0\n",
-            "dnnbench.toml:2: [cost] usd_per_hour: expected a number > 0.0, got 0",
+            "dnnbench.toml:2: [cost] usd_per_hour: expected a number >= 1e-09, got 0",
         ),
         ("train = 3\n", "dnnbench.toml:1: [train] must be a table of keys"),
         (
@@ -347,7 +350,7 @@ def test_what_the_environment_has_wrong_is_named() -> None:
         ("train.epochs", "2.5", "--epochs: expected a whole number, got '2.5'"),
         ("train.dropout", "1", "--dropout: expected a number < 1.0, got '1'"),
         ("cost.target_accuracy", "97%", "--target-accuracy: expected a number, got '97%'"),
-        ("train.l2", "inf", "--l2: expected a finite number, got 'inf'"),
+        ("train.l2", "inf", "--l2: expected a number <= 1e+37, got 'inf'"),
         ("train.epochs", "9" * 4400, f"--epochs: expected a smaller number, got '{'9' * 4400}'"),
         ("cluster.share", "perhaps", "--share: expected true or false, got 'perhaps'"),
         (
@@ -528,6 +531,17 @@ def test_every_setting_says_what_it_is_and_what_counts_where_it_is_not_set() -> 
         is_unset = field.default is None
         assert bool(field.setting.unset) == is_unset, field.key
         assert (field.setting.example is not None) == is_unset, field.key
+
+
+NUMBERS = [f for f in settings().values() if f.kind_is(int) or f.kind_is(float)]
+
+
+@pytest.mark.parametrize("field", NUMBERS, ids=lambda field: field.key)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_every_number_has_bounds(field: Field, sign: int) -> None:
+    number = sign * (2**62 if field.kind_is(int) and field.key != "sweep.seed" else 10**38)
+    with pytest.raises(ConfigError, match=r"expected a (whole )?number [<>]|a smaller number"):
+        check_text(field.kind, str(number), field.option)
 
 
 def test_profiles_set_known_keys_and_quick_is_the_default() -> None:

@@ -14,7 +14,7 @@ from support.factories import make_ready, make_use
 from support.fake_agent import FakeAgent, epoch_end
 
 from dnnbench.cli.views.sweep import QuietView
-from dnnbench.data import catalogue
+from dnnbench.data import catalog
 from dnnbench.errors import HostError
 from dnnbench.settings.load import load
 from dnnbench.sweep import results, trial_events, trial_run
@@ -67,7 +67,7 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 0.02
 SNAPSHOT = snapshot()
-DATA = DataSpec(catalogue.SYNTHETIC, None, catalogue.SYNTHETIC_DIGEST)
+DATA = DataSpec(catalog.SYNTHETIC, None, catalog.SYNTHETIC_DIGEST)
 RESOLVED = load(
     None,
     {},
@@ -209,7 +209,7 @@ def test_every_kind_of_event_is_among_those_that_are_made_odd() -> None:
 @pytest.fixture
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial_run, "TEAR_DOWN_TIMEOUT_S", PATIENCE_S)
-    monkeypatch.setattr("os.fsync", lambda _fd: None)  # nobody needs these sweeps afterwards
+    monkeypatch.setattr("os.fsync", lambda _fd: None)  # nobody needs these sweeps afterward
     monkeypatch.setattr(trial_events, "_HINDSIGHT_S", PATIENCE_S)
     monkeypatch.setattr(trial_events, "RESPONSE_S", PATIENCE_S)
 

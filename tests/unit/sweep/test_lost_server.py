@@ -229,7 +229,7 @@ def test_a_server_that_comes_back_without_its_parameters_ends_the_trial(
     assert (outcome.failure.task, outcome.failure.host) == ("ps:0", "host-0")
     assert outcome.failure.cause == (
         f"expected {UPDATES} updates or more, as in its checkpoints, found {updates or 0}: "
-        "its parameters were initialised afresh"
+        "its parameters were initialized afresh"
     )
 
 
@@ -316,7 +316,7 @@ def count_of(outcome: TrialOutcome) -> str | None:
     if outcome.failure is None:
         return None
     assert outcome.failure.task == "ps:0"
-    assert "initialised afresh" in outcome.failure.cause
+    assert "initialized afresh" in outcome.failure.cause
     return outcome.failure.cause.partition(":")[0]
 
 

@@ -184,7 +184,7 @@ def test_no_rehearsal_where_none_is_wanted_or_possible(
 
 
 @pytest.mark.usefixtures("cores")
-def test_the_report_shows_growth_utilisation_and_the_published_figure(tmp_path: Path) -> None:
+def test_the_report_shows_growth_utilization_and_the_published_figure(tmp_path: Path) -> None:
     store = stored(tmp_path)
     rehearsal = rehearsal_of(store, QuietView())
     assert rehearsal is not None

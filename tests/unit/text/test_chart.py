@@ -75,5 +75,5 @@ def test_a_series_has_its_color_where_the_screen_has_colors() -> None:
             [series], screen, size=(40, 13), x_ticks=[1], y_ticks=TICKS_S, x_label="epoch"
         )
 
-    assert "\x1b[32mx\x1b[0m" in drawn(Screen(40, is_styled=True, is_coloured=True))
+    assert "\x1b[32mx\x1b[0m" in drawn(Screen(40, is_styled=True, is_colored=True))
     assert "\x1b" not in drawn(Screen(40))

@@ -77,7 +77,7 @@ def test_styles_are_codes_around_each_line_where_the_screen_shows_them() -> None
     styled = Screen(9, is_styled=True)
     assert Screen(9).styled("a", bold=True) == "a"
     assert styled.styled("a", bold=True, fg="yellow") == "\x1b[1ma\x1b[0m"
-    assert "33m" in styled._replace(is_coloured=True).styled("a", fg="yellow")
+    assert "33m" in styled._replace(is_colored=True).styled("a", fg="yellow")
     assert styled._replace(width=3).paragraph("one two", dim=True) == (
         "\x1b[2mone\x1b[0m\n\x1b[2mtwo\x1b[0m\n"
     )
@@ -88,7 +88,7 @@ def test_styles_are_codes_around_each_line_where_the_screen_shows_them() -> None
     [
         (False, {}, Screen(FILE_WIDTH)),
         (False, {"COLUMNS": "120"}, Screen(120)),
-        (True, {"COLUMNS": "90"}, Screen(90, is_styled=True, is_coloured=True)),
+        (True, {"COLUMNS": "90"}, Screen(90, is_styled=True, is_colored=True)),
         (True, {"COLUMNS": "90", "NO_COLOR": "1"}, Screen(90, is_styled=True)),
         (True, {"COLUMNS": "90", "TERM": "dumb"}, Screen(90)),
     ],

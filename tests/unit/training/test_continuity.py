@@ -1,4 +1,4 @@
-"""Parameters that were initialised afresh are noticed by the updates that they hold."""
+"""Parameters that were initialized afresh are noticed by the updates that they hold."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_shard_never_holds_fewer_updates_than_before_and_the_workers_own(
     if shard is None:
         continuity.check(pulled(*counts), 80 + pushed)
         return
-    with pytest.raises(TrialError, match="initialised afresh") as caught:
+    with pytest.raises(TrialError, match="initialized afresh") as caught:
         continuity.check(pulled(*counts), 80 + pushed)
     assert caught.value.where == f"ps:{shard}"
     assert words in caught.value.problem
@@ -49,6 +49,6 @@ def test_where_several_pushes_make_an_update_only_the_count_itself_is_compared()
 
 def test_an_update_before_the_pull_that_it_was_computed_from_names_the_shard() -> None:
     staleness = np.array([[0, 0], [1, -40]], np.int64)
-    with pytest.raises(TrialError, match="initialised afresh") as caught:
+    with pytest.raises(TrialError, match="initialized afresh") as caught:
         EpochTotals().add(np.zeros(2), staleness, None)
     assert caught.value.where == "ps:1"

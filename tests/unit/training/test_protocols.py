@@ -5,7 +5,7 @@ import pkgutil
 
 import pytest
 
-from dnnbench.data.catalogue import SYNTHETIC_EXAMPLES
+from dnnbench.data.catalog import SYNTHETIC_EXAMPLES
 from dnnbench.errors import ConfigError
 from dnnbench.training import optimizers, protocols
 from dnnbench.training.graph.setting import StepSetting

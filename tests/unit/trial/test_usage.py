@@ -58,7 +58,7 @@ def test_the_use_between_two_readings_is_their_difference_and_within_bounds() ->
     assert (use.duration_s, use.busy_s, use.roles_s, use.steal_s) == (4.0, 7.0, 5.0, 0.5)
     assert (use.load_before, use.load_after) == (0.5, 1.5)
     assert use.clock_mhz == (2000.0, 3000.0)
-    # Counters that run backwards, as steal does on some hypervisors, are no use at all.
+    # Counters that run backward, as steal does on some hypervisors, are no use at all.
     odd = use_between(after, before)
     assert (odd.busy_s, odd.steal_s) == (0.0, 0.0)
     for one in (use, odd, use_between(before, before._replace(clock_mhz=None))):

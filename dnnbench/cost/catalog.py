@@ -1,4 +1,4 @@
-"""SkyPilot's catalogues as price books: ``<cloud>/vms.csv``, with columns in any order.
+"""SkyPilot's catalogs as price books: ``<cloud>/vms.csv``, with columns in any order.
 
 A row is a machine type in a region or an availability zone. A type is priced where it is cheapest,
 unless one region is chosen. Rows without a machine type are accelerators that Google sells beside
@@ -66,15 +66,15 @@ class _Row:
         return value
 
 
-def read_catalogue(path: Path, region: str | None = None) -> PriceBook:
-    """Read a catalogue as a price book.
+def read_catalog(path: Path, region: str | None = None) -> PriceBook:
+    """Read a catalog as a price book.
 
     Args:
         path: of the file.
         region: of the prices; by default each type is priced in its cheapest region.
 
     Raises:
-        ConfigError: the file cannot be read, is no catalogue, does not have the region, or has a
+        ConfigError: the file cannot be read, is no catalog, does not have the region, or has a
             price that is zero, negative, missing or no number.
     """
     cheapest: dict[str, Machine] = {}
@@ -100,8 +100,8 @@ def read_catalogue(path: Path, region: str | None = None) -> PriceBook:
             remedy=nearest(region, regions) or f"it has {', '.join(list(regions)[:12])}",
         )
     assumptions = [
-        "date: when the file was last changed, as the catalogue has none",
-        "billing by the second, for a minute at least: not in the catalogue",
+        "date: when the file was last changed, as the catalog has none",
+        "billing by the second, for a minute at least: not in the catalog",
     ]
     if region is None and len(regions) > 1:
         assumptions.append("each machine type in its cheapest region")
@@ -113,7 +113,7 @@ def read_catalogue(path: Path, region: str | None = None) -> PriceBook:
         as_of=_changed(path),
         currency=CURRENCY,
         regions=(region,) if region else tuple(regions),
-        sources=(f"SkyPilot catalogue {path.name}",),
+        sources=(f"SkyPilot catalog {path.name}",),
         machine=cheapest,
         billing=(_BILLING,),
         assumptions=tuple(assumptions),
@@ -139,7 +139,7 @@ def _rows(path: Path) -> Iterator[_Row]:
         names = [name.strip() for name in next(reader, [])]
         if missing := [name for name in _NEEDED if name not in names]:
             raise ConfigError(
-                f"expected a SkyPilot catalogue with columns {', '.join(_NEEDED)}, "
+                f"expected a SkyPilot catalog with columns {', '.join(_NEEDED)}, "
                 f"found none named {missing[0]}",
                 where=f"{path}:1",
             )

@@ -1,4 +1,4 @@
-"""SkyPilot's catalogues: read as they are, refused by line."""
+"""SkyPilot's catalogs: read as they are, refused by line."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dnnbench.cost import bases_of_book, basis_of_book, load_book
-from dnnbench.cost import catalogue as catalogue_module
-from dnnbench.cost.catalogue import read_catalogue
+from dnnbench.cost import catalog as catalog_module
+from dnnbench.cost.catalog import read_catalog
 from dnnbench.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def written(tmp_path: Path, text: str, name: str = "vms.csv") -> Path:
     return path
 
 
-def test_a_catalogue_is_read_with_each_type_where_it_is_cheapest(tmp_path: Path) -> None:
+def test_a_catalog_is_read_with_each_type_where_it_is_cheapest(tmp_path: Path) -> None:
     book = load_book(str(written(tmp_path, LAMBDA)))
     assert list(book.machine) == ["cpu_4x", "gpu_8x"]
     small, large = book.machine.values()
@@ -66,12 +66,12 @@ def test_the_order_of_the_columns_does_not_matter(tmp_path: Path) -> None:
     writer = csv.DictWriter(other, [*names, "Arch"])
     writer.writeheader()
     writer.writerows(row | {"Arch": "x86_64"} for row in rows)
-    first = read_catalogue(written(tmp_path, LAMBDA))
-    assert read_catalogue(written(tmp_path, other.getvalue())).machine == first.machine
+    first = read_catalog(written(tmp_path, LAMBDA))
+    assert read_catalog(written(tmp_path, other.getvalue())).machine == first.machine
 
 
 def test_googles_accelerators_without_a_machine_are_left_out_and_counted(tmp_path: Path) -> None:
-    book = read_catalogue(written(tmp_path, GOOGLE))
+    book = read_catalog(written(tmp_path, GOOGLE))
     assert list(book.machine) == ["e2-micro", "n1-standard-4"]
     assert book.machine["e2-micro"].vcpus == 0.25
     assert any(text.startswith("1 rows of accelerators") for text in book.assumptions)
@@ -119,7 +119,7 @@ def test_a_price_that_cannot_be_one_is_refused_by_its_line(
 ) -> None:
     path = written(tmp_path, LAMBDA.replace(",0.20,", f",{price},"))
     with pytest.raises(ConfigError, match=rf"vms\.csv:3: Price: {found}.*; correct or remove"):
-        read_catalogue(path)
+        read_catalog(path)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_a_price_that_cannot_be_one_is_refused_by_its_line(
         (",4.0,16.0,0.25", ",many,16.0,0.25", "2: vCPUs: expected a number above 0, found 'many'"),
         (",4.0,16.0,0.25", ",4.0,-1,0.25", "2: MemoryGiB: expected a number above 0, found -1"),
         ("us-east-1,,\n", "us-east-1,\n", "3: expected 9 columns as in line 1, found 8"),
-        ("Price,Region", "Cost,Region", "1: expected a SkyPilot catalogue .* none named Price"),
+        ("Price,Region", "Cost,Region", "1: expected a SkyPilot catalog .* none named Price"),
         ("MemoryGiB", "Price", "1: has two columns Price"),
         ('"{', "{", "expected 9 columns"),
         (
@@ -145,21 +145,21 @@ def test_a_row_that_is_none_is_refused_by_its_line(
 ) -> None:
     assert good in LAMBDA
     with pytest.raises(ConfigError, match=rf"vms\.csv:{line}" if line[0].isdigit() else line):
-        read_catalogue(written(tmp_path, LAMBDA.replace(good, bad, 1)))
+        read_catalog(written(tmp_path, LAMBDA.replace(good, bad, 1)))
 
 
 def test_sizes_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalogue_module, "MOST_ROWS", 2)
+    monkeypatch.setattr(catalog_module, "MOST_ROWS", 2)
     with pytest.raises(ConfigError, match=r"vms\.csv:4: expected at most 2 rows, found more"):
-        read_catalogue(written(tmp_path, LAMBDA))
+        read_catalog(written(tmp_path, LAMBDA))
     with pytest.raises(ConfigError, match="at most 8 MB"):
-        read_catalogue(written(tmp_path, LAMBDA + " " * 8_000_000))
+        read_catalog(written(tmp_path, LAMBDA + " " * 8_000_000))
 
 
 @pytest.mark.parametrize("text", ["", "\n", LAMBDA.partition("\n")[0] + "\n"])
-def test_a_catalogue_without_machines_is_refused(text: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"expected (machine types|a SkyPilot catalogue)"):
-        read_catalogue(written(tmp_path, text))
+def test_a_catalog_without_machines_is_refused(text: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"expected (machine types|a SkyPilot catalog)"):
+        read_catalog(written(tmp_path, text))
 
 
 VALUES = st.one_of(
@@ -173,7 +173,7 @@ VALUES = st.one_of(
     rows=st.lists(st.lists(VALUES, min_size=9, max_size=9), max_size=4),
     columns=st.permutations(LAMBDA.partition("\n")[0].split(",")),
 )
-def test_whatever_a_catalogue_holds_it_is_a_book_of_good_prices_or_one_clear_line(
+def test_whatever_a_catalog_holds_it_is_a_book_of_good_prices_or_one_clear_line(
     rows: list[list[str]], columns: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     out = io.StringIO()
@@ -181,7 +181,7 @@ def test_whatever_a_catalogue_holds_it_is_a_book_of_good_prices_or_one_clear_lin
     path = tmp_path_factory.getbasetemp() / "fuzz.csv"
     path.write_text(out.getvalue(), encoding="utf-8", errors="ignore")
     try:
-        book = read_catalogue(path)
+        book = read_catalog(path)
     except ConfigError as refused:
         line = str(refused)
     else:
@@ -191,10 +191,10 @@ def test_whatever_a_catalogue_holds_it_is_a_book_of_good_prices_or_one_clear_lin
 
 
 @given(text=st.text(max_size=200))
-def test_whatever_text_is_given_as_a_catalogue_gets_a_clear_line(
+def test_whatever_text_is_given_as_a_catalog_gets_a_clear_line(
     text: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "text.csv"
     path.write_text(text, encoding="utf-8", errors="ignore")
     with pytest.raises(ConfigError, match=r"text\.csv"):
-        read_catalogue(path)
+        read_catalog(path)
