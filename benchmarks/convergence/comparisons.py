@@ -289,18 +289,69 @@ class Pooled(NamedTuple):
 
 def over_all_rates(cells: Cells, dataset: str) -> list[Pooled]:
     """Compare the asynchronous protocols with the baseline, rates pooled: one family."""
-    at_rates: dict[tuple[int, str], list[Comparison]] = defaultdict(list)
-    for comparison in at_every_rate(cells, dataset):
-        if comparison.method != "none":
-            key = comparison.ours.key
-            at_rates[key.nodes, key.protocol].append(comparison)
     pooled = []
-    for (nodes, protocol), comparisons in at_rates.items():
-        p, better = rank_test((_errors(c.ours), _errors(c.theirs)) for c in comparisons)
-        rates = [c.ours.key.rate for c in comparisons]
-        pooled.append(Pooled(nodes, protocol, rates, better, p))
+    for (nodes, protocol), comparisons in _by_protocol(cells, dataset).items():
+        tested = [c for c in comparisons if c.method != "none"]
+        if tested:
+            p, better = rank_test((_errors(c.ours), _errors(c.theirs)) for c in tested)
+            rates = [c.ours.key.rate for c in tested]
+            pooled.append(Pooled(nodes, protocol, rates, better, p))
     adjusted = holm([one.p for one in pooled])
     return [one._replace(adjusted=p) for one, p in zip(pooled, adjusted, strict=True)]
+
+
+class Kept(NamedTuple):
+    """How many trials of a protocol learned, over all rates of a node count, against the baseline.
+
+    Attributes:
+        p: of the exact test, not corrected.
+        adjusted: after Holm.
+    """
+
+    nodes: int
+    protocol: str
+    ours: int
+    theirs: int
+    trials: int
+    p: float
+    adjusted: float = 1.0
+
+    @property
+    def verdict(self) -> Literal["more learned", "fewer learned", "no difference shown"]:
+        """The conclusion at the level of 5 %."""
+        if self.adjusted > LEVEL:
+            return "no difference shown"
+        return "more learned" if self.ours > self.theirs else "fewer learned"
+
+
+def kept_over_all_rates(cells: Cells, dataset: str) -> list[Kept]:
+    """Count the trials that learned under the asynchronous protocols, and test: one family.
+
+    Ranks of two values are counts: this is the exact permutation test of a 2 by 2 table per rate.
+    """
+    found = []
+    for (nodes, protocol), comparisons in _by_protocol(cells, dataset).items():
+        p, _ = rank_test((_lost(c.ours), _lost(c.theirs)) for c in comparisons)
+        ours, theirs = (
+            sum(len(cell.learned) for cell in side)
+            for side in zip(*((c.ours, c.theirs) for c in comparisons), strict=True)
+        )
+        trials = sum(len(c.ours.trials) for c in comparisons)
+        found.append(Kept(nodes, protocol, ours, theirs, trials, p))
+    adjusted = holm([one.p for one in found])
+    return [one._replace(adjusted=p) for one, p in zip(found, adjusted, strict=True)]
+
+
+def _by_protocol(cells: Cells, dataset: str) -> dict[tuple[int, str], list[Comparison]]:
+    at_rates: dict[tuple[int, str], list[Comparison]] = defaultdict(list)
+    for comparison in at_every_rate(cells, dataset):
+        key = comparison.ours.key
+        at_rates[key.nodes, key.protocol].append(comparison)
+    return at_rates
+
+
+def _lost(cell: Cell) -> list[float]:
+    return [float(trial.result != "ok") for trial in cell.trials]
 
 
 def stable_up_to(cells: Cells, dataset: str, nodes: int, protocol: str) -> float | None:

@@ -11,6 +11,7 @@ from benchmarks.convergence.comparisons import (
     Comparison,
     at_best_rates,
     at_every_rate,
+    kept_over_all_rates,
     of_pair,
     over_all_rates,
     stable_up_to,
@@ -40,6 +41,7 @@ def sections(figures: Figures) -> dict[str, str]:
         "stable": _stable,
         "errors": _errors,
         "limit": _limit,
+        "kept": _kept,
         "pooled": _pooled,
         "comparisons": _comparisons,
         "best": _best,
@@ -126,6 +128,22 @@ def _comparisons(cells: Cells, dataset: str) -> str:
         }
         | _test(comparison)
         for comparison in found
+    ]
+    return markdown(rows)
+
+
+def _kept(cells: Cells, dataset: str) -> str:
+    rows = [
+        {
+            "nodes": str(one.nodes),
+            "protocol": f"`{one.protocol}`",
+            "learned": f"{one.ours} of {one.trials}",
+            f"`{BASELINE}` learned": f"{one.theirs} of {one.trials}",
+            "p": p_text(one.p),
+            "p, Holm": p_text(one.adjusted),
+            "conclusion": one.verdict,
+        }
+        for one in kept_over_all_rates(cells, dataset)
     ]
     return markdown(rows)
 

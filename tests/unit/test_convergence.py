@@ -21,6 +21,7 @@ from benchmarks.convergence.comparisons import (
     at_best_rates,
     at_every_rate,
     compare,
+    kept_over_all_rates,
     over_all_rates,
     stable_up_to,
 )
@@ -360,6 +361,17 @@ def test_a_family_of_tests_is_corrected_together() -> None:
     pooled = {one.protocol: one for one in over_all_rates(CELLS, "mnist")}
     assert pooled["dc-sgd-a"].verdict == "lower error"
     assert pooled["dc-sgd-a"].rates == [0.1, 0.3]
+
+
+def test_trials_that_learned_are_counted_over_all_rates() -> None:
+    kept = {one.protocol: one for one in kept_over_all_rates(CELLS, "mnist")}
+    found = kept["dc-sgd-a"]
+    assert (found.ours, found.theirs, found.trials) == (10, 8, 10)
+    # Fisher's exact test, as only one rate lost any: both of the two lost among ten are theirs.
+    assert found.p == pytest.approx(2 * 10 / 45)
+    assert (found.adjusted, found.verdict) == (1.0, "no difference shown")
+    assert found._replace(adjusted=0.01).verdict == "more learned"
+    assert found._replace(adjusted=0.01, ours=0).verdict == "fewer learned"
 
 
 def rows(table: str, *cells: str) -> list[list[str]]:
