@@ -818,7 +818,8 @@ def test_a_batch_that_no_worker_can_fill_is_refused_before_anything_runs(
         ("~nosuchuser/x", 2, "--dataset: '~nosuchuser/x': there is no such home directory"),
         ("a" * 300, 2, "--dataset: expected a path with at most 255 bytes per name"),
         ("circle", 3, "circle: "),
-        ("", 3, "expected one .npz file in this directory, found none"),
+        ("", 2, "--dataset: expected directory:PATH"),
+        (".", 3, "expected one .npz file in this directory, found none"),
     ],
 )
 def test_a_directory_of_arrays_that_cannot_be_is_one_line(

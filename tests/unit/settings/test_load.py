@@ -188,8 +188,8 @@ def test_lambda_follows_the_kind_of_compensation_unless_it_is_given() -> None:
         ),
         ("[[hosts]]\nport = 22\n", "dnnbench.toml:1: [[hosts]] has no name"),
         (
-            "[train]\npace_ms = 150000\n",
-            "dnnbench.toml:2: 25 steps of 150000 ms, one run, take 3750 s; expected less than",
+            "[train]\npace_ms = 60000\nsteps_per_run = 100\n",
+            "dnnbench.toml:2: 100 steps of 60000 ms, one run, take 6000 s; expected less than",
         ),
         ('hosts = ["a"]\n', "dnnbench.toml:1: expected hosts as [[hosts]] tables"),
         ("[train]\nepochs = \n", "dnnbench.toml:2: is not TOML: Invalid value"),
