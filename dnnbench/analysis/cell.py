@@ -81,7 +81,7 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         missing: trials without any outcome.
         void: why the cell has no average though trials of it succeeded or may; None if it is not
             void.
-        succeeded_in_vain: successful trials of a void cell; they are in no average.
+        voided: successful trials of a void cell; they are in no average.
         epoch_s: of each trial's mean over workers and epochs.
         published_epoch_s: None also where the setting is not the report's.
         loss: mean training loss of the last epoch.
@@ -133,7 +133,7 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     variation: dict[str, Value] = {}
     degraded: int = 0
     void: str | None = None
-    succeeded_in_vain: int = 0
+    voided: int = 0
 
     @property
     def key(self) -> CellKey:
@@ -208,7 +208,7 @@ def make_cell(
         typical=_typical(good),
         variation=dict(key.variation),
         void=void_reason(failed, planned) if is_void(failed, void_after) else None,
-        succeeded_in_vain=lost.count("void"),
+        voided=lost.count("void"),
     )
 
 

@@ -130,6 +130,7 @@ def _priced(resolved: Resolved, store: SweepStore, within_s: float | None) -> Sw
         roles_per_core={cell.key: cell.roles_per_core for cell in analysis.cells},
         types=prices.types,
         prices=prices.note,
+        earlier=store.earlier,
     )
     if within_s is None:
         return cost

@@ -96,6 +96,8 @@ class SweepCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         plans: those of ``machines``, and of machines that train alone, that do so; best first.
         too_slow: those that do not.
         plans_note: why some plans cannot be told; empty if all can.
+        repeated: attempts that failed and were repeated; they are in no other figure.
+        repeated_s: sum of their durations.
     """
 
     sweep: str
@@ -121,6 +123,8 @@ class SweepCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     plans: tuple[MachineCost, ...] = ()
     too_slow: int = 0
     plans_note: str = ""
+    repeated: int = 0
+    repeated_s: Decimal = Decimal(0)
 
     @property
     def not_priced(self) -> str | None:
@@ -136,6 +140,7 @@ def cost_of_sweep(
     roles_per_core: Mapping[CellKey, float] | None = None,
     types: Sequence[Basis] = (),
     prices: str = "",
+    earlier: Sequence[TrialOutcome] = (),
 ) -> SweepCost:
     """Price every trial of a sweep that ran, whatever its outcome.
 
@@ -147,12 +152,14 @@ def cost_of_sweep(
             not those of a machine per node, and get no price unless hosts are paid once each.
         types: every machine type to compute the cost to the accuracy for.
         prices: see `SweepCost.prices`.
+        earlier: attempts that were repeated; only their number and their time are given.
 
     Raises:
         ResultsError: no trial ran, or trials were paced.
         ConfigError: the target is not an accuracy.
     """
     ran = [outcome for outcome in outcomes if outcome.status != "not run"]
+    again = [attempt for attempt in earlier if attempt.status != "not run"]
     if not ran:
         raise ResultsError("expected at least one trial to price, found none that ran")
     if paced := next((outcome.order for outcome in ran if outcome.order.pace_ms), None):
@@ -211,6 +218,8 @@ def cost_of_sweep(
         small_machines=small,
         on_gpu=spec.device == "gpu",
         prices=prices,
+        repeated=len(again),
+        repeated_s=sum((exact(attempt.duration_s) for attempt in again), Decimal(0)),
     )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from dnnbench.cost.table1 import CENT
 from dnnbench.text.tables import NONE, Column, Table
+from dnnbench.text.words import count_text
 from dnnbench.trial.spec import CellKey
 from dnnbench.trial.variation import in_words
 
@@ -143,9 +144,18 @@ def bills(cost: SweepCost) -> Table:
         [
             f"Each machine is billed in steps of {rule.granularity_s} s, {minimum}.",
             "The time between trials and for setting up machines is not included.",
+            *_repeated_notes(cost),
             *_basis_notes(cost.basis),
         ],
     )
+
+
+def _repeated_notes(cost: SweepCost) -> list[str]:
+    """Return a note on attempts that were repeated, if there were any."""
+    if not cost.repeated:
+        return []
+    attempts = count_text(cost.repeated, "earlier attempt")
+    return [f"Nor are {attempts} at trials that were begun again ({cost.repeated_s:,.0f} s)."]
 
 
 def years(cost: SweepCost) -> Table:

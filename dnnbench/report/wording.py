@@ -151,7 +151,7 @@ def n_text(cell: Cell) -> str:
 def lost_text(cell: Cell) -> str:
     """Write the number of planned trials that are not averaged, by status."""
     lost = (
-        ("void", cell.succeeded_in_vain),
+        ("void", cell.voided),
         ("degraded", cell.degraded),
         ("diverged", cell.diverged),
         ("failed", cell.failed),

@@ -1,6 +1,6 @@
 """The trials that a run of a sweep has still to start, in order.
 
-A trial that failed by a cause of the moment comes first again. When enough repeats of a cell have
+A trial whose failure may be transient comes first again. When enough repeats of a cell have
 failed, its other trials are skipped. Several failures in a row end the run.
 """
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 MAX_FAILURES_IN_A_ROW: Final = 3
 RETRIED: Final[dict[CauseKind, bool]] = {
-    # Of the moment: a network that broke may hold, a host may answer again, a port may be free.
+    # Transient: a network that broke may hold, a host may answer again, a port may be free.
     "disconnected": True,
     "ssh-unreachable": True,
     "port": True,
     "stalled": True,
     "crashed": True,
-    # Until somebody does something: the next attempt would cost as much and fail as well.
+    # Permanent until somebody acts: the next attempt would cost as much, and fail as well.
     "ssh-auth": False,
     "host-key": False,
     "out-of-memory": False,
@@ -48,7 +48,7 @@ class Agenda:
     Args:
         pending: the trials of the run, in order.
         repeats: planned for each cell.
-        retries: times that a trial is run again after a cause of the moment.
+        retries: times that a trial is run again after a transient failure.
         void_after: failed trials of this run that void a cell; 0 for none.
         notice: called with what the user should know.
     """
@@ -128,7 +128,7 @@ class Agenda:
         self._waiting.appendleft(spec)
         kind = outcome.failure.kind if outcome.failure else None
         attempt = f"retry {self._retried[spec.id]} of {self._retries}"
-        self._notice(f"{spec.id} is run again at once ({attempt}): {kind} may be of the moment")
+        self._notice(f"{spec.id} is run again at once ({attempt}): {kind} may be transient")
 
     def _settle(self, outcome: TrialOutcome) -> None:
         """Count a failure that stands."""

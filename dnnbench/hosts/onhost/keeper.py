@@ -109,9 +109,7 @@ class Keeper:
 
     def say_goodbye(self) -> None:
         """Tell all connected processes that the cluster has ended."""
-        farewell = {"ended": self._agent.code, "cause": self.cause}
-        if self.agent_failed and self._cause is None:
-            farewell["kind"] = self._agent.kind
+        farewell = {"ended": self._agent.code, "cause": self.cause, "kind": self._agent.kind}
         if self.agent_failed and self._agent.lacked_memory:
             farewell["remedy"] = _MORE_MEMORY
         self._visitors.say_goodbye(farewell)

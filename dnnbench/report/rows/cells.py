@@ -124,7 +124,7 @@ TABLE: Final = RowTable(
             "trials_void",
             "",
             "successful trials of a void cell, which are not averaged",
-            _of_cell("succeeded_in_vain"),
+            _of_cell("voided"),
         ),
         Field("void", "", "why the cell is void; empty if it is not", _of_cell("void")),
         Field(

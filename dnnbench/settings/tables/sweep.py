@@ -187,8 +187,8 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         int,
         Meta(ge=0, le=10),
         Setting(
-            "Times that a trial is run again at once after a failure that may be of the moment.",
-            "One, for a connection that broke or a process that was killed. Causes that stay, such "
+            "Times that a trial is run again at once after a failure that may be transient.",
+            "One, for a connection that broke or a process that was killed. Permanent causes, such "
             "as lack of memory, are never tried again; docs/reliability.md lists them.",
             metavar="N",
         ),

@@ -58,7 +58,7 @@ def test_a_void_cell_shows_the_reason_in_place_of_its_average() -> None:
     analysis, _ = sweep()
     cell = analysis.cell(VOID)
     assert (cell.n, cell.epoch_s, cell.test_accuracy, cell.void) == (0, None, None, REASON)
-    assert (cell.failed, cell.succeeded_in_vain) == (2, 3)
+    assert (cell.failed, cell.voided) == (2, 3)
     *_, row = table_2(analysis).rows
     assert "void" in row
     assert "2 of 5 failed" in row

@@ -161,6 +161,14 @@ def test_a_trial_that_failed_is_in_the_bill_and_not_in_the_means() -> None:
     assert "1 of 3 trials did not finish" in render_markdown(table_1(), cost)
 
 
+def test_attempts_that_were_repeated_are_named_beside_the_bill() -> None:
+    again = [trial(duration_s=30.0, status="failed"), trial(duration_s=12.0, status="interrupted")]
+    cost = cost_of_sweep([trial()], basis(), earlier=again)
+    assert cost.list_usd == cost_of_sweep([trial()], basis()).list_usd
+    text = render_markdown(table_1(), cost)
+    assert "Nor are 2 earlier attempts at trials that were begun again (42 s)." in text
+
+
 def test_where_no_trial_finished_there_is_a_bill_and_no_mean() -> None:
     cell = cost_of_sweep([trial(status="failed")], basis()).cells[0]
     assert (cell.epoch_s, cell.usd_per_epoch, cell.usd_per_trial) == (None, None, None)

@@ -15,6 +15,7 @@ from dnnbench.data import catalog
 from dnnbench.errors import ConfigError, HostError
 from dnnbench.hosts.agents.launching import admitted_addresses
 from dnnbench.hosts.provision import bundle
+from dnnbench.hosts.provision.answers import refuse_error
 from dnnbench.hosts.provision.facts import (
     Facts,
     HostPython,
@@ -35,6 +36,8 @@ from dnnbench.sweep.placement import Host
 from dnnbench.trial.spec import DataSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dnnbench.hosts.provision.tools import HostTools
 
 KEY, _ = environment_of("x86_64")
@@ -299,3 +302,53 @@ def test_a_host_listed_under_two_names_is_named_by_both() -> None:
     found = twins({name: facts(host_id=host_id) for name, host_id in ids.items()})
     assert list(found) == ["c"]
     assert str(found["c"]).startswith("c: is the same host as a; list it once")
+
+
+def unfit() -> None:
+    refuse_unfit(facts(cpu_flags_missing=["avx"]), Config(), "node1")
+
+
+def without_ports() -> None:
+    refuse_unfit(facts(ports_free=0), Config(), "node1")
+
+
+def without_disk() -> None:
+    chosen_python(facts(disk_free_bytes=1), Config(), "node1")
+
+
+def without_python() -> None:
+    chosen_python(facts(pythons=[python("3.8")]), Config(), "node1")
+
+
+def without_software() -> None:
+    refuse_unprovisioned(facts(), wanted_for(Config(), None), "node1")
+
+
+def without_data() -> None:
+    file = DataFile(Path("x"), "data/x", "0" * 64)
+    wanted = msgspec.structs.replace(wanted_for(Config(), None), data=[file])
+    ready = facts(environments=[KEY], packages=[wanted.wheel.digest])
+    refuse_unprovisioned(ready, wanted, "node1")
+
+
+def full_according_to_its_tools() -> None:
+    problem = {"problem": "no space left", "remedy": None, "kind": "disk-full"}
+    refuse_error("node1", {"error": problem})
+
+
+@pytest.mark.parametrize(
+    ("ask", "kind"),
+    [
+        (unfit, "illegal-instruction"),
+        (without_ports, "port"),
+        (without_disk, "disk-full"),
+        (without_python, "version"),
+        (without_software, "version"),
+        (without_data, "data"),
+        (full_according_to_its_tools, "disk-full"),
+    ],
+)
+def test_a_host_that_is_refused_has_a_kind_of_cause(ask: Callable[[], None], kind: str) -> None:
+    with pytest.raises(HostError) as caught:
+        ask()
+    assert caught.value.kind == kind

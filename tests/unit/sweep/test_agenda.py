@@ -58,7 +58,7 @@ def test_the_policy_decides_on_every_kind_of_cause() -> None:
 
 
 @pytest.mark.parametrize("kind", [*get_args(CauseKind), None])
-def test_a_trial_is_run_again_at_once_only_after_a_cause_of_the_moment(
+def test_a_trial_is_run_again_at_once_only_after_a_transient_cause(
     kind: CauseKind | None,
 ) -> None:
     agenda, orders, notices = make_agenda()
@@ -146,7 +146,7 @@ def test_two_failed_repeats_void_a_cell_and_its_other_trials_are_skipped(tmp_pat
     analysis, _ = load_analysis(stage.store)
     (cell,) = analysis.cells
     assert (cell.n, cell.epoch_s, cell.void) == (0, None, reason)
-    assert (cell.failed, cell.succeeded_in_vain, cell.not_run) == (2, 1, 2)
+    assert (cell.failed, cell.voided, cell.not_run) == (2, 1, 2)
     assert {lost.status for lost in analysis.not_counted} == {"failed", "void", "not run"}
 
 
