@@ -191,8 +191,9 @@ def test_help_lists_every_command_with_its_own_first_line(call: Callable[..., Re
         (("run", "--dry-run", "--nodes", "1000000000"), 2, "--nodes: expected whole numbers <= "),
         (("run", "--dry-run", "--repeats", "1000000"), 2, "--repeats: expected a whole number <"),
         (("run", "--config", "/dev/zero"), 2, "/dev/zero: expected a regular file, found a dev"),
+        (("run", "--batch-size", "60000"), 2, "--batch-size: .train. batch_size: expected at most"),
+        (("run", "--parallel", "2"), 2, "--parallel: .sweep. parallel: expected hosts for 2 tri"),
         (("report", "."), 3, ": is no sweep: it has no plan.json"),
-        (("run", "--dataset", "directory:"), 2, "--dataset: expected directory:PATH"),
         (("run", "--hosts", "n[1-9999999999]"), 2, "--hosts: .* expected numbers of at most 9 "),
         (("report", "-o", ""), 2, "--output: expected the name of a file; see `dnnbench re"),
         (("report", "--figure", ""), 2, "--figure: expected the name of a file; see `dnn"),
@@ -799,7 +800,8 @@ def test_a_batch_that_no_worker_can_fill_is_refused_before_anything_runs(
         ("~nosuchuser/x", 2, "--dataset: '~nosuchuser/x': there is no such home directory"),
         ("a" * 300, 2, "--dataset: expected a path with at most 255 bytes per name"),
         ("circle", 3, "circle: "),
-        ("", 3, "expected one .npz file in this directory, found none"),
+        ("", 2, "--dataset: expected directory:PATH"),
+        (".", 3, "expected one .npz file in this directory, found none"),
     ],
 )
 def test_a_directory_of_arrays_that_cannot_be_is_one_line(
