@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import click
+from msgspec import Meta
 
 from dnnbench.analysis.compare import (
     METRICS,
@@ -18,7 +19,7 @@ from dnnbench.analysis.compare import (
 from dnnbench.analysis.context import load_analysis
 from dnnbench.analysis.trial_figures import counted_trials
 from dnnbench.cli.shared.completion import sweep_argument
-from dnnbench.cli.shared.options import common_options, settings_options
+from dnnbench.cli.shared.options import checked_option, common_options, settings_options
 from dnnbench.cli.shared.output import deliver, output_options
 from dnnbench.errors import ConfigError, RegressionError, ResultsError
 from dnnbench.report.comparison import FORMATS
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 _DEFAULT_METRICS: Final = ("epoch-time", "test-accuracy")
 
+_Change = Annotated[float, Meta(ge=0, le=1_000_000)]
+
 
 @click.command("compare")
 @sweep_argument("first", required=True)
@@ -44,11 +47,11 @@ _DEFAULT_METRICS: Final = ("epoch-time", "test-accuracy")
     multiple=True,
     help="Figure to compare; several times for several.  [default: epoch-time, test-accuracy]",
 )
-@click.option(
+@checked_option(
     "--fail-above",
-    type=click.FloatRange(min=0, max=1e6),
-    metavar="X",
-    help="End with 7 if a cell of SECOND is worse by more than X % (accuracy: points), as far as "
+    _Change,
+    "X",
+    "End with 7 if a cell of SECOND is worse by more than X % (accuracy: points), as far as "
     "its whole interval.",
 )
 @click.option(

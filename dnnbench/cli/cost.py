@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import click
+from msgspec import Meta
 
 from dnnbench.analysis.context import load_analysis
 from dnnbench.cli.shared.completion import sweep_argument
-from dnnbench.cli.shared.options import common_options, settings_options
+from dnnbench.cli.shared.options import checked_option, common_options, settings_options
 from dnnbench.cli.shared.output import deliver, output_options
 from dnnbench.cli.shared.prices import prices_of_settings, prices_of_sweep
 from dnnbench.cost import cost_of_sweep, plans_within, table_1
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from dnnbench.settings.schema import Resolved
     from dnnbench.sweep.store import SweepStore
 
+_Percent = Annotated[float, Meta(gt=0, le=100)]
 _UNITS_S: Final = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
 _DURATION: Final = re.compile(r"(?P<number>\d{1,6}(\.\d{1,6})?)\s*(?P<unit>s|min|h|d)")
 
@@ -54,11 +56,11 @@ def _seconds(_ctx: click.Context, _parameter: click.Parameter, text: str | None)
     callback=_seconds,
     help="Rank what reaches the target accuracy within this time, such as 2h, by its cost.",
 )
-@click.option(
+@checked_option(
     "--accuracy",
-    metavar="PERCENT",
-    type=click.FloatRange(0, 100, min_open=True),
-    help="The target accuracy in percent, instead of --target-accuracy.",
+    _Percent,
+    "PERCENT",
+    "The target accuracy in percent, instead of --target-accuracy.",
 )
 @settings_options("cost")
 @common_options()

@@ -29,6 +29,7 @@ from dnnbench.cost.estimate import estimate_cost
 from dnnbench.cost.frozen import freeze
 from dnnbench.errors import (
     EXIT_INTERRUPTED,
+    ConfigError,
     HostError,
     LimitError,
     TrialError,
@@ -40,7 +41,7 @@ from dnnbench.report.figures.picture import Subject
 from dnnbench.report.files import write_markdown
 from dnnbench.settings.checks import check_device
 from dnnbench.settings.hostlists.sources import note_on_job
-from dnnbench.settings.load import load
+from dnnbench.settings.load import at_origin, load
 from dnnbench.sweep.history import measured_trial_s, measured_trials_s
 from dnnbench.sweep.memory import check_memory
 from dnnbench.sweep.own_model import find_user_module
@@ -209,16 +210,19 @@ def _plan(
     check_memory(config, memory_bytes(), resolved.origins["sweep.nodes"])
     # A task has at least one core to itself on a host of its own.
     cores = float(config.sweep.largest.nodes) if config.hosts else None
-    return make_plan(
-        config,
-        data,
-        sweep_id,
-        hosts=_hosts(config),
-        cores=cores,
-        measured_s=measured_s,
-        data_note=data_note,
-        hosts_from=resolved.origins["hosts"] if config.hosts else LISTED,
-    )
+    try:
+        return make_plan(
+            config,
+            data,
+            sweep_id,
+            hosts=_hosts(config),
+            cores=cores,
+            measured_s=measured_s,
+            data_note=data_note,
+            hosts_from=resolved.origins["hosts"] if config.hosts else LISTED,
+        )
+    except ConfigError as error:
+        raise at_origin(error, resolved.origins) from None
 
 
 def _hosts(config: Config) -> list[Host] | None:

@@ -148,6 +148,15 @@ def _unknown_key(table: str, name: str, where: str) -> ConfigError:
     return ConfigError(f"[{table}] {name} is not known", where=where, remedy=remedy)
 
 
+def at_origin(error: ConfigError, origins: Mapping[str, str]) -> ConfigError:
+    """Return an error about ``[table] key`` with the place where it was given, if it was."""
+    table, _, name = (error.where or "").partition("] ")
+    origin = origins.get(f"{table[1:]}.{name}", "default")
+    if origin == "default":
+        return error
+    return ConfigError(f"{error.where}: {error.problem}", where=origin, remedy=error.remedy)
+
+
 def _owner(name: str) -> str | None:
     """Return the table that has a key of this name."""
     return next((field.table for field in settings().values() if field.name == name), None)

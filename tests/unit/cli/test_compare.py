@@ -96,7 +96,8 @@ def test_table_2_is_compared_where_the_setting_is_its_own(
         ((FINISHED, "published"), 2, "SECOND: expected a sweep; published goes first"),
         (("published", FINISHED, "--metric", "throughput"), 2, "Table 2 has epoch times only"),
         ((FINISHED,), 2, "SECOND: is missing; see `dnnbench compare --help`"),
-        ((FINISHED, FINISHED, "--fail-above", "-1"), 2, "--fail-above"),
+        ((FINISHED, FINISHED, "--fail-above", "-1"), 2, "--fail-above: expected a number >= 0"),
+        ((FINISHED, FINISHED, "--fail-above", "nan"), 2, "--fail-above: expected a number >= 0"),
     ],
 )
 def test_what_cannot_be_compared_is_one_line(
