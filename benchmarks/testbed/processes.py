@@ -62,6 +62,19 @@ def children_of(parent: int) -> list[int]:
     return [process.pid for process in _living() if process.parent == parent]
 
 
+def descendants(pid: int) -> list[int]:
+    """Return the living children of a process, their children, and so on."""
+    children: dict[int, list[int]] = {}
+    for process in _living():
+        children.setdefault(process.parent, []).append(process.pid)
+    found: list[int] = []
+    waiting = [pid]
+    while waiting:
+        waiting += (born := children.get(waiting.pop(), []))
+        found += born
+    return found
+
+
 def _living() -> Iterator[_Process]:
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):  # it has ended in the meantime
