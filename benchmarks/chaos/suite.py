@@ -1,0 +1,218 @@
+"""Draw faults from a seed and carry them out, several side by side, each on hosts of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import threading
+import time
+from functools import partial
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from random import Random
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from benchmarks.chaos.cases import Case, carry_out
+from benchmarks.chaos.damage import KINDS
+from benchmarks.chaos.faults import BOTH, CONTROL, FAULTS, LOCAL
+from benchmarks.chaos.places import hide_mounts, place
+from benchmarks.chaos.readers import Bench
+from benchmarks.chaos.records import Figures
+from benchmarks.chaos.sweeps import MissedError, Moment, StoppedError
+from benchmarks.harness import note
+from benchmarks.processes import BenchmarkError
+from dnnbench.trial.machine import load_average, snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from benchmarks.chaos.cases import Fault
+    from benchmarks.chaos.damage import Kind
+    from benchmarks.chaos.places import Place
+    from benchmarks.chaos.records import Record
+
+_MOST_MISSES: Final = 8
+"""Of one case, after which its target is taken to be out of reach."""
+_DAMAGE_SHARE: Final = 0.3
+"""Of all faults: damage to files, of which many are tried on copies of one sweep."""
+_BATCH: Final = 5
+"""Copies that are damaged in one go, so that the cores are shared with other cases."""
+
+
+class Options(NamedTuple):
+    """Options of a suite.
+
+    Attributes:
+        faults: number of them, controls not counted.
+        only: text in the names of the faults to inject; empty for all.
+    """
+
+    seed: int
+    faults: int
+    jobs: int
+    quick: bool
+    only: str
+
+
+class Suite:
+    """Cases that wait to be carried out, and the records of those that were."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._stop = threading.Event()
+        self._waiting: SimpleQueue[Callable[[Place], list[Record]]] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._errors: list[BaseException] = []
+        self._directory = Path()
+        self._sound: Path | None = None
+        self._bench: Bench | None = None
+        self._missed = 0
+        self._before = snapshot()
+        self._start_s = time.monotonic()
+        self.records: list[Record] = []
+
+    def run(self) -> Figures:
+        """Carry out all cases.
+
+        Raises:
+            BenchmarkError: no hosts can be made here, or a target cannot be reached.
+            KeyboardInterrupt: after everything has ended.
+        """
+        hide_mounts()
+        options = self._options
+        with tempfile.TemporaryDirectory(prefix="chaos-") as name:
+            self._directory = Path(name)
+            self._draw()
+            threads = [
+                threading.Thread(target=self._work, args=(self._directory / f"job{number}",))
+                for number in range(options.jobs)
+            ]
+            try:
+                for thread in threads:
+                    thread.start()
+                while any(thread.is_alive() for thread in threads):
+                    for thread in threads:
+                        thread.join(0.1)
+            finally:
+                self._stop.set()
+                for thread in threads:
+                    thread.join()
+        if self._errors:
+            raise self._errors[0]
+        return self.figures()
+
+    def _draw(self) -> None:
+        """Draw all cases: the controls first, whose sweeps are those that are damaged."""
+        options = self._options
+        rng = Random(options.seed)
+        known = [fault for fault in FAULTS if options.only in fault.name]
+        kinds = [kind for kind in KINDS if options.only in kind.name]
+        damaged = round(options.faults * (_DAMAGE_SHARE if known else 1)) if kinds else 0
+        drawn = drawn_evenly(known, options.faults - damaged) if known else []
+        rng.shuffle(drawn)
+        number = 0
+        for where in BOTH:
+            self._add_case(number, CONTROL, where)
+            number += 1
+        for fault, where in drawn:
+            self._add_case(number, fault, where)
+            number += 1
+        for first in range(0, damaged, _BATCH):
+            count = min(_BATCH, damaged - first)
+            here = {number + n: kinds[n % len(kinds)] for n in range(first, first + count)}
+            self._waiting.put(partial(self._damage, here))
+
+    def _damage(self, kinds: dict[int, Kind], _place: Place) -> list[Record]:
+        """Damage files, of results of the first control among others."""
+        with self._lock:
+            if self._bench is None:
+                if self._sound is None:
+                    raise BenchmarkError("no control has ended well, so no results can be damaged")
+                self._bench = Bench(self._directory / "bench", self._sound, str(self._options.seed))
+            bench = self._bench
+        records = []
+        for number, kind in kinds.items():
+            if self._stop.is_set():
+                raise StoppedError
+            records.append(bench.try_out(number, kind))
+        return records
+
+    def _add_case(self, number: int, fault: Fault, where: str) -> None:
+        def task(here: Place) -> list[Record]:
+            for attempt in range(_MOST_MISSES):
+                rng = Random(f"{self._options.seed}/{number}/{attempt}")
+                moment = Moment(rng.choice(fault.phases), rng.randrange(2), rng.random())
+                nodes = rng.choice((3, 4)) if where in LOCAL else 3
+                name = f"case{number}-{attempt}"
+                case = Case(number, name, fault, where, nodes, moment, rng)
+                try:
+                    record = carry_out(case, here, self._stop)
+                except MissedError as error:
+                    note(f"{number}: {fault.name} missed: {error}")
+                    with self._lock:
+                        self._missed += 1
+                    continue
+                if fault is CONTROL and record.is_survived:
+                    (self._sound,) = here.directory.glob(f"{name}/results/*")
+                return [record]
+            raise BenchmarkError(f"{fault.name} on {where}: missed {_MOST_MISSES} times")
+
+        self._waiting.put(task)
+
+    def _work(self, directory: Path) -> None:
+        """Carry out cases in a place of its own until none waits."""
+        try:
+            with place(directory) as here:
+                while not self._stop.is_set():
+                    with contextlib.suppress(Empty):
+                        task = self._waiting.get_nowait()
+                        self._note(task(here))
+                        continue
+                    break
+        except StoppedError:
+            pass
+        except BaseException as error:  # noqa: BLE001 - raised by `run`
+            self._errors.append(error)
+            self._stop.set()
+
+    def _note(self, records: list[Record]) -> None:
+        with self._lock:
+            self.records += records
+            count = sum(record.fault != CONTROL.name for record in self.records)
+        for record in records:
+            verdict = "; ".join(record.problems) or "as promised"
+            note(
+                f"{count}/{self._options.faults} {record.fault}, {record.place}, "
+                f"{record.moment}, {record.target}: {record.outcome} "
+                f"({record.duration_s:.0f} s): {verdict}"
+            )
+
+    def figures(self) -> Figures:
+        """Return what was found so far."""
+        return Figures(
+            seed=self._options.seed,
+            jobs=self._options.jobs,
+            quick=self._options.quick,
+            before=self._before,
+            load_after=load_average(),
+            duration_s=time.monotonic() - self._start_s,
+            missed=self._missed,
+            records=sorted(self.records, key=lambda record: record.number),
+        )
+
+
+def drawn_evenly(faults: Sequence[Fault], count: int) -> list[tuple[Fault, str]]:
+    """Return that many pairs of fault and place, each as often as its share says.
+
+    A fault is injected in all of its places in turn.
+    """
+    turns = [
+        ((turn + 0.5) / fault.share, index, turn)
+        for index, fault in enumerate(faults)
+        for turn in range(count)
+    ]
+    return [
+        (fault, fault.places[turn % len(fault.places)])
+        for _, index, turn in sorted(turns)[:count]
+        for fault in (faults[index],)
+    ]
