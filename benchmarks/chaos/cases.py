@@ -10,7 +10,7 @@ from benchmarks.chaos import figures, promises
 from benchmarks.chaos.promises import NONE, Promise, blamed, causes, expected_code, wrong_culprit
 from benchmarks.chaos.records import Record
 from benchmarks.chaos.surroundings import plain
-from benchmarks.chaos.sweeps import EarlyEndError, HangError, Moment, Sweep
+from benchmarks.chaos.sweeps import HangError, Moment, Sweep
 
 if TYPE_CHECKING:
     import threading
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from benchmarks.chaos.places import Place
     from benchmarks.chaos.strikes import Strike
-    from benchmarks.chaos.sweeps import Wiring
+    from benchmarks.chaos.sweeps import Patience, Wiring
 
 _FIGURES: Final = ("report", "--format", "json")
 
@@ -85,11 +85,12 @@ class Findings:
             self.broken.append(problem)
 
 
-def carry_out(case: Case, place: Place, stop: threading.Event) -> Record:
+def carry_out(case: Case, place: Place, patience: Patience, stop: threading.Event) -> Record:
     """Run a case.
 
     Raises:
         MissedError: the moment or the target was gone; nothing was injected.
+        EarlyEndError: the sweep failed before; likewise.
     """
     start_s = time.monotonic()
     sweep = Sweep(
@@ -98,6 +99,7 @@ def carry_out(case: Case, place: Place, stop: threading.Event) -> Record:
         is_on_hosts=case.place == "hosts",
         nodes=case.nodes,
         seed=case.rng.randrange(1 << 31),
+        patience=patience,
         stop=stop,
     )
     found = Findings()
@@ -113,8 +115,6 @@ def carry_out(case: Case, place: Place, stop: threading.Event) -> Record:
             strike = case.fault.strike(sweep, case.moment, case.rng)
             stack.callback(strike.heal)
             _judge(case, sweep, strike, before, found)
-        except EarlyEndError as error:
-            found.broken.append(str(error))
         except HangError as error:
             found.hang = str(error)
     return Record(
@@ -154,16 +154,15 @@ def _judge(case: Case, sweep: Sweep, strike: Strike, before: list[str], found: F
     found.require(code in codes, f"expected exit code {_any_of(codes)}; {ended}")
     found.require("Traceback" not in sweep.said and "bug:" not in sweep.said, f"a bug: {ended}")
     _check_kept(sweep, before, found)
-    is_patient = promise.left_within_s > promises.SOON_S
-    if not is_patient:
-        found.left = sweep.place.left(promise.left_within_s)
+    if not promise.lease_s:
+        found.left = sweep.place.left(sweep.patience.soon_s)
     strike.heal()
     _check_figures(sweep, found)
     finished = sweep.lines()
     _complete(sweep, names, statuses, found)
     _check_kept(sweep, finished, found)
-    if is_patient:
-        found.left = sweep.place.left(promise.left_within_s)
+    if promise.lease_s:
+        found.left = sweep.place.left(promise.lease_s + sweep.patience.soon_s)
 
 
 def _names(sweep: Sweep) -> list[str]:

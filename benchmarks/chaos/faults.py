@@ -25,7 +25,6 @@ from benchmarks.chaos.promises import (
     NONE,
     NOT_RUN,
     OK,
-    SOON_S,
     Promise,
     statuses_without,
 )
@@ -57,24 +56,24 @@ def _loss_of_tasks(*kinds: str | None) -> Promises:
     return promise
 
 
-def _loss_of_host(*kinds: str | None, left_within_s: float = SOON_S) -> Promises:
+def _loss_of_host(*kinds: str | None, lease_s: float = 0.0) -> Promises:
     """Return the promise at the loss of an agent, with all that is on its host."""
 
     def promise(sweep: Sweep, strike: Strike, moment: Moment) -> Promise:
         if moment.phase == "start":
             codes = {0, EXIT_HOST, EXIT_TRIAL}
             anything = {OK, DEGRADED, FAILED, NOT_RUN, NONE}
-            return Promise(anything, kinds, anything, codes, left_within_s)
+            return Promise(anything, kinds, anything, codes, lease_s)
         line = sweep.timeline(moment.trial)
         statuses = statuses_without(strike.tasks, strike.at_s, line)
-        return Promise(statuses, kinds, {OK}, left_within_s=left_within_s)
+        return Promise(statuses, kinds, {OK}, lease_s=lease_s)
 
     return promise
 
 
 def _isolated(sweep: Sweep, strike: Strike, moment: Moment) -> Promise:
     """Return the promise for a host that stays unreachable: later trials lack it."""
-    found = _loss_of_host("ssh-unreachable", "disconnected", left_within_s=LEASE_S)
+    found = _loss_of_host("ssh-unreachable", "disconnected", lease_s=LEASE_S)
     promise = found(sweep, strike, moment)
     return promise._replace(others={OK, NOT_RUN, NONE}, codes={EXIT_HOST, EXIT_TRIAL})
 
@@ -93,8 +92,8 @@ def _interrupted(_sweep: Sweep, _strike: Strike, moment: Moment) -> Promise:
 def _killed(sweep: Sweep, strike: Strike, moment: Moment) -> Promise:
     """Return the promise for a controller that is killed: nothing outlives it for long."""
     promise = _interrupted(sweep, strike, moment)
-    within_s = LEASE_S if sweep.is_on_hosts else SOON_S
-    return promise._replace(statuses={NONE}, codes={-SIGKILL}, left_within_s=within_s)
+    lease_s = LEASE_S if sweep.is_on_hosts else 0.0
+    return promise._replace(statuses={NONE}, codes={-SIGKILL}, lease_s=lease_s)
 
 
 def _limited(sweep: Sweep, strike: Strike, moment: Moment) -> Promise:
@@ -167,7 +166,7 @@ FAULTS: Final = (
         HOSTS,
         TRIAL,
         by_signal(SIGSTOP, strikes.keeper),
-        _loss_of_host("disconnected", left_within_s=LEASE_S),
+        _loss_of_host("disconnected", lease_s=LEASE_S),
         share=0.5,
     ),
     Fault("SIGKILL of an SSH session", HOSTS, ANY, by_signal(SIGKILL, strikes.session), _unharmed),

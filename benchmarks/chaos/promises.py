@@ -12,9 +12,8 @@ if TYPE_CHECKING:
 
 MARGIN_S: Final = 0.5
 """Around a border between two phases, where either's promise may count: events take a moment."""
-SOON_S: Final = 5.0
-LEASE_S: Final = 60.0
-"""Within which nothing is left of what lost its controller: grace and lease, and a moment more."""
+LEASE_S: Final = 55.0
+"""Within which, and soon, nothing is left of what lost its controller: its grace and its lease."""
 EXIT_RESULTS, EXIT_TRIAL, EXIT_HOST, EXIT_INTERRUPTED, EXIT_OUTPUT_CLOSED = 3, 4, 5, 130, 141
 
 OK, DEGRADED, FAILED, INTERRUPTED, NOT_RUN, NONE = (
@@ -31,7 +30,7 @@ class Promise(NamedTuple):
         kinds: of the cause, where there is a failure.
         others: statuses of the other trial.
         codes: exit codes; empty for the one that follows from the outcomes.
-        left_within_s: within which no process is left.
+        lease_s: within which, and soon, no process is left.
         is_named: whether who was struck has to be named by a trial that is not ``ok``.
     """
 
@@ -39,7 +38,7 @@ class Promise(NamedTuple):
     kinds: Collection[str | None] = ()
     others: Collection[str] = (OK,)
     codes: Collection[int] = ()
-    left_within_s: float = SOON_S
+    lease_s: float = 0.0
     is_named: bool = True
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import tempfile
 import threading
 import time
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -17,10 +19,16 @@ from benchmarks.chaos.damage import KINDS
 from benchmarks.chaos.faults import BOTH, CONTROL, FAULTS, LOCAL
 from benchmarks.chaos.places import hide_mounts, place
 from benchmarks.chaos.readers import Bench
-from benchmarks.chaos.records import Figures
-from benchmarks.chaos.sweeps import MissedError, Moment, StoppedError
+from benchmarks.chaos.records import Figures, Record
+from benchmarks.chaos.sweeps import (
+    EarlyEndError,
+    MissedError,
+    Moment,
+    Patience,
+    StoppedError,
+)
 from benchmarks.harness import note
-from benchmarks.processes import BenchmarkError
+from benchmarks.processes import BenchmarkError, python, timed_run
 from dnnbench.trial.machine import load_average, snapshot
 
 if TYPE_CHECKING:
@@ -29,7 +37,6 @@ if TYPE_CHECKING:
     from benchmarks.chaos.cases import Fault
     from benchmarks.chaos.damage import Kind
     from benchmarks.chaos.places import Place
-    from benchmarks.chaos.records import Record
 
 _MOST_MISSES: Final = 8
 """Of one case, after which its target is taken to be out of reach."""
@@ -37,6 +44,9 @@ _DAMAGE_SHARE: Final = 0.3
 """Of all faults: damage to files, of which many are tried on copies of one sweep."""
 _BATCH: Final = 5
 """Copies that are damaged in one go, so that the cores are shared with other cases."""
+
+_QUIET_IMPORT_S: Final = 4.0
+_IMPORT_TIMEOUT_S: Final = 300.0
 
 
 class Options(NamedTuple):
@@ -62,8 +72,8 @@ class Suite:
         self._stop = threading.Event()
         self._waiting: SimpleQueue[Callable[[Place], list[Record]]] = SimpleQueue()
         self._lock = threading.Lock()
-        self._errors: list[BaseException] = []
         self._directory = Path()
+        self._patience = Patience.on(1.0)
         self._sound: Path | None = None
         self._bench: Bench | None = None
         self._missed = 0
@@ -79,26 +89,21 @@ class Suite:
             KeyboardInterrupt: after everything has ended.
         """
         hide_mounts()
+        self._patience = Patience.on(_slowness())
         options = self._options
         with tempfile.TemporaryDirectory(prefix="chaos-") as name:
             self._directory = Path(name)
             self._draw()
-            threads = [
-                threading.Thread(target=self._work, args=(self._directory / f"job{number}",))
-                for number in range(options.jobs)
-            ]
-            try:
-                for thread in threads:
-                    thread.start()
-                while any(thread.is_alive() for thread in threads):
-                    for thread in threads:
-                        thread.join(0.1)
-            finally:
-                self._stop.set()
-                for thread in threads:
-                    thread.join()
-        if self._errors:
-            raise self._errors[0]
+            with ThreadPoolExecutor(options.jobs) as pool:
+                places = (self._directory / f"job{number}" for number in range(options.jobs))
+                jobs = [pool.submit(self._work, path) for path in places]
+                try:
+                    wait(jobs, return_when=FIRST_EXCEPTION)
+                finally:
+                    self._stop.set()
+                    signal.signal(signal.SIGINT, signal.SIG_IGN)  # what follows takes a moment
+            for job in jobs:
+                job.result()
         return self.figures()
 
     def _draw(self) -> None:
@@ -146,11 +151,14 @@ class Suite:
                 name = f"case{number}-{attempt}"
                 case = Case(number, name, fault, where, nodes, moment, rng)
                 try:
-                    record = carry_out(case, here, self._stop)
+                    record = carry_out(case, here, self._patience, self._stop)
                 except MissedError as error:
                     note(f"{number}: {fault.name} missed: {error}")
                     with self._lock:
                         self._missed += 1
+                    continue
+                except EarlyEndError as error:  # a sweep without a fault has failed
+                    self._note([_failed_control(case, error)])
                     continue
                 if fault is CONTROL and record.is_survived:
                     (self._sound,) = here.directory.glob(f"{name}/results/*")
@@ -161,19 +169,13 @@ class Suite:
 
     def _work(self, directory: Path) -> None:
         """Carry out cases in a place of its own until none waits."""
-        try:
-            with place(directory) as here:
-                while not self._stop.is_set():
-                    with contextlib.suppress(Empty):
-                        task = self._waiting.get_nowait()
-                        self._note(task(here))
-                        continue
-                    break
-        except StoppedError:
-            pass
-        except BaseException as error:  # noqa: BLE001 - raised by `run`
-            self._errors.append(error)
-            self._stop.set()
+        with contextlib.suppress(StoppedError), place(directory) as here:
+            while not self._stop.is_set():
+                try:
+                    task = self._waiting.get_nowait()
+                except Empty:
+                    return
+                self._note(task(here))
 
     def _note(self, records: list[Record]) -> None:
         with self._lock:
@@ -216,3 +218,21 @@ def drawn_evenly(faults: Sequence[Fault], count: int) -> list[tuple[Fault, str]]
         for _, index, turn in sorted(turns)[:count]
         for fault in (faults[index],)
     ]
+
+
+def _slowness() -> float:
+    """Return by what factor this machine is slower than a quiet one, at present."""
+    took_s = timed_run(python("-c", "import tensorflow"), _IMPORT_TIMEOUT_S, Path.cwd())
+    return max(took_s / _QUIET_IMPORT_S, 1.0)
+
+
+def _failed_control(case: Case, error: EarlyEndError) -> Record:
+    return Record(
+        number=case.number,
+        fault=CONTROL.name,
+        place=case.place,
+        moment=str(case.moment),
+        target="nothing",
+        outcome="failed",
+        broken=[str(error)],
+    )

@@ -27,24 +27,47 @@ if TYPE_CHECKING:
 EPOCHS, EPOCH_STEPS, PACE_MS, BATCH, WARMUP_STEPS = 5, 20, 30, 100, 4
 TRAINING_S: Final = EPOCHS * EPOCH_STEPS * PACE_MS / 1e3
 """Length of the measured part of a trial; it may take longer."""
-STALL_S: Final = 5.0
-READY_S: Final = 40.0
-DEADLINE_S: Final = 180.0
-"""After which a command hangs."""
 PROTOCOLS: Final = ("downpour", "dc-sgd")
 DATASET: Final = ("--dataset", "synthetic-mnist")
 _OPTIONS: Final = (
     *("--repeats", "1", "--protocols", ",".join(PROTOCOLS), "--no-rehearsal"),
     *("--epochs", str(EPOCHS), "--epoch-steps", str(EPOCH_STEPS), "--batch-size", str(BATCH)),
     *("--pace", str(PACE_MS), "--steps-per-run", "4", "--warmup-steps", str(WARMUP_STEPS)),
-    *("--stall-timeout-s", str(STALL_S), "--stall-warning-s", "2"),
-    *("--ready-timeout-s", str(READY_S), "--trial-timeout-s", "120"),
 )
 _POLL_S: Final = 0.01
 _OVERHEAD_S: Final = 4.0
 """From the start of the command, in which it starts agents."""
 _SET_UP_S: Final = 0.6
 PHASES: Final = ("start", "set-up", "training", "end")
+
+
+class Patience(NamedTuple):
+    """How long to wait on this machine.
+
+    Attributes:
+        ready_s: until an agent or a role is ready.
+        stall_s: for the progress of a worker.
+        soon_s: until processes have ended that were told to.
+        deadline_s: until the end of a command, after which it hangs.
+    """
+
+    ready_s: float
+    stall_s: float
+    soon_s: float
+    deadline_s: float
+
+    @classmethod
+    def on(cls, slowness: float) -> Patience:
+        """Return it for a machine that is slower than a quiet one by this factor."""
+        return cls(30.0 * slowness, 4.0 * slowness, 5.0 * slowness, 150.0 * slowness)
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The options of a sweep."""
+        return (
+            *("--stall-timeout-s", f"{self.stall_s:g}", "--stall-warning-s", "2"),
+            *("--ready-timeout-s", f"{self.ready_s:g}"),
+        )
 
 
 class MissedError(Exception):
@@ -149,6 +172,7 @@ class Sweep:
         directory: the user's, with the results in ``results``.
         is_on_hosts: whether it runs on the hosts, not on the controller alone.
         tasks: of each trial.
+        patience: with its commands.
         wiring: of the newest command.
     """
 
@@ -160,6 +184,7 @@ class Sweep:
         is_on_hosts: bool,
         nodes: int,
         seed: int,
+        patience: Patience,
         stop: threading.Event,
         dataset: Iterable[str] = DATASET,
     ) -> None:
@@ -167,7 +192,9 @@ class Sweep:
         self.directory = place.seat(name, with_hosts=is_on_hosts)
         self.is_on_hosts = is_on_hosts
         self.tasks = {"ps:0", *(f"worker:{index}" for index in range(nodes - 1))}
-        self._options = (*_OPTIONS, "--nodes", str(nodes), "--seed", str(seed), *dataset)
+        self.patience = patience
+        given = ("--nodes", str(nodes), "--seed", str(seed), *dataset)
+        self._options = (*_OPTIONS, *patience.options, *given)
         self._stop = stop
         self.wiring = PLAIN
         self._process: subprocess.Popen[bytes] | None = None
@@ -261,8 +288,9 @@ class Sweep:
     def _check(self, what: str) -> None:
         if self._stop.is_set():
             raise StoppedError
-        if time.monotonic() > self._started_s + DEADLINE_S:
-            raise HangError(f"no end of waiting {DEADLINE_S:g} s for {what}: {self.last_line}")
+        limit_s = self.patience.deadline_s
+        if time.monotonic() > self._started_s + limit_s:
+            raise HangError(f"waited {limit_s:g} s for {what}: {self.last_line}")
 
     @property
     def said(self) -> str:
@@ -316,7 +344,8 @@ class Sweep:
         Raises:
             LookupError: there is none yet.
         """
-        found = [path for path in self.directory.glob("results/*") if not is_hidden(path)]
+        # A new one is made under a hidden name; what fills a disk is no directory.
+        found = [path for path in self.directory.glob("results/[!.]*") if path.is_dir()]
         if not found:
             raise LookupError("no sweep")
         return found[0]
@@ -338,11 +367,6 @@ class Sweep:
         """Return the last outcome of each trial, as stored."""
         found = map(json.loads, self.lines())
         return {outcome["order"]["id"]: outcome for outcome in found}
-
-
-def is_hidden(path: Path) -> bool:
-    """Return whether a name is not that of a sweep, which is made under a hidden one."""
-    return path.name.startswith(".")
 
 
 def is_alive(pid: int) -> bool:
