@@ -59,7 +59,9 @@ def _parser() -> argparse.ArgumentParser:
         "--jobs", type=int, default=_JOBS, help="sweeps side by side; default: %(default)s"
     )
     runs.add_argument("--quick", action="store_true", help="a few faults, in about a minute")
-    runs.add_argument("--only", default="", metavar="TEXT", help="faults whose names have this")
+    runs.add_argument(
+        "--only", nargs="+", default=(), metavar="TEXT", help="faults with this in their names"
+    )
     runs.add_argument("--figures", type=Path, metavar="FILE", help="write what was found")
 
     documents = commands.add_parser("document", help="fill in the document")
@@ -71,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(given: argparse.Namespace) -> int:
     faults = given.faults or (_QUICK_FAULTS if given.quick else _FAULTS)
-    suite = Suite(Options(given.seed, faults, given.jobs, given.quick, given.only))
+    suite = Suite(Options(given.seed, faults, given.jobs, given.quick, tuple(given.only)))
     try:
         figures = suite.run()
     finally:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _EXIT_DAMAGED: Final = 3
 _TIMEOUT_S: Final = 60.0
-_OTHERS: Final = (("cost",), ("run", "--resume", "--dry-run"))
+_OTHERS: Final = (("cost",), ("run", "--dry-run", "--resume"))
 """Readers that have to refuse what ``report`` refuses; before the path of a sweep."""
 
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _MOST_MISSES: Final = 8
 """Of one case, after which its target is taken to be out of reach."""
-_DAMAGE_SHARE: Final = 0.3
+_DAMAGE_SHARE: Final = 0.4
 """Of all faults: damage to files, of which many are tried on copies of one sweep."""
 _BATCH: Final = 5
 """Copies that are damaged in one go, so that the cores are shared with other cases."""
@@ -54,14 +54,18 @@ class Options(NamedTuple):
 
     Attributes:
         faults: number of them, controls not counted.
-        only: text in the names of the faults to inject; empty for all.
+        only: texts, of which the names of the faults have one; empty for all.
     """
 
     seed: int
     faults: int
     jobs: int
     quick: bool
-    only: str
+    only: tuple[str, ...]
+
+    def admits(self, name: str) -> bool:
+        """Return whether a fault is one of those to inject."""
+        return not self.only or any(text in name for text in self.only)
 
 
 class Suite:
@@ -110,13 +114,13 @@ class Suite:
         """Draw all cases: the controls first, whose sweeps are those that are damaged."""
         options = self._options
         rng = Random(options.seed)
-        known = [fault for fault in FAULTS if options.only in fault.name]
-        kinds = [kind for kind in KINDS if options.only in kind.name]
+        known = [fault for fault in FAULTS if options.admits(fault.name)]
+        kinds = [kind for kind in KINDS if options.admits(kind.name)]
         damaged = round(options.faults * (_DAMAGE_SHARE if known else 1)) if kinds else 0
         drawn = drawn_evenly(known, options.faults - damaged) if known else []
         rng.shuffle(drawn)
         number = 0
-        for where in BOTH:
+        for where in BOTH if kinds else ():
             self._add_case(number, CONTROL, where)
             number += 1
         for fault, where in drawn:
