@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.chaos.faults import QUICK
 from benchmarks.chaos.records import read, write
 from benchmarks.chaos.sections import sections, table
 from benchmarks.chaos.suite import Options, Suite
@@ -31,7 +32,8 @@ _FIGURES = Path("docs") / "reliability.json"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one of the commands and return the exit code."""
     given = _parser().parse_args(arguments)
-    for number in (signal.SIGTERM, signal.SIGHUP):  # like Ctrl-C, they end the processes started
+    # All of them end the processes started. None is ignored, or what is started would do so, too.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     try:
         return int(given.command(given))
@@ -73,7 +75,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(given: argparse.Namespace) -> int:
     faults = given.faults or (_QUICK_FAULTS if given.quick else _FAULTS)
-    suite = Suite(Options(given.seed, faults, given.jobs, given.quick, tuple(given.only)))
+    only = tuple(given.only) or (QUICK if given.quick else ())
+    suite = Suite(Options(given.seed, faults, given.jobs, given.quick, only))
     try:
         figures = suite.run()
     finally:

@@ -22,6 +22,7 @@ from benchmarks.chaos.promises import (
     FAILED,
     INTERRUPTED,
     LEASE_S,
+    MARGIN_S,
     NONE,
     NOT_RUN,
     OK,
@@ -73,9 +74,15 @@ def _loss_of_host(*kinds: str | None, lease_s: float = 0.0) -> Promises:
 
 def _isolated(sweep: Sweep, strike: Strike, moment: Moment) -> Promise:
     """Return the promise for a host that stays unreachable: later trials lack it."""
-    found = _loss_of_host("ssh-unreachable", "disconnected", lease_s=LEASE_S)
+    found = _loss_of_host("ssh-unreachable", "disconnected", "stalled", lease_s=LEASE_S)
     promise = found(sweep, strike, moment)
     return promise._replace(others={OK, NOT_RUN, NONE}, codes={EXIT_HOST, EXIT_TRIAL})
+
+
+def _hung_keeper(sweep: Sweep, strike: Strike, moment: Moment) -> Promise:
+    """Return the promise for a keeper that hangs: it keeps its host, too."""
+    promise = _loss_of_host("disconnected", "stalled", lease_s=LEASE_S)(sweep, strike, moment)
+    return promise._replace(others={OK, NOT_RUN})
 
 
 def _unharmed(_sweep: Sweep, _strike: Strike, _moment: Moment) -> Promise:
@@ -83,17 +90,27 @@ def _unharmed(_sweep: Sweep, _strike: Strike, _moment: Moment) -> Promise:
     return Promise({OK})
 
 
-def _interrupted(_sweep: Sweep, _strike: Strike, moment: Moment) -> Promise:
+def _interrupted(sweep: Sweep, strike: Strike, moment: Moment) -> Promise:
     """Return the promise for a command that is told to end."""
-    others = {OK} if moment.trial else {NONE}
-    return Promise({INTERRUPTED, NONE}, (), others, {EXIT_INTERRUPTED})
+    statuses, others = {INTERRUPTED, NONE}, {OK} if moment.trial else {NONE}
+    if strike.at_s > sweep.timeline(moment.trial).end_s - MARGIN_S:  # the next one may have begun
+        statuses, others = statuses | {OK}, others | {INTERRUPTED}
+    return Promise(statuses, (), others, {EXIT_INTERRUPTED})
+
+
+def _cut_off(sweep: Sweep, strike: Strike, moment: Moment) -> Promise:
+    """Return the promise for a lost connection: it comes back, once there is a keeper."""
+    if moment.phase == "start":
+        return _loss_of_host("disconnected", "ssh-unreachable")(sweep, strike, moment)
+    return _unharmed(sweep, strike, moment)
 
 
 def _killed(sweep: Sweep, strike: Strike, moment: Moment) -> Promise:
     """Return the promise for a controller that is killed: nothing outlives it for long."""
     promise = _interrupted(sweep, strike, moment)
     lease_s = LEASE_S if sweep.is_on_hosts else 0.0
-    return promise._replace(statuses={NONE}, codes={-SIGKILL}, lease_s=lease_s)
+    statuses = {*promise.statuses} - {INTERRUPTED}
+    return promise._replace(statuses=statuses, codes={-SIGKILL}, lease_s=lease_s)
 
 
 def _limited(sweep: Sweep, strike: Strike, moment: Moment) -> Promise:
@@ -114,6 +131,13 @@ def _full_host(sweep: Sweep, strike: Strike, moment: Moment) -> Promise:
         anything = {OK, FAILED, NONE}
         return Promise(anything, ("disk-full",), anything, {0, EXIT_HOST, EXIT_TRIAL})
     return _unharmed(sweep, strike, moment)
+
+
+def _damaged_data(sweep: Sweep, _strike: Strike, _moment: Moment) -> Promise:
+    """Return the promise for data that are damaged: a trial has the right ones, or none."""
+    found = {OK, FAILED, NONE}
+    codes = {0, EXIT_RESULTS, EXIT_HOST, EXIT_TRIAL}
+    return Promise(found, ("data",), found, codes if not sweep.outcomes() else ())
 
 
 def _unread(_sweep: Sweep, _strike: Strike, _moment: Moment) -> Promise:
@@ -166,10 +190,10 @@ FAULTS: Final = (
         HOSTS,
         TRIAL,
         by_signal(SIGSTOP, strikes.keeper),
-        _loss_of_host("disconnected", lease_s=LEASE_S),
+        _hung_keeper,
         share=0.5,
     ),
-    Fault("SIGKILL of an SSH session", HOSTS, ANY, by_signal(SIGKILL, strikes.session), _unharmed),
+    Fault("SIGKILL of an SSH session", HOSTS, ANY, by_signal(SIGKILL, strikes.session), _cut_off),
     Fault(
         "SIGSTOP of an SSH session",
         HOSTS,
@@ -217,6 +241,14 @@ FAULTS: Final = (
     Fault("packet loss at a host", HOSTS, TRIAL, surroundings.packet_loss, _unharmed),
     Fault("reset SSH connections", HOSTS, TRIAL, surroundings.dropped_connections, _unharmed),
     Fault(
+        "data file damaged",
+        LOCAL,
+        ANY,
+        surroundings.damaged_data,
+        _damaged_data,
+        wire=surroundings.own_data,
+    ),
+    Fault(
         "full disk of the results",
         BOTH,
         ANY,
@@ -227,3 +259,10 @@ FAULTS: Final = (
     Fault("full disk of a host", HOSTS, ANY, surroundings.full_host, _full_host),
 )
 """Every kind of fault in a running sweep."""
+
+QUICK: Final = (
+    *("SIGKILL of a worker", "SIGKILL of a parameter server", "SIGKILL of an agent"),
+    *("SIGKILL of an SSH session", "SIGTERM", "closed pipe", "data file damaged"),
+    *("result file", "outcome"),
+)
+"""Texts in the names of those that take the least time."""

@@ -160,7 +160,8 @@ def mount_memory(path: Path, size: str) -> None:
         raise BenchmarkError(f"no file system can be mounted: {done.stderr.strip()}")
 
 
-def _unmount(path: Path) -> None:
+def unmount(path: Path) -> None:
+    """Unmount a file system, at the latest when nothing uses it any more."""
     subprocess.run(["umount", "--lazy", str(path)], check=False)
 
 
@@ -189,7 +190,7 @@ def place(directory: Path) -> Iterator[Place]:
     with contextlib.ExitStack() as stack:
         for name in HOSTS:
             mount_memory(net / f"{name}_home", _HOME_SIZE)
-            stack.callback(_unmount, net / f"{name}_home")
+            stack.callback(unmount, net / f"{name}_home")
         try:
             network = stack.enter_context(namespaces.network(len(HOSTS), net))
         except namespaces.NotPossibleError as error:

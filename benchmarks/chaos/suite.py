@@ -150,7 +150,9 @@ class Suite:
         def task(here: Place) -> list[Record]:
             for attempt in range(_MOST_MISSES):
                 rng = Random(f"{self._options.seed}/{number}/{attempt}")
-                moment = Moment(rng.choice(fault.phases), rng.randrange(2), rng.random())
+                phase = rng.choice(fault.phases)
+                trial = 0 if phase == "start" else rng.randrange(2)
+                moment = Moment(phase, trial, rng.random())
                 nodes = rng.choice((3, 4)) if where in LOCAL else 3
                 name = f"case{number}-{attempt}"
                 case = Case(number, name, fault, where, nodes, moment, rng)

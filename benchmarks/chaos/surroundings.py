@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import shutil
 import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.chaos.places import FILLER, HOSTS, LOCALHOST, fill, mount_memory
+from benchmarks.chaos.damage import cut, flip, make_arrays, remove, zero
+from benchmarks.chaos.places import FILLER, HOSTS, LOCALHOST, fill, mount_memory, unmount
 from benchmarks.chaos.strikes import Strike, tasks_on
 from benchmarks.chaos.sweeps import Wiring
 
@@ -20,9 +22,10 @@ if TYPE_CHECKING:
     from benchmarks.chaos.sweeps import Moment, Sweep
 
 _SSH_PORT: Final = 22
-_SHORT_CUT_S: Final = 3.0
-_LOSSES_PERCENT: Final = (5, 25)
+_SHORT_CUT_S: Final = 2.5
+_LOSSES_PERCENT: Final = (1, 5)
 _RESULTS_SIZE: Final = "3m"
+_DATA, _AGENT = "data", "agent"
 _LOOK_S: Final = 0.05
 _RULES: Final = """
 table inet chaos {{
@@ -118,6 +121,22 @@ def full_host(sweep: Sweep, moment: Moment, rng: Random) -> Strike:
     return strike._replace(heal=lambda: (home / FILLER).unlink(missing_ok=True))
 
 
+def damaged_data(sweep: Sweep, _moment: Moment, rng: Random) -> Strike:
+    """Damage the user's data until the end of the case."""
+    directory = sweep.directory / _DATA
+    kept = directory.with_name("kept")
+    shutil.copytree(directory, kept)
+    damaged = rng.choice((cut, zero, flip, remove))(directory, rng)
+    target = f"{damaged.path.name}, {damaged.what}"
+
+    def restore() -> None:
+        if kept.exists():
+            shutil.rmtree(directory)
+            kept.rename(directory)
+
+    return Strike(time.time(), target, frozenset({_AGENT}), frozenset({LOCALHOST}), heal=restore)
+
+
 # --- terminal and pipes ---------------------------------------------------------------------------
 
 
@@ -155,7 +174,19 @@ def plain(_sweep: Sweep) -> Iterator[Wiring]:
 @contextlib.contextmanager
 def on_memory(sweep: Sweep) -> Iterator[Wiring]:
     """Write to files, and keep the results on a small file system."""
-    mount_memory(sweep.directory / "results", _RESULTS_SIZE)
+    results = sweep.directory / "results"
+    mount_memory(results, _RESULTS_SIZE)
+    try:
+        yield Wiring()
+    finally:
+        unmount(results)
+
+
+@contextlib.contextmanager
+def own_data(sweep: Sweep) -> Iterator[Wiring]:
+    """Write to files, and train on the user's own data."""
+    make_arrays(sweep.directory / _DATA)
+    sweep.dataset = f"directory:{sweep.directory / _DATA}"
     yield Wiring()
 
 

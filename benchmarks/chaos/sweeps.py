@@ -28,7 +28,7 @@ EPOCHS, EPOCH_STEPS, PACE_MS, BATCH, WARMUP_STEPS = 5, 20, 30, 100, 4
 TRAINING_S: Final = EPOCHS * EPOCH_STEPS * PACE_MS / 1e3
 """Length of the measured part of a trial; it may take longer."""
 PROTOCOLS: Final = ("downpour", "dc-sgd")
-DATASET: Final = ("--dataset", "synthetic-mnist")
+DATASET: Final = "synthetic-mnist"
 _OPTIONS: Final = (
     *("--repeats", "1", "--protocols", ",".join(PROTOCOLS), "--no-rehearsal"),
     *("--epochs", str(EPOCHS), "--epoch-steps", str(EPOCH_STEPS), "--batch-size", str(BATCH)),
@@ -172,6 +172,7 @@ class Sweep:
         directory: the user's, with the results in ``results``.
         is_on_hosts: whether it runs on the hosts, not on the controller alone.
         tasks: of each trial.
+        dataset: to train on.
         patience: with its commands.
         wiring: of the newest command.
     """
@@ -186,15 +187,14 @@ class Sweep:
         seed: int,
         patience: Patience,
         stop: threading.Event,
-        dataset: Iterable[str] = DATASET,
     ) -> None:
         self.place = place
         self.directory = place.seat(name, with_hosts=is_on_hosts)
         self.is_on_hosts = is_on_hosts
         self.tasks = {"ps:0", *(f"worker:{index}" for index in range(nodes - 1))}
         self.patience = patience
-        given = ("--nodes", str(nodes), "--seed", str(seed), *dataset)
-        self._options = (*_OPTIONS, *patience.options, *given)
+        self.dataset = DATASET
+        self._options = (*_OPTIONS, *patience.options, "--nodes", str(nodes), "--seed", str(seed))
         self._stop = stop
         self.wiring = PLAIN
         self._process: subprocess.Popen[bytes] | None = None
@@ -205,7 +205,8 @@ class Sweep:
     def start(self, *arguments: str, wiring: Wiring = PLAIN) -> Self:
         """Start a command; by default ``run``."""
         self.wiring = wiring
-        command = self.place.command(*(arguments or ("run", *self._options)), before=wiring.before)
+        given = arguments or ("run", *self._options, "--dataset", self.dataset)
+        command = self.place.command(*given, before=wiring.before)
         with contextlib.ExitStack() as stack:
             out = stack.enter_context((self.directory / "out.txt").open("ab"))
             err = stack.enter_context((self.directory / "err.txt").open("ab"))

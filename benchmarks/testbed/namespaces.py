@@ -186,7 +186,7 @@ def network(count: int, directory: Path, *, cores: float | None = None) -> Itera
     Raises:
         NotPossibleError: not root, a program is missing, or the kernel refuses.
     """
-    _refuse_without()
+    refuse_without()
     names = [f"node{number}" for number in range(1, count + 1)]
     with contextlib.ExitStack() as stack:
 
@@ -219,7 +219,12 @@ def network(count: int, directory: Path, *, cores: float | None = None) -> Itera
         yield Network(hosts, nodes, controller, outsider, no_quota, groups)
 
 
-def _refuse_without() -> None:
+def refuse_without() -> None:
+    """Refuse what cannot be made here.
+
+    Raises:
+        NotPossibleError: not root, or a program is missing.
+    """
     if os.geteuid() != 0:
         raise NotPossibleError("namespaces are made by root alone")
     missing = [name for name in PROGRAMS if shutil.which(name) is None]
