@@ -57,6 +57,14 @@ def _loss_of_tasks(*kinds: str | None) -> Promises:
     return promise
 
 
+def _lost_and_restarted(sweep: Sweep, strike: Strike, moment: Moment) -> Promise:
+    """Return the promise at the loss of a role that may be started again once."""
+    promise = _loss_of_tasks("crashed")(sweep, strike, moment)
+    line = sweep.timeline(moment.trial)
+    is_measured = line.go_s - MARGIN_S < strike.at_s < max(line.trained_s.values()) + MARGIN_S
+    return promise._replace(statuses={*promise.statuses, DEGRADED}) if is_measured else promise
+
+
 def _loss_of_host(*kinds: str | None, lease_s: float = 0.0) -> Promises:
     """Return the promise at the loss of an agent, with all that is on its host."""
 
@@ -163,6 +171,14 @@ FAULTS: Final = (
         )
         for article, name, job in (("a", "worker", "worker"), ("a", "parameter server", "ps"))
         for number, kind in ((SIGKILL, "crashed"), (SIGSTOP, "stalled"))
+    ),
+    Fault(
+        "SIGKILL of a parameter server, to be restarted",
+        BOTH,
+        TRIAL,
+        by_signal(SIGKILL, task_of("ps")),
+        _lost_and_restarted,
+        wire=surroundings.restarting,
     ),
     Fault(
         "SIGKILL of an agent",

@@ -68,7 +68,7 @@ def expected_code(statuses: Iterable[str]) -> int:
 
 def blamed(outcome: Mapping[str, Any]) -> list[tuple[str | None, str | None, str | None]]:
     """Return task, host and kind of what an outcome names as its causes."""
-    causes = list(outcome["lost_workers"])
+    causes = [*outcome["lost_workers"], *outcome.get("lost_servers", ())]
     if outcome["failure"] and outcome["status"] != INTERRUPTED:
         causes.append(outcome["failure"])
     return [(cause["task"], cause["host"], cause["kind"]) for cause in causes]
@@ -85,5 +85,6 @@ def wrong_culprit(strike: Strike, outcome: Mapping[str, Any]) -> str:
 
 def causes(outcome: Mapping[str, Any]) -> str:
     """Return the causes in an outcome, in its own words."""
-    found = [*outcome["lost_workers"], *([outcome["failure"]] if outcome["failure"] else [])]
+    found = [*outcome["lost_workers"], *outcome.get("lost_servers", ())]
+    found += [outcome["failure"]] if outcome["failure"] else []
     return "; ".join(f"{c['task']} on {c['host']} ({c['kind']}): {c['cause']}" for c in found)

@@ -191,6 +191,13 @@ def own_data(sweep: Sweep) -> Iterator[Wiring]:
 
 
 @contextlib.contextmanager
+def restarting(sweep: Sweep) -> Iterator[Wiring]:
+    """Write to files, and start lost roles again."""
+    sweep.more = ("--restart-servers", "1", "--restart-workers", "1", "--checkpoint-s", "1")
+    yield Wiring()
+
+
+@contextlib.contextmanager
 def terminal(_sweep: Sweep, *before: str) -> Iterator[Wiring]:
     """Run on a terminal."""
     ours, theirs = os.openpty()

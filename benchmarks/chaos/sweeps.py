@@ -33,6 +33,7 @@ _OPTIONS: Final = (
     *("--repeats", "1", "--protocols", ",".join(PROTOCOLS), "--no-rehearsal"),
     *("--epochs", str(EPOCHS), "--epoch-steps", str(EPOCH_STEPS), "--batch-size", str(BATCH)),
     *("--pace", str(PACE_MS), "--steps-per-run", "4", "--warmup-steps", str(WARMUP_STEPS)),
+    *("--retries", "0"),  # so that what came of the fault is the last outcome
 )
 _POLL_S: Final = 0.01
 _OVERHEAD_S: Final = 4.0
@@ -173,6 +174,7 @@ class Sweep:
         is_on_hosts: whether it runs on the hosts, not on the controller alone.
         tasks: of each trial.
         dataset: to train on.
+        more: options beside those of every sweep.
         patience: with its commands.
         wiring: of the newest command.
     """
@@ -194,6 +196,7 @@ class Sweep:
         self.tasks = {"ps:0", *(f"worker:{index}" for index in range(nodes - 1))}
         self.patience = patience
         self.dataset = DATASET
+        self.more: tuple[str, ...] = ()
         self._options = (*_OPTIONS, *patience.options, "--nodes", str(nodes), "--seed", str(seed))
         self._stop = stop
         self.wiring = PLAIN
@@ -205,7 +208,8 @@ class Sweep:
     def start(self, *arguments: str, wiring: Wiring = PLAIN) -> Self:
         """Start a command; by default ``run``."""
         self.wiring = wiring
-        given = arguments or ("run", *self._options, "--dataset", self.dataset)
+        options = (*self._options, "--dataset", self.dataset, *self.more)
+        given = arguments or ("run", *options)
         command = self.place.command(*given, before=wiring.before)
         with contextlib.ExitStack() as stack:
             out = stack.enter_context((self.directory / "out.txt").open("ab"))
