@@ -1,4 +1,4 @@
-"""Hosts for a benchmark: the tests' OpenSSH servers on loopback addresses with a common home.
+"""Hosts for a benchmark: OpenSSH servers on loopback addresses with a common home.
 
 Their TensorFlow environment exists from the start: it is this interpreter. All else is real.
 """
@@ -6,14 +6,11 @@ Their TensorFlow environment exists from the start: it is this interpreter. All 
 from __future__ import annotations
 
 import contextlib
-import platform
-import shlex
-import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks.processes import ROOT, BenchmarkError
-from dnnbench.hosts.onhost.directory import mark_complete
-from dnnbench.hosts.provision.wanted import environment_of
+from benchmarks.processes import BenchmarkError
+from benchmarks.testbed import sshd
+from benchmarks.testbed.farm import equip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,29 +35,12 @@ def running(count: int, directory: Path) -> Iterator[Hosts]:
     """Start hosts; at the end stop them and everything that runs on them.
 
     Raises:
-        BenchmarkError: there is no sshd, or this checkout has no tests.
+        BenchmarkError: there is no sshd.
     """
-    sys.path.append(str(ROOT / "tests"))
-    try:
-        from support import sshd
-    except ImportError as error:
-        raise BenchmarkError(f"the tests of a checkout are needed: {error}") from None
-    finally:
-        sys.path.pop()
     try:
         with sshd.hosts(count, directory, share_home=True) as started:
             home = started.sshds[0].home
-            _equip(home)
+            equip(home)
             yield Hosts([host.name for host in started.sshds], started.ssh_config, home)
     except sshd.NotInstalledError as error:
         raise BenchmarkError(str(error)) from None
-
-
-def _equip(home: Path) -> None:
-    key, _ = environment_of(platform.machine())
-    environment = home / ".dnnbench" / "env" / key
-    python = environment / "bin" / "python"
-    python.parent.mkdir(parents=True)
-    python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
-    python.chmod(0o755)
-    mark_complete(str(environment), {})

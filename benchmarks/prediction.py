@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from statistics import median
@@ -21,7 +20,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from benchmarks.harness import Options, Result, main, note
-from benchmarks.processes import ROOT, BenchmarkError, environment, python
+from benchmarks.processes import BenchmarkError, environment, python
+from benchmarks.testbed import namespaces
+from benchmarks.testbed.farm import Farm
 from dnnbench.analysis.context import load_analysis
 from dnnbench.analysis.inputs import (
     DEFAULT_PARAMETER_S,
@@ -36,6 +37,7 @@ from dnnbench.sweep.results import open_sweep
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from benchmarks.testbed.namespaces import Network
     from dnnbench.analysis.inputs import Inputs
     from dnnbench.sweep.store import SweepStore
     from dnnbench.trial.outcome import TrialOutcome
@@ -229,16 +231,8 @@ def _hosts(place: Path, data: tuple[str, ...], *, quick: bool) -> list[Case]:
 
 
 @contextlib.contextmanager
-def _network(directory: Path, count: int) -> Iterator[tuple[Any, Any]]:
-    """Start the tests' hosts; enter the namespace of their controller."""
-    sys.path.append(str(ROOT / "tests"))
-    try:
-        from support import namespaces
-        from support.farm import Farm
-    except ImportError as error:
-        raise BenchmarkError(f"the tests of a checkout are needed: {error}") from None
-    finally:
-        sys.path.pop()
+def _network(directory: Path, count: int) -> Iterator[tuple[Network, Farm]]:
+    """Start hosts; enter the namespace of their controller."""
     with contextlib.ExitStack() as stack:
         try:
             network = stack.enter_context(

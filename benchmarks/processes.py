@@ -10,9 +10,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import dnnbench
+from benchmarks.testbed.processes import descendants, of_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -124,37 +125,6 @@ def timed_run(command: Sequence[str], timeout_s: float, cwd: Path) -> float:
     if done.returncode:
         raise BenchmarkError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr!r}")
     return duration_s
-
-
-class _Process(NamedTuple):
-    pid: int
-    parent: int
-    session: int
-
-
-def _processes() -> Iterator[_Process]:
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # it ended meanwhile
-            _, parent, _, session, *_ = path.read_text().rpartition(")")[2].split()
-            yield _Process(int(path.parent.name), int(parent), int(session))
-
-
-def of_session(session: int) -> list[int]:
-    """List the processes of a session: all forks of its leader, even after that has ended."""
-    return [process.pid for process in _processes() if process.session == session]
-
-
-def descendants(pid: int) -> list[int]:
-    """List the children of a process, their children, and so on."""
-    children: dict[int, list[int]] = {}
-    for process in _processes():
-        children.setdefault(process.parent, []).append(process.pid)
-    found: list[int] = []
-    waiting = [pid]
-    while waiting:
-        waiting += (born := children.get(waiting.pop(), []))
-        found += born
-    return found
 
 
 def proportional_bytes(pids: Sequence[int]) -> int:

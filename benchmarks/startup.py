@@ -20,13 +20,13 @@ import msgspec
 
 from benchmarks.harness import Options, Result, Row, column, in_turn, main
 from benchmarks.processes import (
-    descendants,
     proportional_bytes,
     python,
     started,
     timed_run,
     wait_for,
 )
+from benchmarks.testbed.processes import descendants
 from dnnbench.sweep.results import open_sweep
 
 if TYPE_CHECKING:

@@ -7,10 +7,11 @@
   is skipped; with ``CI=true`` in the environment it fails.
 - ``cluster``: TensorFlow for real, up to whole sweeps over SSH.
 
-``support`` has what they are made of: `sshd` (SSH servers), `namespaces` (networks of their own),
-`stand_in` (containers), `slurm` (a cluster with Slurm), `farm` and `drill` (hosts with a user's
-commands), `kept` (keepers), `fake_agent` and the agents' scripts, `factories` (values),
-`processes` (waiting for an end).
+``support`` has what they are made of: `stand_in` (containers), `slurm` (a cluster with Slurm),
+`drill` (hosts with a user's commands), `kept` (keepers), `fake_agent` and the agents' scripts,
+`factories` (values). ``benchmarks/testbed`` has what benchmarks need, too: `sshd` (SSH servers),
+`namespaces` (networks of their own), `farm` (both with a user's commands), `processes` (waiting for
+an end).
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import hypothesis
 import pytest
-from support import sshd
+
+from benchmarks.testbed import sshd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

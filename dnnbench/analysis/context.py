@@ -10,6 +10,7 @@ from dnnbench.analysis.analyse import Analysis, Context, analyse
 from dnnbench.analysis.crowding import host_facts, total_cores
 from dnnbench.analysis.disturbance import StartLoad
 from dnnbench.analysis.rehearsal import rehearsal_figures
+from dnnbench.errors import ResultsError
 from dnnbench.settings.hostlists.sources import HOSTS
 from dnnbench.settings.schema import PROFILES, settings
 from dnnbench.sweep.placement import local_inventory
@@ -47,6 +48,8 @@ def load_analysis(
         ResultsError: no trial has ended, or the stored results are damaged.
     """
     outcomes = store.outcomes() if outcomes is None else outcomes
+    if not outcomes and store.notes:
+        raise ResultsError(f"no trial has ended: {store.notes[0]}", remedy="resume the sweep")
     sessions = store.sessions()
     planned = [order.cell for order in store.plan.orders]
     analysis = analyse(

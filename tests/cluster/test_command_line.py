@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from support.processes import Witness, children_of, of_session
 
 import dnnbench
+from benchmarks.testbed.processes import Witness, children_of, of_session
 from dnnbench.kernel import usable_cores
 from dnnbench.settings.setting import ENVIRONMENT_PREFIX
 from dnnbench.sweep.results import open_sweep

@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from support.farm import TINY, Command, equip, outcomes
 from support.stand_in import containers
+
+from benchmarks.testbed.farm import TINY, Command, equip, outcomes
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support.farm import Called
     from support.stand_in import Containers
+
+    from benchmarks.testbed.farm import Called
 
 DATA = ["--dataset", "synthetic-mnist"]
 

@@ -6,9 +6,9 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from support.processes import Witness
 from support.real_cluster import SYNTHETIC
 
+from benchmarks.testbed.processes import Witness
 from dnnbench.cli.views.sweep import QuietView
 from dnnbench.errors import HostError
 from dnnbench.hosts.local import LocalAgents

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from support.processes import of_session
 from support.real_cluster import HOST, LIMITS, Cluster, small_order
 from support.tensorflow_child import in_child
 
+from benchmarks.testbed.processes import of_session
 from dnnbench.data.sets import ExampleShape
 from dnnbench.training.graph.setting import StepSetting
 from dnnbench.training.graph.shard import shard_graph

@@ -14,10 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from support import namespaces
-from support.farm import Called, Farm, outcomes
-from support.processes import Witness
 
+from benchmarks.testbed import namespaces
+from benchmarks.testbed.farm import Called, Farm, outcomes
+from benchmarks.testbed.processes import Witness
 from dnnbench.errors import HostError, TrialError
 from dnnbench.sweep.results import open_sweep
 from dnnbench.trial.outcome import Failure
@@ -26,9 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from support.farm import Command
-    from support.namespaces import Namespace, Network
-
+    from benchmarks.testbed.farm import Command
+    from benchmarks.testbed.namespaces import Namespace, Network
     from dnnbench.sweep.store import SweepStore
 
 NODES = ["node1", "node2", "node3"]

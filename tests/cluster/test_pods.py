@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from support import SUPPORT
-from support.farm import TINY, Called, Command, equip, outcomes
-from support.processes import Witness
+
+from benchmarks.testbed.farm import TINY, Called, Command, equip, outcomes
+from benchmarks.testbed.processes import Witness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

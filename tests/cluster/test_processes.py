@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 from support import PROJECT, SUPPORT, TESTS
-from support.processes import Witness, children_of, of_session
 from support.real_cluster import HOST, LIMITS, Cluster, small_order
 
+from benchmarks.testbed.processes import Witness, children_of, of_session
 from dnnbench.sweep.store import SweepStore
 from dnnbench.sweep.trial_events import RESPONSE_S
 from dnnbench.trial.messages import AnyEvent, PortReserved, Progress, RoleExited

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support import PROJECT
-from support.farm import equip, outcomes
 from support.slurm import NotInstalledError, slurm
 
+from benchmarks.testbed.farm import equip, outcomes
 from dnnbench.settings.setting import ENVIRONMENT_PREFIX
 
 if TYPE_CHECKING:

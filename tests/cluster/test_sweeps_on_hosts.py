@@ -15,10 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support import sshd
-from support.farm import TIMEOUT_S, TINY, farm, outcomes, taken
-from support.processes import Witness
 
+from benchmarks.testbed import sshd
+from benchmarks.testbed.farm import TIMEOUT_S, TINY, farm, outcomes, taken
+from benchmarks.testbed.processes import Witness
 from dnnbench.hosts.agents.identity import owner
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
-    from support.farm import Called, Command, Farm
+    from benchmarks.testbed.farm import Called, Command, Farm
 
 COUNT = 16
 ON_STANDING = ["--hosts", "node1,node2", "--nodes", "2"]

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 from support import PROJECT, SUPPORT, TESTS
 from support.factories import make_order
-from support.processes import Witness
 
+from benchmarks.testbed.processes import Witness
 from dnnbench.training.agent import Agent, _Role
 from dnnbench.training.lines import Lines
 from dnnbench.training.roles.channel import telling_line

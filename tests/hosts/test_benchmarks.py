@@ -6,12 +6,12 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from support.processes import Witness, of_session
 
 from benchmarks import provision
 from benchmarks.harness import Options
-from benchmarks.processes import BenchmarkError, descendants, run_peer, started, wait_for
+from benchmarks.processes import BenchmarkError, run_peer, started, wait_for
 from benchmarks.stored import store_sweep
+from benchmarks.testbed.processes import Witness, descendants, of_session
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.kept import KeptHost
-from support.processes import Witness, children_of
 from support.stand_in import containers
 
+from benchmarks.testbed.processes import Witness, children_of
 from dnnbench.errors import HostError
 from dnnbench.hosts.connectors.table import CONNECTORS, routes_to
 from dnnbench.hosts.provision.tools import HostTools

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import msgspec
 import pip
 import pytest
-from support import sshd
 from support.drill import PORTS, Drill
-from support.sshd import make_key
 
+from benchmarks.testbed import sshd
+from benchmarks.testbed.sshd import make_key
 from dnnbench.cli import main
 from dnnbench.errors import HostError
 from dnnbench.hosts.ssh.sessions import SESSIONS

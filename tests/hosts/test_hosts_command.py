@@ -7,8 +7,8 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from support.sshd import listener, make_key
 
+from benchmarks.testbed.sshd import listener, make_key
 from dnnbench.cli import main
 from dnnbench.errors import EXIT_OK, HostError
 from dnnbench.hosts.connected import ConnectedHosts
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import StartHosts
-    from support.sshd import Hosts
+
+    from benchmarks.testbed.sshd import Hosts
 
 
 class Result(NamedTuple):

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.factories import make_order
 from support.kept import TIMEOUT_S, KeptHost, Relay, end_of
-from support.processes import Witness, children_of
 
+from benchmarks.testbed.processes import Witness, children_of
 from dnnbench.hosts.onhost import state
 from dnnbench.trial.messages import Connect, Order, Prepare, Start, encode
 from dnnbench.trial.role_environment import CHECKPOINTS

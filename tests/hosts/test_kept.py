@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.echo_agent import expected
 from support.kept import TIMEOUT_S, KeptHost, Relay, end_of
-from support.processes import Witness, children_of
 
+from benchmarks.testbed.processes import Witness, children_of
 from dnnbench.errors import HostError
 from dnnbench.hosts.agents.kept import KeptAgent
 from dnnbench.hosts.provision.bundle import tools

@@ -17,7 +17,8 @@ from dnnbench.hosts.ssh.shell import refuse_unusable
 
 if TYPE_CHECKING:
     from conftest import StartHosts
-    from support.sshd import Hosts
+
+    from benchmarks.testbed.sshd import Hosts
 
 NOLOGIN = shutil.which("nologin", path="/usr/sbin:/sbin") or "/usr/sbin/nologin"
 

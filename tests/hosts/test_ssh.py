@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from support.processes import children_of
-from support.sshd import listener, make_key
 
+from benchmarks.testbed.processes import children_of
+from benchmarks.testbed.sshd import listener, make_key
 from dnnbench.errors import ConfigError, HostError
 from dnnbench.hosts.connectors import commands
 from dnnbench.hosts.parallel import each
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from conftest import StartHosts
-    from support.sshd import Hosts
+
+    from benchmarks.testbed.sshd import Hosts
 
 
 @pytest.fixture(autouse=True)

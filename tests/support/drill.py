@@ -26,8 +26,8 @@ from support import SUPPORT, TESTS
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from benchmarks.testbed.sshd import Hosts, Sshd
     from dnnbench.settings.hostlists.host import HostConfig
-    from support.sshd import Hosts, Sshd
 
 KEY, NEEDED = environment_of("x86_64")
 PORTS = "23400-23499"

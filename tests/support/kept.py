@@ -13,10 +13,10 @@ import uuid
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.testbed.processes import Witness
 from dnnbench.errors import HostError
 from dnnbench.sweep.failures import HARMLESS
 from support import PROJECT, SUPPORT, TESTS
-from support.processes import Witness
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -16,7 +16,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from support.processes import Witness
+from benchmarks.testbed.processes import Witness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -216,9 +216,20 @@ def test_what_is_no_regular_file_is_refused_at_once(file: str, kind: str) -> Non
         assert code in {EXIT_OK, ResultsError.exit_code}
     code, err = call("report", SWEEP)
     assert code == ResultsError.exit_code
-    assert file in err or file == "plan.json"
+    assert file in err
     code, err = call("run", "--dry-run", "--dataset", "synthetic-mnist")
     assert code == EXIT_OK, err
+
+
+def test_where_a_crash_left_no_whole_outcome_the_incomplete_one_is_named() -> None:
+    path = Path("results", SWEEP, "trials.jsonl")
+    header, outcome, *_ = path.read_text().splitlines()
+    path.write_text(f"{header}\n{outcome[:100]}")
+    for name in ("report", "cost", "predict", "compare"):
+        code, err = call(*READERS[name], SWEEP)
+        assert code == ResultsError.exit_code
+        assert "no trial has ended" in err
+        assert f"{path}:2: is incomplete after a crash" in err
 
 
 @pytest.mark.parametrize("is_missing", [True, False])

@@ -18,8 +18,8 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
-from support import sshd
-from support.processes import Witness
+from benchmarks.testbed import sshd
+from benchmarks.testbed.processes import Witness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -175,18 +175,18 @@ class Network(NamedTuple):
 
 
 @contextlib.contextmanager
-def network(count: int, directory: Path, *, cores: float) -> Iterator[Network]:
+def network(count: int, directory: Path, *, cores: float | None = None) -> Iterator[Network]:
     """Create hosts with SSH servers, and end all of them when done.
 
     Args:
         count: number of hosts.
         directory: for keys, logs and home directories; created if it does not exist.
-        cores: number of cores that each host may use.
+        cores: number of cores that each host may use; None for no limit.
 
     Raises:
         NotPossibleError: not root, a program is missing, or the kernel refuses.
     """
-    _refuse_without()
+    refuse_without()
     names = [f"node{number}" for number in range(1, count + 1)]
     with contextlib.ExitStack() as stack:
 
@@ -200,9 +200,10 @@ def network(count: int, directory: Path, *, cores: float) -> Iterator[Network]:
         nodes = {name: make(name, number) for number, name in enumerate(names, start=1)}
         _connect(controller, [outsider, *nodes.values()])
         groups: dict[str, Path] = {}
-        no_quota = ""
+        no_quota = "" if cores else "no limit was asked for"
         try:
-            groups = {name: stack.enter_context(_group(name, cores)) for name in names}
+            if cores:
+                groups = {name: stack.enter_context(_group(name, cores)) for name in names}
         except OSError as error:
             no_quota = f"no control group with a CPU quota can be made: {error}"
         sites = [
@@ -218,7 +219,12 @@ def network(count: int, directory: Path, *, cores: float) -> Iterator[Network]:
         yield Network(hosts, nodes, controller, outsider, no_quota, groups)
 
 
-def _refuse_without() -> None:
+def refuse_without() -> None:
+    """Refuse what cannot be made here.
+
+    Raises:
+        NotPossibleError: not root, or a program is missing.
+    """
     if os.geteuid() != 0:
         raise NotPossibleError("namespaces are made by root alone")
     missing = [name for name in PROGRAMS if shutil.which(name) is None]

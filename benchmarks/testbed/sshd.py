@@ -19,9 +19,9 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from benchmarks.testbed.processes import Witness, descendants
 from dnnbench.settings.hostlists.host import HostConfig
 from dnnbench.settings.schema import SshConfig
-from support.processes import Witness, children_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -83,7 +83,7 @@ class Sshd(NamedTuple):
 
     def drop(self) -> None:
         """Cut all connections; the server keeps running, and so does everything started on them."""
-        for pid in _descendants([self.process.pid])[1:]:
+        for pid in descendants(self.process.pid):
             with contextlib.suppress(OSError):
                 if Path(f"/proc/{pid}/comm").read_text().startswith("sshd"):
                     os.kill(pid, signal.SIGKILL)
@@ -162,6 +162,7 @@ def hosts(
     """Start servers, and end them with everything that runs on them when done.
 
     Args:
+        count: number of servers.
         directory: for keys, logs and home directories; created if it does not exist.
         share_home: one home directory for all, as with NFS.
         environment: of every session, for example another ``PATH``.
@@ -198,6 +199,11 @@ def hosts(
 
 
 def find_program() -> str:
+    """Return the path of sshd.
+
+    Raises:
+        NotInstalledError: it, or ssh-keygen, is missing.
+    """
     # Not in an ordinary user's PATH; and sshd must be called by its absolute path.
     program = shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
     if program is None or shutil.which("ssh-keygen") is None:
@@ -297,7 +303,7 @@ def _end(sshds: Sequence[Sshd], mark: str) -> None:
     roots = [sshd.process.pid for sshd in sshds if sshd.process.poll() is None]
     for pid in roots:
         os.kill(pid, signal.SIGSTOP)  # not reaped, so the pid is still its own
-    _kill(_descendants(roots))
+    _kill([pid for root in roots for pid in (root, *descendants(root))])
     _kill_marked(mark)
     for sshd in sshds:
         sshd.process.wait()
@@ -329,13 +335,6 @@ def _kill_marked(mark: str) -> None:
     """Kill all processes that carry a mark, until no more are found."""
     while found := _marked(mark):
         _kill(found)
-
-
-def _descendants(roots: Sequence[int]) -> list[int]:
-    found = list(roots)
-    for pid in found:  # grows during the loop
-        found += children_of(pid)
-    return found
 
 
 def _marked(mark: str) -> list[int]:

@@ -62,9 +62,33 @@ def children_of(parent: int) -> list[int]:
     return [process.pid for process in _living() if process.parent == parent]
 
 
+def descendants(pid: int) -> list[int]:
+    """Return the living children of a process, their children, and so on."""
+    children: dict[int, list[int]] = {}
+    for process in _living():
+        children.setdefault(process.parent, []).append(process.pid)
+    found: list[int] = []
+    waiting = [pid]
+    while waiting:
+        waiting += (born := children.get(waiting.pop(), []))
+        found += born
+    return found
+
+
+def state_of(pid: int) -> tuple[str, int, int]:
+    """Return a process's state, parent and session.
+
+    Raises:
+        OSError: it has ended.
+    """
+    text = Path(f"/proc/{pid}/stat").read_text()
+    state, parent, _, session, *_ = text.rpartition(")")[2].split()
+    return state, int(parent), int(session)
+
+
 def _living() -> Iterator[_Process]:
-    for path in Path("/proc").glob("[0-9]*/stat"):
+    for path in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended in the meantime
-            state, parent, _, session, *_ = path.read_text().rpartition(")")[2].split()
+            state, parent, session = state_of(int(path.name))
             if state not in "ZX":
-                yield _Process(int(path.parent.name), int(parent), int(session))
+                yield _Process(int(path.name), parent, session)

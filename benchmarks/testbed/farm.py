@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dnnbench
+from benchmarks.testbed import sshd
+from benchmarks.testbed.processes import Witness
 from dnnbench.hosts.onhost.directory import mark_complete
 from dnnbench.hosts.onhost.ports import is_free
 from dnnbench.hosts.provision.wanted import environment_of
 from dnnbench.settings.setting import ENVIRONMENT_PREFIX
 from dnnbench.sweep.results import open_sweep
-from support import sshd
-from support.processes import Witness
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -46,10 +46,12 @@ class Called(NamedTuple):
 
     @property
     def document(self) -> Any:
+        """The JSON document that it printed."""
         return json.loads(self.out)
 
     @property
     def last_line(self) -> str:
+        """The last line of its standard error."""
         return self.err.strip().splitlines()[-1]
 
 
@@ -186,6 +188,7 @@ class Farm:
 
     @property
     def names(self) -> list[str]:
+        """The names of the hosts."""
         return [host.name for host in self.hosts.sshds]
 
     def seat(self, name: str) -> Path:
@@ -203,6 +206,7 @@ class Farm:
     def start(
         self, *arguments: str, directory: Path | None = None, user: str | None = None
     ) -> Command:
+        """Start a command in a directory, by default in the user's own."""
         return Command(directory or self.directory, *arguments, user=user)
 
     def call(
