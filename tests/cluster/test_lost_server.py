@@ -105,7 +105,7 @@ def check_restored(
     ("protocol", "servers", "number"),
     [
         ("downpour", 1, signal.SIGKILL),
-        ("dc-sgd", 2, signal.SIGKILL),
+        pytest.param("dc-sgd", 2, signal.SIGKILL, marks=pytest.mark.long),
         pytest.param("downpour", 1, signal.SIGSTOP, marks=pytest.mark.long),
     ],
     ids=["killed", "one of two, with slots", "hung"],
@@ -127,6 +127,7 @@ def test_a_trial_goes_on_from_the_checkpoint_of_a_lost_server(
     assert max(strike.losses.values()) < min(initial) / 2
 
 
+@pytest.mark.long
 def test_a_worker_that_had_trained_keeps_its_results(cluster: Cluster) -> None:
     order = small_order(ProtocolSpec("downpour"), 4, epochs=EPOCHS)
     strike = Striker("ps:0", when=Trained)

@@ -277,6 +277,32 @@ def test_dropped_connections_cost_a_trial_no_event(place: Farm, launched: Any, s
     assert sorted(epochs) == [(n, f"worker:{w}") for n in range(1, 11) for w in (0, 1)]
 
 
+@pytest.mark.long
+def test_a_killed_parameter_server_goes_on_from_the_checkpoint_on_its_host(
+    place: Farm, launched: Any, seat: Path
+) -> None:
+    del launched
+    given = ["--hosts", "node1,node2,node3", "--nodes", "3"]
+    restarting = ["--restart-servers", "1", "--checkpoint-s", "0.5", *TINY, "--epochs", "4"]
+    with place.start("run", *given, *restarting, directory=seat) as sweep:
+        server = roles(sweep)["ps:0"]
+        sweep.await_event("checkpointed")
+        os.kill(server, signal.SIGKILL)
+        done = sweep.result()
+    assert done.code == 0, done.err
+    assert "lost ps:0 on node1 in epoch" in done.err
+    (outcome,) = outcomes(seat)
+    assert outcome.status == "degraded"
+    (lost,) = outcome.lost_servers
+    assert lost.cause == "killed by signal 9"
+    epochs = [(record.epoch, record.task) for record in outcome.epochs]
+    assert sorted(epochs) == [(n, f"worker:{w}") for n in range(1, 5) for w in (0, 1)]
+    report = place.call("report", "--format", "markdown", directory=seat).out
+    assert "lost ps:0 on node1 in epoch" in report
+    homes = {host.home for host in place.hosts.sshds}
+    assert not [path for home in homes for path in home.glob(".dnnbench/clusters/*/*/checkpoints")]
+
+
 def test_what_needs_a_host_that_is_down_is_not_run_and_all_else_is(
     place: Farm, launched: Any, seat: Path
 ) -> None:
