@@ -5,7 +5,7 @@ They take about an hour and a half on two cores; the machine must be otherwise i
 
 from __future__ import annotations
 
-from benchmarks import command_line, compensation, provision, scale, startup, step
+from benchmarks import checkpoints, command_line, compensation, provision, scale, startup, step
 from benchmarks.harness import main
 
 if __name__ == "__main__":
@@ -13,6 +13,7 @@ if __name__ == "__main__":
         __doc__ or "",
         step.measure,
         compensation.measure,
+        checkpoints.measure,
         scale.measure,
         startup.measure,
         command_line.measure,

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
 from benchmarks.processes import BenchmarkError
@@ -23,10 +24,11 @@ from dnnbench.trial.spec import ModelSpec, ProtocolSpec, TrialSpec
 from dnnbench.trial.tasks import task_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from benchmarks.harness import Measures
     from dnnbench.sweep.agents import Agents
+    from dnnbench.trial.messages import AnyEvent
     from dnnbench.trial.outcome import TrialOutcome
     from dnnbench.trial.spec import DataSpec
 
@@ -76,10 +78,20 @@ class Engine:
         *,
         parameter_servers: int = 1,
         repeat: int = 0,
+        checkpoint_s: float = 0.0,
+        watch: Callable[[AnyEvent], None] | None = None,
     ) -> TrialOutcome:
         """Run a trial of one epoch with the default settings.
 
         In an epoch every worker passes over all examples; in a quick benchmark over its share.
+
+        Args:
+            workers: in the trial.
+            protocol: with optimizer and learning rate.
+            parameter_servers: in the trial.
+            repeat: from 0; gives the seed.
+            checkpoint_s: seconds between checkpoints of a parameter server; 0 for none.
+            watch: called with every event.
 
         Raises:
             BenchmarkError: it failed.
@@ -101,13 +113,16 @@ class Engine:
             steps_per_run=TRAIN.steps_per_run,
         )
         placement = dict.fromkeys(task_names(order.nodes, parameter_servers), HOST)
+        limits = self._limits
+        if checkpoint_s:
+            limits = msgspec.structs.replace(limits, restart_servers=1, checkpoint_s=checkpoint_s)
         outcome = run_trial(
             order,
             placement,
             self._agents,
             cores={HOST: max(1, int(usable_cores()))},
-            limits=self._limits,
-            watch=_ignore,
+            limits=limits,
+            watch=watch or _ignore,
             phase=_ignore,
             notice=_ignore,
         )
