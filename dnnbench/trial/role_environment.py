@@ -54,7 +54,7 @@ MEASURED: Final = (
 _OWN: Final = (*ENVIRONMENT, "DNNBENCH_*", "KERAS_HOME", "PYTHONHOME", "PYTHONPATH")
 """Variables that dnnbench decides on itself: a user cannot pass them on."""
 _PROXIES: Final = ("all_proxy", "ftp_proxy", "grpc_proxy", "http_proxy", "https_proxy", "no_proxy")
-NOT_STORED: Final = "a value that is not stored"
+NOT_STORED: Final = "(value not stored)"
 """Stands for the value of a variable that is passed on by its name alone."""
 _MOST_CHARACTERS: Final = 1000
 
