@@ -152,24 +152,41 @@ def _read_array(member: IO[bytes], where: str, most_bytes: int) -> Array:
 
 
 def _checked(given: dict[str, Array], where: str) -> Arrays:
-    """Split off what validates, and check that all parts fit each other."""
-    if VALIDATION_KEYS[0] not in given:
-        kept = len(given[KEYS[0]]) - max(1, len(given[KEYS[0]]) // VALIDATION_SHARE)
-        for key, train in zip(VALIDATION_KEYS, KEYS[:2], strict=True):
-            given[key], given[train] = given[train][kept:], given[train][:kept]
-    order = (*KEYS[:2], *VALIDATION_KEYS, *KEYS[2:])
-    image = given["train_images"].shape[1:]
+    """Check that all parts fit each other, and split off what validates."""
     found = np.unique(given["train_labels"])
     classes = len(found)
     if classes < _FEWEST_CLASSES or found[0] != 0 or found[-1] != classes - 1:
         raise DataError(
-            f"expected training labels 0 to classes - 1, each at least once, found {classes} "
-            f"different ones from {found[0]} to {found[-1]}",
+            f"expected training labels 0 to classes - 1, each at least once, of at least "
+            f"{_FEWEST_CLASSES} classes, found {classes} different ones from {found[0]} to "
+            f"{found[-1]}",
             where=where,
         )
+    _check_pairs(given, classes, where)
+    if VALIDATION_KEYS[0] not in given:
+        kept = len(given[KEYS[0]]) - max(1, len(given[KEYS[0]]) // VALIDATION_SHARE)
+        for key, train in zip(VALIDATION_KEYS, KEYS[:2], strict=True):
+            given[key], given[train] = given[train][kept:], given[train][:kept]
     parts: list[Array] = []
     digest = hashlib.sha256()
-    for images_key, labels_key in zip(order[::2], order[1::2], strict=True):
+    for key in (*KEYS[:2], *VALIDATION_KEYS, *KEYS[2:]):
+        part = np.ascontiguousarray(given[key])
+        part = part.astype("<i4") if key.endswith("labels") else part.reshape(len(part), -1)
+        part.setflags(write=False)
+        digest.update(f"{part.shape}\n".encode())
+        digest.update(part.data)
+        parts.append(part)
+    height, width, *channels = given[KEYS[0]].shape[1:]
+    shape = ExampleShape((height, width, channels[0] if channels else 1), classes)
+    digest.update(f"{shape.image}".encode())
+    return Arrays(parts, shape, digest.hexdigest())
+
+
+def _check_pairs(given: dict[str, Array], classes: int, where: str) -> None:
+    """Refuse images and labels that do not belong together, or to the training images."""
+    image = given[KEYS[0]].shape[1:]
+    keys = list(given)
+    for images_key, labels_key in zip(keys[::2], keys[1::2], strict=True):
         images, labels = given[images_key], given[labels_key]
         if images.shape[1:] != image or len(images) != len(labels):
             raise DataError(
@@ -183,14 +200,3 @@ def _checked(given: dict[str, Array], where: str) -> Arrays:
                 f"found {labels.min()} to {labels.max()}",
                 where=where,
             )
-        flat = np.ascontiguousarray(images).reshape(len(images), -1)
-        small = np.ascontiguousarray(labels.astype("<i4"))
-        for part in (flat, small):
-            part.setflags(write=False)
-            digest.update(f"{part.shape}\n".encode())
-            digest.update(part.data)
-            parts.append(part)
-    height, width, *channels = image
-    shape = ExampleShape((height, width, channels[0] if channels else 1), classes)
-    digest.update(f"{shape.image}".encode())
-    return Arrays(parts, shape, digest.hexdigest())

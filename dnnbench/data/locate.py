@@ -145,7 +145,8 @@ def _spec(known: FileSet | GeneratedSet, directory: Path | None = None) -> DataS
 
 def _in_data_dir(wanted: FileSet, data_dir: Path) -> Path | str:
     if not data_dir.is_dir():
-        raise DataError("no such directory", where=str(data_dir), remedy="check --data-dir")
+        problem = "is not a directory" if data_dir.exists() else "there is no such directory"
+        raise DataError(problem, where=str(data_dir), remedy="check --data-dir")
     return _verified(wanted, data_dir)
 
 

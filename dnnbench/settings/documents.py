@@ -112,7 +112,7 @@ def _row(field: Field) -> str:
     default = field.default_text
     if field.key in BY_PROFILE:
         default = "the profile's"
-    elif field.default is not None and not field.kind_is(bool):
+    elif field.default not in (None, ()) and not field.kind_is(bool):
         default = f"`{default}`"
     meaning = _help(field).replace("|", "\\|")
     return f"| `{field.name}` | {_codes(field.flags)} | {default} | {meaning} |"

@@ -127,7 +127,7 @@ class Field(NamedTuple):
         if isinstance(value, bool):
             return "yes" if value else "no"
         if isinstance(value, tuple):
-            return ",".join(map(str, value))
+            return ",".join(map(str, value)) or "none"
         return self.setting.unset if value is None else f"{value}"
 
     def kind_is(self, kind: type) -> bool:

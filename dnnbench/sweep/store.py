@@ -11,7 +11,7 @@ import fcntl
 import os
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
 import msgspec
 
@@ -171,16 +171,14 @@ class SweepStore:
         The kernel releases the lock when the process ends, however it ends.
 
         Raises:
-            ResultsError: another process runs this sweep.
+            ResultsError: another process runs this sweep, or there is no file to lock.
         """
-        with writing(self.path / "lock"):
-            file = (self.path / "lock").open("a+b")
-        with file:
+        with _opened(self.path / "lock", "a+b") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 file.seek(0)
-                holder = file.read().decode(errors="replace").strip()
+                holder = file.read(_HEADER_BYTES).decode(errors="replace").strip()
                 raise ResultsError(
                     f"is being run by process {holder or '?'}",
                     where=str(self.path),
@@ -194,7 +192,7 @@ class SweepStore:
     def append(self, outcome: TrialOutcome) -> None:
         """Append and fsync an outcome, which ends the trial's attempt."""
         path = self.path / TRIALS
-        with writing(path), path.open("r+b") as file:
+        with writing(path), _opened(path, "r+b") as file:
             check_header(file.readline(_HEADER_BYTES), "trials", f"{path}:1")
             _mend(file)
             file.write(msgspec.json.encode(outcome) + b"\n")
@@ -309,6 +307,18 @@ def _lines(file: BinaryIO, where: str) -> Iterator[bytes]:
             problem = f"is damaged: expected lines below {_LINE_BYTES / 1e6:g} MB, found more"
             raise ResultsError(problem, where=where)
         yield line
+
+
+def _opened(path: Path, mode: str) -> BinaryIO:
+    """Open a file of a sweep to write, which a named pipe or a device in its place cannot be.
+
+    Raises:
+        ResultsError: it cannot be opened, or is no regular file.
+    """
+    if path.exists() and not path.is_file():
+        raise ResultsError("expected a regular file", where=str(path))
+    with writing(path):
+        return cast("BinaryIO", path.open(mode))
 
 
 def _mend(file: BinaryIO) -> None:

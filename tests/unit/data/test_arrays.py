@@ -78,6 +78,12 @@ def test_the_same_values_have_the_same_digest_however_they_are_kept(tmp_path: Pa
         load(type(plain)(plain.name, changed.directory, plain.digest))
 
 
+def test_a_class_may_be_among_the_last_examples_alone(tmp_path: Path) -> None:
+    given = good() | {"train_labels": np.arange(20) * 4 // 20}
+    given = {name: array for name, array in given.items() if not name.startswith("validation")}
+    assert locate(f"directory:{saved(tmp_path, given)}").examples.classes == 4
+
+
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "missing": ({"test_labels": None}, "there is no array test_labels"),
     "unknown": ({"train_image": np.zeros(3)}, "found 'train_image'; did you mean train_images?"),
@@ -100,11 +106,14 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"test_images": np.zeros((8, 5, 6, 3), np.uint8)},
         "expected test_images and test_labels of one length and images of [6, 5, 3], found",
     ),
-    "fewer labels": ({"train_labels": np.arange(19) % 4}, "of one length"),
+    "fewer labels": (
+        {"train_labels": np.arange(19) % 4},
+        "expected train_images and train_labels of one length and images of [6, 5, 3], found [20,",
+    ),
     "labels from 1": ({"train_labels": 1 + np.arange(20) % 4}, "4 different ones from 1 to 4"),
     "a class left out": ({"train_labels": np.arange(20) % 4 * 2}, "4 different ones from 0 to 6"),
     "negative labels": ({"train_labels": np.arange(20) % 4 - 1}, "from -1 to 2"),
-    "one class": ({"train_labels": np.zeros(20, int)}, "found 1 different ones"),
+    "one class": ({"train_labels": np.zeros(20, int)}, "of at least 2 classes, found 1 different"),
     "a class for tests alone": (
         {"test_labels": np.arange(8)},
         "expected test_labels from 0 to 3, the classes of train_labels, found 0 to 7",

@@ -531,6 +531,7 @@ def test_every_setting_says_what_it_is_and_what_counts_where_it_is_not_set() -> 
         is_unset = field.default is None
         assert bool(field.setting.unset) == is_unset, field.key
         assert (field.setting.example is not None) == is_unset, field.key
+        assert field.default_text, field.key
 
 
 NUMBERS = [f for f in settings().values() if f.kind_is(int) or f.kind_is(float)]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -203,6 +204,24 @@ def test_a_sweep_opens_by_name_or_path_and_a_wrong_name_is_helped(
         open_sweep(tmp_path, store.name[:-3])
     with pytest.raises(ResultsError, match="there is no sweep; run one"):
         open_sweep(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "directory"])
+@pytest.mark.parametrize("name", ["lock", "trials.jsonl"])
+def test_what_is_no_regular_file_is_never_written_to(
+    store: SweepStore, name: str, kind: str
+) -> None:
+    path = store.path / name
+    path.unlink(missing_ok=True)
+    order = store.plan.orders[0]
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to(os.devnull)
+    else:
+        path.mkdir()
+    with pytest.raises(ResultsError, match=f"^{path}: expected a regular file$"):
+        store.locked().__enter__() if name == "lock" else store.append(outcome_of(order))
 
 
 def test_names_follow_the_clock_in_utc_and_avoid_each_other(tmp_path: Path) -> None:
