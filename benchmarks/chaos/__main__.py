@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.chaos.faults import QUICK
-from benchmarks.chaos.records import read, write
+from benchmarks.chaos.records import read
 from benchmarks.chaos.sections import sections, table
 from benchmarks.chaos.suite import Options, Suite
 from benchmarks.document import fill_sections
@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     runs.add_argument(
         "--only", nargs="+", default=(), metavar="TEXT", help="faults with this in their names"
     )
-    runs.add_argument("--figures", type=Path, metavar="FILE", help="write what was found")
+    runs.add_argument("--figures", type=Path, metavar="FILE", help="write what was found; resumed")
 
     documents = commands.add_parser("document", help="fill in the document")
     documents.set_defaults(command=_document)
@@ -76,15 +76,11 @@ def _parser() -> argparse.ArgumentParser:
 def _run(given: argparse.Namespace) -> int:
     faults = given.faults or (_QUICK_FAULTS if given.quick else _FAULTS)
     only = tuple(given.only) or (QUICK if given.quick else ())
-    suite = Suite(Options(given.seed, faults, given.jobs, given.quick, only))
+    suite = Suite(Options(given.seed, faults, given.jobs, given.quick, only, given.figures))
     try:
         figures = suite.run()
     finally:
-        if suite.records:
-            figures = suite.figures()
-            print(table(figures))
-            if given.figures:
-                write(figures, given.figures)
+        print(table(suite.figures()))
     return 0 if all(record.is_survived for record in figures.records) else 1
 
 

@@ -7,6 +7,7 @@ import signal
 import tempfile
 import threading
 import time
+import traceback
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from benchmarks.chaos.damage import KINDS
 from benchmarks.chaos.faults import BOTH, CONTROL, FAULTS, LOCAL
 from benchmarks.chaos.places import hide_mounts, place
 from benchmarks.chaos.readers import Bench
-from benchmarks.chaos.records import Figures, Record
+from benchmarks.chaos.records import Figures, Record, read, write
 from benchmarks.chaos.sweeps import (
     EarlyEndError,
     MissedError,
@@ -55,6 +56,7 @@ class Options(NamedTuple):
     Attributes:
         faults: number of them, controls not counted.
         only: texts, of which the names of the faults have one; empty for all.
+        figures: where to write after each case; cases whose records are there are not repeated.
     """
 
     seed: int
@@ -62,6 +64,7 @@ class Options(NamedTuple):
     jobs: int
     quick: bool
     only: tuple[str, ...]
+    figures: Path | None
 
     def admits(self, name: str) -> bool:
         """Return whether a fault is one of those to inject."""
@@ -80,16 +83,17 @@ class Suite:
         self._patience = Patience.on(1.0)
         self._sound: Path | None = None
         self._bench: Bench | None = None
-        self._missed = 0
         self._before = snapshot()
         self._start_s = time.monotonic()
-        self.records: list[Record] = []
+        self._earlier = self._read_earlier()
+        self._missed = self._earlier.missed if self._earlier else 0
+        self.records = list(self._earlier.records) if self._earlier else []
 
     def run(self) -> Figures:
         """Carry out all cases.
 
         Raises:
-            BenchmarkError: no hosts can be made here, or a target cannot be reached.
+            BenchmarkError: no hosts can be made here.
             KeyboardInterrupt: after everything has ended.
         """
         hide_mounts()
@@ -110,6 +114,20 @@ class Suite:
                 job.result()
         return self.figures()
 
+    def _read_earlier(self) -> Figures | None:
+        """Return what an earlier command found that was interrupted.
+
+        Raises:
+            BenchmarkError: it had another seed.
+        """
+        path = self._options.figures
+        if path is None or not path.exists():
+            return None
+        found = read(path)
+        if (found.seed, found.quick) != (self._options.seed, self._options.quick):
+            raise BenchmarkError(f"{path}: is of another suite; remove it, or name another file")
+        return found
+
     def _draw(self) -> None:
         """Draw all cases: the controls first, whose sweeps are those that are damaged."""
         options = self._options
@@ -123,13 +141,27 @@ class Suite:
         for where in BOTH if kinds else ():
             self._add_case(number, CONTROL, where)
             number += 1
-        for fault, where in drawn:
+        half = len(drawn) // 2
+        for fault, where in drawn[:half]:
             self._add_case(number, fault, where)
             number += 1
         for first in range(0, damaged, _BATCH):
             count = min(_BATCH, damaged - first)
-            here = {number + n: kinds[n % len(kinds)] for n in range(first, first + count)}
+            here = {
+                number + n: kinds[n % len(kinds)]
+                for n in range(first, first + count)
+                if not self._is_done(number + n)
+            }
             self._waiting.put(partial(self._damage, here))
+        number += damaged
+        for fault, where in drawn[half:]:
+            self._add_case(number, fault, where)
+            number += 1
+
+    def _is_done(self, number: int) -> bool:
+        """Return whether a fault of this number is among the earlier records."""
+        known = self._earlier.injected if self._earlier else []
+        return any(record.number == number for record in known)
 
     def _damage(self, kinds: dict[int, Kind], _place: Place) -> list[Record]:
         """Damage files, of results of the first control among others."""
@@ -164,14 +196,21 @@ class Suite:
                         self._missed += 1
                     continue
                 except EarlyEndError as error:  # a sweep without a fault has failed
-                    self._note([_failed_control(case, error)])
+                    self._note([_failed(case, CONTROL.name, str(error))])
                     continue
+                except StoppedError:
+                    raise
+                except Exception as error:  # noqa: BLE001 - the other cases go on
+                    traceback.print_exc()
+                    return [_failed(case, fault.name, f"the suite failed: {error!r}")]
                 if fault is CONTROL and record.is_survived:
                     (self._sound,) = here.directory.glob(f"{name}/results/*")
                 return [record]
-            raise BenchmarkError(f"{fault.name} on {where}: missed {_MOST_MISSES} times")
+            note(f"{number}: {fault.name} on {where}: given up after {_MOST_MISSES} tries")
+            return []
 
-        self._waiting.put(task)
+        if not self._is_done(number):
+            self._waiting.put(task)
 
     def _work(self, directory: Path) -> None:
         """Carry out cases in a place of its own until none waits."""
@@ -186,24 +225,28 @@ class Suite:
     def _note(self, records: list[Record]) -> None:
         with self._lock:
             self.records += records
-            count = sum(record.fault != CONTROL.name for record in self.records)
+            figures = self.figures()
+            if self._options.figures:
+                write(figures, self._options.figures)
         for record in records:
             verdict = "; ".join(record.problems) or "as promised"
             note(
-                f"{count}/{self._options.faults} {record.fault}, {record.place}, "
+                f"{len(figures.injected)}/{self._options.faults} {record.fault}, {record.place}, "
                 f"{record.moment}, {record.target}: {record.outcome} "
                 f"({record.duration_s:.0f} s): {verdict}"
             )
 
     def figures(self) -> Figures:
         """Return what was found so far."""
+        before = self._earlier.before if self._earlier else self._before
+        earlier_s = self._earlier.duration_s if self._earlier else 0.0
         return Figures(
             seed=self._options.seed,
             jobs=self._options.jobs,
             quick=self._options.quick,
-            before=self._before,
+            before=before,
             load_after=load_average(),
-            duration_s=time.monotonic() - self._start_s,
+            duration_s=earlier_s + time.monotonic() - self._start_s,
             missed=self._missed,
             records=sorted(self.records, key=lambda record: record.number),
         )
@@ -232,13 +275,13 @@ def _slowness() -> float:
     return max(took_s / _QUIET_IMPORT_S, 1.0)
 
 
-def _failed_control(case: Case, error: EarlyEndError) -> Record:
+def _failed(case: Case, fault: str, problem: str) -> Record:
     return Record(
         number=case.number,
-        fault=CONTROL.name,
+        fault=fault,
         place=case.place,
         moment=str(case.moment),
         target="nothing",
         outcome="failed",
-        broken=[str(error)],
+        broken=[problem],
     )

@@ -35,11 +35,13 @@ _OPTIONS: Final = (
     *("--pace", str(PACE_MS), "--steps-per-run", "4", "--warmup-steps", str(WARMUP_STEPS)),
     *("--retries", "0"),  # so that what came of the fault is the last outcome
 )
-_POLL_S: Final = 0.01
+_POLL_S: Final = 0.05
+"""Between two looks, each of which takes a millisecond of a core that the sweep shares."""
 _OVERHEAD_S: Final = 4.0
 """From the start of the command, in which it starts agents."""
 _SET_UP_S: Final = 0.6
-PHASES: Final = ("start", "set-up", "training", "end")
+_LAST: Final = ("trained", "role_exited")
+"""Events of a task that was started again whose last time counts; of others, the first."""
 
 
 class Patience(NamedTuple):
@@ -148,9 +150,11 @@ class Timeline(NamedTuple):
         at: dict[tuple[str, str], float] = {}
         pids: dict[str, int] = {}
         for event in events:
-            at[event["event"], event["task"]] = event["at_s"]
-            if event["event"] == "port_reserved":
-                pids[event["task"]] = event["pid"]
+            kind, task = event["event"], event["task"]
+            if kind in _LAST or (kind, task) not in at:
+                at[kind, task] = event["at_s"]
+            if kind == "port_reserved":
+                pids[task] = event["pid"]
         workers = {task for task in tasks if task.startswith("worker")}
 
         def last(kind: str, of: set[str]) -> float:
@@ -201,6 +205,7 @@ class Sweep:
         self._stop = stop
         self.wiring = PLAIN
         self._process: subprocess.Popen[bytes] | None = None
+        self._trials: list[str] = []
         self._made_s = self._started_s = time.monotonic()
 
     # --- the command ------------------------------------------------------------------------------
@@ -358,8 +363,10 @@ class Sweep:
     @property
     def trials(self) -> list[str]:
         """The names of the trials, in the order in which they run."""
-        plan = json.loads((self.path / "plan.json").read_bytes())
-        return [order["id"] for order in plan["content"]["orders"]]
+        if not self._trials:
+            plan = json.loads((self.path / "plan.json").read_bytes())
+            self._trials = [order["id"] for order in plan["content"]["orders"]]
+        return self._trials
 
     def lines(self) -> list[str]:
         """Return the stored outcomes, one JSON line each; a torn last one is left out."""
