@@ -35,6 +35,7 @@ class Site(LocalAgents):
     """Hosts that can go down: an agent there is not started again."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.down: set[str] = set()
         self.started: list[Agents] = []
 
