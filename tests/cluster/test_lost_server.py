@@ -25,6 +25,7 @@ from dnnbench.trial.messages import (
     Progress,
     ServerReady,
     Trained,
+    WarmStarted,
 )
 from dnnbench.trial.spec import ProtocolSpec
 
@@ -39,6 +40,7 @@ RESTARTING = msgspec.structs.replace(LIMITS, restart_servers=1, checkpoint_s=0.2
 EPOCHS = 6
 GONE_S = 5.0
 MNIST_DNN_PARAMETERS = 784 * 64 + 64 + 64 * 64 + 64 + 64 * 10 + 10
+INITIAL_LOSS = 2.3  # ln 10
 LEARNED = 500
 """Updates after which a trial of `small_order` has left its initial parameters far behind."""
 
@@ -114,7 +116,8 @@ def test_a_trial_goes_on_from_the_checkpoint_of_a_lost_server(
     cluster: Cluster, protocol: str, servers: int, number: int
 ) -> None:
     spec = ProtocolSpec(protocol, optimizer="adagrad" if servers > 1 else "sgd")
-    order = small_order(spec, 2 + servers, parameter_servers=servers, epochs=EPOCHS)
+    changes = {"parameter_servers": servers, "epochs": EPOCHS, "warm_start_epochs": 1}
+    order = small_order(spec, 2 + servers, **changes)
     task = f"ps:{servers - 1}"
     strike = Striker(task, number, servers=servers)
     is_hung = number == signal.SIGSTOP
@@ -122,9 +125,10 @@ def test_a_trial_goes_on_from_the_checkpoint_of_a_lost_server(
     outcome = cluster.run(order, strike, limits)
     kind = "stalled" if is_hung else "crashed"
     check_restored(outcome, cluster, task, kind)
-    first = {r.task: r.initial_loss for r in outcome.epochs if r.epoch == 1}
-    initial = [loss for loss in first.values() if loss is not None] or [2.3]  # ln 10
-    assert max(strike.losses.values()) < min(initial) / 2
+    assert max(strike.losses.values()) < INITIAL_LOSS / 2
+    # The one warm start is not made again, and only its first step began with initial parameters.
+    assert [e.task for e in cluster.events if isinstance(e, WarmStarted)] == ["worker:0"]
+    assert {r.task for r in outcome.epochs if r.initial_loss is not None} <= {"worker:0"}
 
 
 @pytest.mark.long
