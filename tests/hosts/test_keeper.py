@@ -249,7 +249,8 @@ def test_an_agent_that_ended_before_its_controller_came_is_told_of(host: KeptHos
     assert end_of(children_of(answer["pid"])) == []
     relay = host.attach()
     assert relay.hear()["welcome"]["ready"] is None
-    assert relay.hear() == {"ended": 3, "cause": "the agent ended with 3: no module named keras"}
+    cause = "the agent ended with 3: no module named keras"
+    assert relay.hear() == {"ended": 3, "cause": cause, "kind": None}
     assert end_of([answer["pid"]]) == []
 
 
@@ -324,6 +325,7 @@ def test_every_way_out_leaves_nothing(host: KeptHost, way: str) -> None:
         assert message == {
             "ended": 0,
             "cause": "ended by its controller" if way == "end" else "SIGTERM",
+            "kind": None,
         }
         assert witness.alive_after(TIMEOUT_S) == []
     assert not host.state().parent.exists()
@@ -351,7 +353,7 @@ def test_the_end_of_the_agent_is_told_after_its_last_event_and_its_log_stays(
     kinds = [message["event"]["event"] for message in messages if "event" in message]
     assert sorted(kinds[-4:]) == ["port_reserved", "port_reserved", "progress", "progress"]
     cause = "the agent was killed by SIGKILL: Segmentation fault"
-    assert messages[-1] == {"ended": -9, "cause": cause}
+    assert messages[-1] == {"ended": -9, "cause": cause, "kind": "crashed"}
     assert end_of([answer["pid"]]) == []
     assert (host.state() / "agent.log").exists()
     assert not (host.state() / "checkpoints").exists()

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -20,8 +21,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import dnnbench.hosts.onhost
-from dnnbench.hosts.onhost import holdings, lines, machine, ports, process_table, pythons, state
+from dnnbench.hosts.onhost import (
+    holdings,
+    lines,
+    machine,
+    ports,
+    process_table,
+    pythons,
+    state,
+)
 from dnnbench.hosts.onhost.__main__ import COMMANDS
+from dnnbench.hosts.onhost.agent_process import AgentProcess
 from dnnbench.hosts.onhost.pip import diagnosed
 from dnnbench.hosts.provision import bundle
 
@@ -558,3 +568,23 @@ def test_a_port_that_is_held_is_free_for_nobody_who_looks() -> None:
     finally:
         for holder in holders:
             holder.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "kills", "kind"),
+    [
+        (-signal.SIGKILL, 2, "out-of-memory"),
+        (-signal.SIGKILL, 1, "crashed"),
+        (-signal.SIGILL, 2, "illegal-instruction"),
+        (-signal.SIGSEGV, 1, "crashed"),
+        (1, 2, None),
+        (0, 1, None),
+    ],
+)
+def test_the_end_of_an_agent_has_the_kind_that_code_and_kernel_tell(
+    monkeypatch: pytest.MonkeyPatch, code: int, kills: int, kind: str | None
+) -> None:
+    agent = AgentProcess.__new__(AgentProcess)
+    agent.code, agent._oom_kills = code, 1
+    monkeypatch.setattr("dnnbench.hosts.onhost.agent_process.kernel.oom_kills", lambda: kills)
+    assert agent.kind == kind
