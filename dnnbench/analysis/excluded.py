@@ -36,6 +36,12 @@ class NotCounted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind: CauseKind | None = None
 
 
+def by_status(excluded: Iterable[NotCounted]) -> str:
+    """Count the trials that no average has, such as ``2 diverged, 1 failed``; empty if none."""
+    counts = Counter(one.status for one in excluded if not one.repeated)
+    return ", ".join(f"{count} {status}" for status, count in counts.items())
+
+
 def not_counted(
     outcome: TrialOutcome, trials: Mapping[CellKey, Mapping[int, TrialFigures]]
 ) -> NotCounted:

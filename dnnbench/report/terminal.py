@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from dnnbench.analysis.excluded import by_status
 from dnnbench.report import wording as w
 from dnnbench.report.tables import closing_notes, facts, report_tables, short_tables, summary
 from dnnbench.report.typical import epoch_figure
@@ -58,10 +59,21 @@ def render_short(analysis: Analysis, screen: Screen, *, is_verdict_last: bool = 
     verdict = verdict_text(analysis, screen)
     head = fields_text(summary(analysis), screen, analysis.warnings)
     tables = "".join(table_text(table, screen) for table in short_tables(analysis))
-    notes = _notes(analysis, screen, "More tables and the figure: `dnnbench report --full`.")
+    notes = _notes(
+        analysis,
+        screen,
+        *_excluded(analysis),
+        "More tables and the figure: `dnnbench report --full`.",
+    )
     if is_verdict_last:
         return f"{head}{tables}{notes}\n{verdict}"
     return f"{verdict}\n{head}{tables}{notes}"
+
+
+def _excluded(analysis: Analysis) -> list[str]:
+    """Return a note on the trials that no average has, with the cause of the first."""
+    lost = [one for one in analysis.not_counted if not one.repeated]
+    return [f"Excluded: {by_status(lost)} ({lost[0].id}: {lost[0].cause})."] if lost else []
 
 
 def _notes(analysis: Analysis, screen: Screen, *more: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from dnnbench.analysis.excluded import by_status
 from dnnbench.analysis.stats import MOST_REPEATS
 from dnnbench.analysis.verdict import judge
 from dnnbench.report import wording as w
@@ -71,8 +72,9 @@ def _answers(analysis: Analysis, *, is_private: bool) -> dict[str, list[str]]:
     if verdict.bound is None:
         void = [cell.key for cell in analysis.cells if cell.void]
         why = _void_text(analysis, void) if void else "no trial with a parameter server succeeded"
-        nothing = f"Cannot be told: {why}."
-        answers["Verdict"] = [nothing]
+        if not void and (excluded := by_status(analysis.not_counted)):
+            why += f" ({excluded})"
+        answers["Verdict"] = [f"Cannot be told: {why}."]
     else:
         answers["Scales?"] = _scaling_text(analysis, verdict.scaling)
         answers["Protocol?"] = _choices_text(analysis, verdict.choices)

@@ -39,6 +39,9 @@ _FIELDS: Final = {
 }
 """Variables -> the fields of a host."""
 
+_MOST_DEPTH: Final = 100
+"""Of groups in groups; each has all hosts of those below it."""
+
 
 class Group:
     """A group under construction; ``hosts`` and ``children`` map names to their lines."""
@@ -224,6 +227,9 @@ def _by_depth(groups: dict[str, Group], path: Path) -> list[str]:
     depth: dict[str, int] = {}
     for name in ordered:
         depth[name] = 0 if name == ALL else 1 + max((depth[p] for p in parents[name]), default=0)
+    if (deepest := max(depth.values())) > _MOST_DEPTH:
+        problem = f"expected groups nested at most {_MOST_DEPTH} deep, found {deepest}"
+        raise ConfigError(problem, where=str(path))
     return sorted(groups, key=lambda name: (depth[name], name))
 
 

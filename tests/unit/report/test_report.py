@@ -230,6 +230,8 @@ def test_a_mean_over_survivors_says_how_many_did_not_survive() -> None:
     text = words(shown(analysis, 120))
     assert "12 - (2 diverged) - (2 diverged) 96.18 (n = 1, 1 diverged) 96.18 (n = 1, 1 di" in text
     assert "A diverged trial has no accuracy" in text
+    brief = words("\n".join(short(analysis, 120)))
+    assert "Excluded: 3 diverged (n12-dc-sgd-r2: loss is not finite at step 12 of epoch 1" in brief
     assert "(1 did not learn)" not in text
     assert "n12-dc-sgd-r2 diverged - loss is not finite at step 12 of epoch 1 (worker:1)" in text
     assert "1 of 2 1 diverged" in text

@@ -312,7 +312,8 @@ def test_a_sweep_without_a_successful_trial_has_no_answers() -> None:
     analysis = analyse([make_diverged(make_order())], make_context(planned_nodes=[4]))
     found = answers(analysis)
     assert list(found) == ["Verdict", "Next"]
-    assert found["Verdict"] == "Cannot be told: no trial with a parameter server succeeded."
+    why = "no trial with a parameter server succeeded (1 diverged)"
+    assert found["Verdict"] == f"Cannot be told: {why}."
 
 
 def test_the_interval_of_two_wild_trials_is_shown_as_endless() -> None:

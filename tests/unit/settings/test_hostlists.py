@@ -449,6 +449,10 @@ def test_ranges_have_both_ends_and_keep_their_zeros(pattern: str, expected: list
         ("[webs]\nn1\n[web:vars]\nx=1\n", "inventory.ini:3: there is no group [web]; did you mean"),
         ("[web]\nn1\n[a:children]\nwbe\n", "inventory.ini:4: there is no group [wbe]; did you"),
         ("[a:children]\nb\n[b:children]\na\n", "inventory.ini: groups contain each other: "),
+        (
+            "".join(f"[g{n}:children]\ng{n + 1}\n" for n in range(200)) + "[g200]\nx\n",
+            "inventory.ini: expected groups nested at most 100 deep, found 201",
+        ),
         ("n[1:2\n", "inventory.ini:1: expected a host's name or address, got 'n[1:2'"),
         ("n[1-2]\n", "inventory.ini:1: expected a range such as [01:12] or [a:f], got [1-2]"),
         ("n[3:1]\n", "inventory.ini:1: [3:1]: expected a start not above the end, and a step"),
