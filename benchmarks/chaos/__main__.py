@@ -66,6 +66,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     runs.add_argument("--figures", type=Path, metavar="FILE", help="write what was found; resumed")
 
+    runs.add_argument(
+        "--again", action="store_true", help="repeat what failed in an earlier run of --figures"
+    )
+
     documents = commands.add_parser("document", help="fill in the document")
     documents.set_defaults(command=_document)
     documents.add_argument("--figures", type=Path, default=_FIGURES, metavar="FILE")
@@ -76,7 +80,8 @@ def _parser() -> argparse.ArgumentParser:
 def _run(given: argparse.Namespace) -> int:
     faults = given.faults or (_QUICK_FAULTS if given.quick else _FAULTS)
     only = tuple(given.only) or (QUICK if given.quick else ())
-    suite = Suite(Options(given.seed, faults, given.jobs, given.quick, only, given.figures))
+    figures, again = given.figures, given.again
+    suite = Suite(Options(given.seed, faults, given.jobs, given.quick, only, figures, again))
     try:
         figures = suite.run()
     finally:

@@ -122,8 +122,11 @@ def _killed(sweep: Sweep, strike: Strike, moment: Moment) -> Promise:
 
 
 def _limited(sweep: Sweep, strike: Strike, moment: Moment) -> Promise:
-    """Return the promise for a role that gets no more memory: it may do without."""
-    promise = _loss_of_tasks("out-of-memory", "crashed")(sweep, strike, moment)
+    """Return the promise for a role that gets no more memory: it may do without.
+
+    A thread that could not be started may have lacked something else, so that has no kind.
+    """
+    promise = _loss_of_tasks("out-of-memory", "crashed", None)(sweep, strike, moment)
     return promise._replace(statuses={*promise.statuses, OK, FAILED})
 
 

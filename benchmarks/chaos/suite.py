@@ -15,6 +15,8 @@ from queue import Empty, SimpleQueue
 from random import Random
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import msgspec
+
 from benchmarks.chaos.cases import Case, carry_out
 from benchmarks.chaos.damage import KINDS
 from benchmarks.chaos.faults import BOTH, CONTROL, FAULTS, LOCAL
@@ -57,6 +59,7 @@ class Options(NamedTuple):
         faults: number of them, controls not counted.
         only: texts, of which the names of the faults have one; empty for all.
         figures: where to write after each case; cases whose records are there are not repeated.
+        again: repeat those whose promises were not kept, as after something was mended.
     """
 
     seed: int
@@ -65,6 +68,7 @@ class Options(NamedTuple):
     quick: bool
     only: tuple[str, ...]
     figures: Path | None
+    again: bool
 
     def admits(self, name: str) -> bool:
         """Return whether a fault is one of those to inject."""
@@ -126,6 +130,9 @@ class Suite:
         found = read(path)
         if (found.seed, found.quick) != (self._options.seed, self._options.quick):
             raise BenchmarkError(f"{path}: is of another suite; remove it, or name another file")
+        if self._options.again:
+            kept = [record for record in found.records if record.is_survived]
+            found = msgspec.structs.replace(found, records=kept)
         return found
 
     def _draw(self) -> None:
