@@ -210,13 +210,13 @@ def replace(directory: Path, rng: Random) -> Damaged:
 
 
 def make_arrays(directory: Path) -> None:
-    """Write data of the user's own: 3,000 small images."""
+    """Write data of the user's own: 3,500 small images."""
     import numpy as np  # takes a while to import
 
     rng = np.random.default_rng(1)
     directory.mkdir()
     arrays: dict[str, Any] = {}
-    for part, count in (("train", 2500), ("test", 500)):
+    for part, count in (("train", 3000), ("test", 500)):
         labels = rng.integers(0, 10, count)
         images = rng.integers(0, 40, (count, 28, 28)) + 20 * labels[:, None, None]
         arrays |= {f"{part}_images": images.astype(np.uint8), f"{part}_labels": labels}

@@ -201,7 +201,7 @@ class Cluster:
             return Failure(f"{cause}; run `dnnbench stop`, then `dnnbench launch`")
         order = {host.name: number for number, host in enumerate(self._store.plan.hosts)}
         error = combined(dict(sorted(self._out.items(), key=lambda item: order[item[0]])))
-        return Failure(error.problem, host=error.where)
+        return Failure(error.problem, host=error.where, kind=error.kind)
 
     def _close(self) -> None:
         agents, self._agents = self._agents, None

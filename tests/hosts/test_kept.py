@@ -183,7 +183,9 @@ def test_a_killed_keeper_is_one_error_and_no_order_goes_out_any_more(
     host: KeptHost, controller: Controller
 ) -> None:
     os.kill(host.keepers[0], signal.SIGKILL)
-    assert "no cluster is running at" in str(controller.expect_loss())
+    loss = controller.expect_loss()
+    assert "no cluster is running at" in str(loss)
+    assert loss.kind == "disconnected"
     controller.agent.close()
     assert controller.inbox.get(0) is None
 

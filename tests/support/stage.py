@@ -119,7 +119,8 @@ class Stage:
         missing: dict[str, HostError] = {}
         for host in hosts:
             if host.name in self.down:
-                missing[host.name] = HostError(REFUSED, where=host.name, remedy="start sshd")
+                error = HostError(REFUSED, where=host.name, remedy="start sshd")
+                missing[host.name] = error.of_kind("ssh-unreachable")
             elif len(agents) < needed:
                 agents[host.name] = FakeAgent(host.name, inbox, {Go: self._train})
                 if host.name not in self.late:

@@ -37,7 +37,8 @@ def run(request: Request) -> None:
             keeper.connect(name)
         except OSError as error:
             problem = f"no cluster is running at {request['socket']}: {error.strerror}"
-            raise HostProblem(problem, "see dnnbench status for this host") from None
+            remedy = "see dnnbench status for this host"
+            raise HostProblem(problem, remedy, "disconnected") from None
         if not peers.is_trusted(keeper):
             raise HostProblem(
                 f"{request['socket']} is held by another user, "

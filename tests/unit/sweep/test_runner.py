@@ -185,6 +185,8 @@ def test_node_counts_that_do_not_fit_are_not_run_and_stay_pending(fleet: Stage) 
         assert str(outcome.failure) == (
             "node2: connection refused; also missing: node5 (connection refused)"
         )
+        assert outcome.failure
+        assert outcome.failure.kind == "ssh-unreachable"
         assert (outcome.placement, outcome.duration_s) == ({}, 0.0)
         assert not (fleet.store.path / "trials" / outcome.order.id).exists()
     assert [what for what, _ in fleet.watcher.told].count("started") == 2
