@@ -98,6 +98,11 @@ def _unharmed(_sweep: Sweep, _strike: Strike, _moment: Moment) -> Promise:
     return Promise({OK})
 
 
+def _hung_session(sweep: Sweep, strike: Strike, moment: Moment) -> Promise:
+    """Return the promise for a session that hangs, whose process ends once it may run again."""
+    return _unharmed(sweep, strike, moment)._replace(lease_s=LEASE_S)
+
+
 def _interrupted(sweep: Sweep, strike: Strike, moment: Moment) -> Promise:
     """Return the promise for a command that is told to end."""
     statuses, others = {INTERRUPTED, NONE}, {OK} if moment.trial else {NONE}
@@ -218,7 +223,7 @@ FAULTS: Final = (
         HOSTS,
         TRIAL,
         by_signal(SIGSTOP, strikes.session),
-        _unharmed,
+        _hung_session,
         share=0.5,
     ),
     Fault("SIGKILL of the controller", BOTH, ANY, by_signal(SIGKILL, strikes.controller), _killed),

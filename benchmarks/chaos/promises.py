@@ -45,6 +45,8 @@ class Promise(NamedTuple):
 def statuses_without(tasks: Iterable[str], at_s: float, line: Timeline) -> set[str]:
     """Return what may come of a trial that lost these tasks at that time."""
     lost = set(tasks)
+    if not lost:  # a host whose roles have ended; its agent is still to account for them
+        return {OK, FAILED}
     if any(not task.startswith("worker") for task in lost) or lost >= line.trained_s.keys():
         is_over = at_s > max(line.trained_s.values()) - MARGIN_S
         return {OK, FAILED} if is_over else {FAILED}
