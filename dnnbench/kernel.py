@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 
 _CGROUPS = "/sys/fs/cgroup"
 _MEMBERSHIP = "/proc/self/cgroup"
@@ -51,6 +52,16 @@ def oom_kills(
         if found:
             return int(found.group(1))
     return 0
+
+
+def killed_for_memory(code: int | None, kills_before: int) -> bool:
+    """Return whether the kernel killed a process for lack of memory, as far as can be told.
+
+    Args:
+        code: with which it ended, negative for a signal; None if it has not.
+        kills_before: what `oom_kills` gave before it started, or as it did.
+    """
+    return code == -signal.SIGKILL and oom_kills() > kills_before
 
 
 def gpus(devices: str = "/dev") -> int:

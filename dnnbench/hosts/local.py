@@ -12,12 +12,13 @@ import threading
 from typing import TYPE_CHECKING
 
 from dnnbench.errors import HostError
+from dnnbench.hosts.onhost.log import last_line
 from dnnbench.hosts.training_process import start_training
-from dnnbench.kernel import oom_kills
+from dnnbench.kernel import killed_for_memory, oom_kills
 from dnnbench.sweep.agents import Agents
 from dnnbench.sweep.documents import writing
 from dnnbench.sweep.event_checks import read_event
-from dnnbench.sweep.failures import is_harmless, kind_of_exit
+from dnnbench.sweep.failures import HARMLESS, kind_of_exit
 from dnnbench.sweep.inbox import Arrival, Inbox
 from dnnbench.text.safe import one_line
 from dnnbench.trial.bounds import LINE_BYTES
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 _CLOSE_TIMEOUT_S = 2.0
 _LOOPBACK_TIMEOUT_S = 5.0
-_TAIL_BYTES = 1 << 16
 
 
 class LocalAgent:
@@ -98,8 +98,8 @@ class LocalAgent:
             self._process.wait(1.0)
         code = self._process.poll()
         ended = "closed its pipe" if code is None else f"ended with {code}"
-        kind, last = kind_of_exit(code or 0), self._last_words()
-        if code == -signal.SIGKILL and oom_kills() > self._oom_kills:
+        kind, last = kind_of_exit(code or 0), one_line(last_line(str(self._log_file), HARMLESS))
+        if killed_for_memory(code, self._oom_kills):
             ended, kind, last = "was killed by the kernel for lack of memory", "out-of-memory", ""
         error = HostError(
             f"the agent {ended}{': ' + last if last else ''}",
@@ -107,17 +107,6 @@ class LocalAgent:
             remedy=f"see {self._log_file}",
         )
         return error.of_kind(kind)
-
-    def _last_words(self) -> str:
-        """Return the last telling line of the agent's log, which may be of any size."""
-        try:
-            with self._log_file.open("rb") as log:
-                log.seek(max(log.seek(0, os.SEEK_END) - _TAIL_BYTES, 0))
-                lines = log.read(_TAIL_BYTES).decode(errors="replace").strip().splitlines()
-        except OSError:  # the results were removed meanwhile
-            return ""
-        telling = [line for line in lines if not is_harmless(line)]
-        return one_line(telling[-1]) if telling else ""
 
 
 class LocalAgents:

@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dnnbench.errors import DataError, DnnbenchError
-from dnnbench.kernel import oom_kills
+from dnnbench.kernel import killed_for_memory, oom_kills
 from dnnbench.training.libraries import import_libraries
 from dnnbench.training.lines import Lines, write_all
 from dnnbench.training.prepare import Preparer
 from dnnbench.training.roles import parameter_server, worker
-from dnnbench.training.roles.channel import Channel, telling_line
+from dnnbench.training.roles.channel import CAUSE_CHARACTERS, Channel, telling_line
 from dnnbench.training.roles.checkpoints import remove_checkpoints
 from dnnbench.training.roles.process import die_with_parent, redirect_standard_streams
 from dnnbench.trial.machine import snapshot
@@ -64,7 +64,6 @@ if TYPE_CHECKING:
 
 _LOG_LINE_BYTES = 1 << 16
 """Longest line of a log in one event, which stays far below `LINE_BYTES` with all its escapes."""
-_CAUSE_CHARACTERS = 2000
 
 
 class _Role:
@@ -165,7 +164,7 @@ class Agent:
                     role.send(line + b"\n")
         except (DnnbenchError, msgspec.DecodeError, OSError) as error:
             kind: CauseKind | None = "data" if isinstance(error, DataError) else None
-            self.send(AgentFailed(task=AGENT, cause=str(error)[:_CAUSE_CHARACTERS], kind=kind))
+            self.send(AgentFailed(task=AGENT, cause=str(error)[:CAUSE_CHARACTERS], kind=kind))
 
     def _stop(self, tasks: list[str] | None) -> None:
         """Kill the roles of these tasks, or all, which ends the trial."""
@@ -269,7 +268,7 @@ class Agent:
             del self._roles[role.task]
             self._tidy()
             code = os.waitstatus_to_exitcode(status)
-            lacked_memory = code == -signal.SIGKILL and oom_kills() > role.oom_kills
+            lacked_memory = killed_for_memory(code, role.oom_kills)
             self.send(RoleExited(task=role.task, code=code, lacked_memory=lacked_memory))
 
 

@@ -78,7 +78,7 @@ class AgentProcess:
     @property
     def lacked_memory(self) -> bool:
         """Whether it was killed after the kernel had begun to kill for lack of memory."""
-        return self.code == -signal.SIGKILL and kernel.oom_kills() > self._oom_kills
+        return kernel.killed_for_memory(self.code, self._oom_kills)
 
     @property
     def kind(self) -> str | None:

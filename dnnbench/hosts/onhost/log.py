@@ -8,7 +8,7 @@ import re
 import time
 
 _STANDARD_ERROR = 2
-_TAIL_BYTES = 4096
+_TAIL_BYTES = 1 << 16
 
 
 def note(text: str) -> None:
@@ -21,13 +21,13 @@ def last_line(path: str, harmless: str = "") -> str:
     """Return the last line that is not blank; empty if there is none.
 
     Args:
-        path: of the log.
+        path: of the log, which may be of any size.
         harmless: regular expression of the beginnings of lines that explain no failure.
     """
     try:
         with open(path, "rb") as file:
             file.seek(max(file.seek(0, os.SEEK_END) - _TAIL_BYTES, 0))
-            lines = file.read().decode(errors="replace").split("\n")
+            lines = file.read(_TAIL_BYTES).decode(errors="replace").splitlines()
     except OSError:
         return ""
     telling = (

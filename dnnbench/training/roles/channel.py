@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 
 _SAMPLE_S = 0.2
-_CAUSE_CHARACTERS = 2000
+CAUSE_CHARACTERS = 2000
+"""Longest cause that the controller is told."""
 _BOILERPLATE = ("Graph execution error", "Detected at node", "Node:", "From /job:")
 _OrderT = TypeVar("_OrderT", bound=Order)
 
@@ -76,4 +77,4 @@ def telling_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines()]
     telling = [line for line in lines if line and not line.startswith(_BOILERPLATE)]
     line = (telling or lines or [""])[0]
-    return f"{type(error).__name__}: {line[:_CAUSE_CHARACTERS]}"
+    return f"{type(error).__name__}: {line[:CAUSE_CHARACTERS]}"
