@@ -32,15 +32,16 @@ def kept_time(trials: Sequence[TrialOutcome]) -> tuple[Decimal, bool]:
     spans: list[_Span] = []
     kept_s, is_beside = Decimal(0), False
     for span in sorted((_span(trial) for trial in trials), key=lambda span: span.start_s):
+        spans = [other for other in spans if other.end_s > span.start_s]
         beside = [
             (max(span.start_s, other.start_s), min(span.end_s, other.end_s))
             for other in spans
-            if other.end_s > span.start_s and not other.hosts & span.hosts
+            if not other.hosts & span.hosts
         ]
         covered_s = _covered(beside)
         kept_s += span.end_s - span.start_s - covered_s
         is_beside = is_beside or covered_s > 1  # more than the rounding
-        spans = [other for other in spans if other.end_s > span.start_s] + [span]
+        spans.append(span)
     return kept_s, is_beside
 
 

@@ -25,7 +25,7 @@ def refusal_of_agent(host: str, event: AnyEvent) -> HostError | None:
     have is not compared: this side may have no TensorFlow.
     """
     if isinstance(event, AgentFailed):
-        return HostError(one_line(event.cause), where=host, remedy=_REMEDY).of_kind(event.kind)
+        return HostError(event.cause, where=host, remedy=_REMEDY).of_kind(event.kind)
     if not isinstance(event, AgentReady):
         return None
     here, there = _versions_here(), event.machine.versions
