@@ -68,7 +68,7 @@ class Case(NamedTuple):
 
 
 class Findings:
-    """What a case finds, as it goes on."""
+    """What a case finds, as it goes on: the fields of its `Record` that tell what came of it."""
 
     def __init__(self) -> None:
         self.broken: list[str] = []
@@ -123,14 +123,8 @@ def carry_out(case: Case, place: Place, patience: Patience, stop: threading.Even
         place=case.place,
         moment=str(case.moment),
         target=strike.target if strike else "",
-        outcome=found.outcome,
-        broken=found.broken,
-        results_lost=found.results_lost,
-        wrong_figures=found.wrong_figures,
-        left=found.left,
-        hang=found.hang,
-        wrong_culprit=found.wrong_culprit,
         duration_s=time.monotonic() - start_s,
+        **vars(found),
     )
 
 

@@ -19,6 +19,7 @@ from dnnbench.trial.messages import AgentFailed, AnyEvent, Order, RoleExited, Ro
 from dnnbench.trial.outcome import Failure
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from dnnbench.trial.spec import TrialSpec
@@ -101,17 +102,23 @@ def test_what_would_fail_again_is_not_run_again(tmp_path: Path, cause: object) -
     assert stage.store.earlier == []
 
 
-def test_a_trial_that_lacks_hosts_for_its_retry_keeps_its_failure(tmp_path: Path) -> None:
-    options = {"sweep.nodes": "4", "sweep.protocols": "downpour", "run.retries": 3}
-    fleet = Stage(tmp_path, hosts=4, **options)
+def burning_node_1(fleet: Stage) -> Callable[[FakeAgent, Order], list[AnyEvent]]:
+    """Return a script in which the agent on node1 is lost, and the host does not come back."""
 
-    def node_1_burns(agent: FakeAgent, _order: Order) -> list[AnyEvent]:
+    def burn(agent: FakeAgent, _order: Order) -> list[AnyEvent]:
         if agent.host == "node1":
             fleet.down = {"node1"}
             agent.die("disconnected")
         return []
 
-    fleet.run(node_1_burns)
+    return burn
+
+
+def test_a_trial_that_lacks_hosts_for_its_retry_keeps_its_failure(tmp_path: Path) -> None:
+    options = {"sweep.nodes": "4", "sweep.protocols": "downpour", "run.retries": 3}
+    fleet = Stage(tmp_path, hosts=4, **options)
+
+    fleet.run(burning_node_1(fleet))
     assert fleet.stored() == ["failed", "not run"]
     assert len([text for text in fleet.watcher.noticed if "again" in text]) == 1
 
@@ -120,13 +127,7 @@ def test_a_trial_runs_again_on_the_hosts_that_are_left(tmp_path: Path) -> None:
     options = {"sweep.nodes": "4", "sweep.protocols": "downpour", "run.retries": 1}
     fleet = Stage(tmp_path, hosts=5, **options)
 
-    def node_1_burns(agent: FakeAgent, _order: Order) -> list[AnyEvent]:
-        if agent.host == "node1":
-            fleet.down = {"node1"}
-            agent.die("disconnected")
-        return []
-
-    fleet.run(node_1_burns)
+    fleet.run(burning_node_1(fleet))
     assert fleet.stored() == ["ok", "ok"]
     assert "node1" not in {h for o in fleet.store.outcomes() for h in o.placement.values()}
 
