@@ -168,7 +168,8 @@ def _scale(axis: Axes, rates: list[float]) -> None:
     axis.set_xticks(rates, [f"{rate:g}" for rate in rates])
     axis.set_xticks([], minor=True)
     axis.yaxis.set_major_formatter("{x:g}")
-    axis.yaxis.set_minor_formatter("{x:g}")
+    # A 9 stands too close to the 10 above it.
+    axis.yaxis.set_minor_formatter(lambda x, _: "" if f"{x:g}".startswith("9") else f"{x:g}")
     axis.grid(visible=True, which="both", linewidth=0.4, alpha=0.5)
 
 
